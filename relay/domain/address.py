@@ -1,0 +1,86 @@
+"""Mailboxes and domains: parsed once at the edge, then trusted (RFC 5321 §4.1.2, RFC 6531 §3.3)."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from relay.domain.errors import MalformedAddress
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_DOT_STRING = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*")
+_QUOTED_STRING = re.compile(r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"')
+_LABEL = r"[a-z0-9_](?:[a-z0-9_\-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+
+MAX_LOCAL_OCTETS = 64
+MAX_DOMAIN_OCTETS = 255
+MAX_PATH_OCTETS = 254
+"""RFC 5321 §4.5.3.1 allows 256 octets with the angle brackets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One address: as given, and its domain in the form that DNS and comparisons want."""
+
+    text: str
+    domain: str
+    """Lower-case A-labels (RFC 5890), or an address literal with its brackets."""
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether it may travel without SMTPUTF8; a U-label domain alone can be sent as A-labels."""
+        return self.text.isascii()
+
+
+def parse_mailbox(text: str) -> Mailbox:
+    """The mailbox that text spells: `local@domain`, without angle brackets.
+
+    A domain without dots and underscores in labels are taken (both are met in practice);
+    source routes are not. Raises MalformedAddress.
+    """
+    local, at, domain = text.rpartition("@")
+    if not at or len(text.encode("utf-8", "surrogatepass")) > MAX_PATH_OCTETS:
+        raise MalformedAddress(text)
+    if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL_OCTETS:
+        raise MalformedAddress(text)
+    if not (_DOT_STRING.fullmatch(local) or _QUOTED_STRING.fullmatch(local)) or _has_surrogates(local):
+        raise MalformedAddress(text)
+    try:
+        return Mailbox(text, normalise_domain(domain))
+    except MalformedAddress:
+        raise MalformedAddress(text) from None
+
+
+def normalise_domain(text: str) -> str:
+    """The domain as DNS knows it: lower-case A-labels; an address literal keeps its brackets.
+
+    Raises MalformedAddress.
+    """
+    if text.startswith("["):
+        return _address_literal(text)
+    domain = text.lower()
+    if not domain.isascii():
+        try:
+            domain = domain.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise MalformedAddress(text) from None
+    if len(domain) > MAX_DOMAIN_OCTETS or not _DOMAIN.fullmatch(domain):
+        raise MalformedAddress(text)
+    return domain
+
+
+def _address_literal(text: str) -> str:
+    """RFC 5321 §4.1.3: `[192.0.2.1]` or `[IPv6:2001:db8::1]`."""
+    inner = text[1:-1]
+    try:
+        if not text.endswith("]"):
+            raise ValueError(text)
+        if inner[:5].lower() == "ipv6:":
+            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
+        return f"[{ipaddress.IPv4Address(inner)}]"
+    except ValueError:
+        raise MalformedAddress(text) from None
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,0 +1,162 @@
+"""SparkPost's bounce classes, read off a reply (C §3.10).
+
+In this order: enhanced codes that leave no doubt, what the text says, any other enhanced code
+(RFC 3463, RFC 5248, RFC 7505), the code alone. Texts go before codes because half of the world
+answers 5.7.1 to everything. The rules are ours.
+"""
+
+import re
+
+from relay.domain.reply import Reply
+
+UNDETERMINED = 1
+INVALID_RECIPIENT = 10
+SOFT = 20
+DNS = 21
+MAILBOX_FULL = 22
+TOO_LARGE = 23
+TIMEOUT = 24
+ADMIN_FAILURE = 25
+NO_RCPT = 30
+GENERIC = 40
+MAIL_BLOCK = 50
+SPAM_BLOCK = 51
+SPAM_CONTENT = 52
+PROHIBITED_ATTACHMENT = 53
+RELAYING_DENIED = 54
+AUTO_REPLY = 60
+TRANSIENT = 70
+SUBSCRIBE = 80
+UNSUBSCRIBE = 90
+CHALLENGE_RESPONSE = 100
+
+_CLEAR = {
+    "1.1": INVALID_RECIPIENT,
+    "1.10": INVALID_RECIPIENT,
+    "2.2": MAILBOX_FULL,
+    "2.3": TOO_LARGE,
+    "3.4": TOO_LARGE,
+}
+"""By subject and detail of the enhanced code: nobody uses these for anything else."""
+
+_TEXTS = tuple(
+    (found, re.compile(pattern, re.IGNORECASE))
+    for found, pattern in (
+        (TIMEOUT, r"\[internal\] message timeout"),
+        (ADMIN_FAILURE, r"\[internal\].*(discarded|cancelled)|suppressed due to customer policy"),
+        (NO_RCPT, r"\bno (valid )?recipients|\b(need|no) rcpt|\brcpt (command )?first"),
+        (AUTO_REPLY, r"\bauto-?(reply|response|matic reply)|out of (the )?office|on vacation"),
+        (
+            CHALLENGE_RESPONSE,
+            r"challenge[/-]response|\bconfirm that you are (a )?human|reply to the challenge",
+        ),
+        (UNSUBSCRIBE, r"\bunsubscribe request|request to unsubscribe|has unsubscribed"),
+        (SUBSCRIBE, r"\bsubscribe request|request to subscribe|subscription (request|confirmation)"),
+        (RELAYING_DENIED, r"\brelay(ing)? (access )?(denied|not (allowed|permitted))|\b(to|not) relay\b"),
+        (
+            PROHIBITED_ATTACHMENT,
+            r"\battachment|\bvirus|\bmalware|executable|content presents a potential security",
+        ),
+        (TRANSIENT, r"\b(sending|daily|hourly) (\w+ )?(quota|limit)|\bgr[ae]y-?list"),
+        (
+            MAILBOX_FULL,
+            r"\bover ?quota|\bover (the |its |their )?(\w+ )?quota|\bquota (is )?(exceeded|full)"
+            r"|\bexceed(s|ed)? (the |its |their )?(\w+ )?quota|\b(mailbox|inbox|account)\b.{0,30}\bfull\b"
+            r"|\bout of storage|\bfull mailbox",
+        ),
+        (TOO_LARGE, r"\btoo (large|big)\b|\bsize\b.{0,20}\bexceed|\bexceed(s|ed)?\b.{0,30}\bsize"),
+        (
+            SPAM_BLOCK,
+            r"\b(block|black) ?list|\bblocked using|dnsbl|\brbl\b|spamhaus|spamcop|barracuda|\bsorbs\b"
+            r"|\breputation\b|\bunsolicited mail originating|user complaints|\bspam(mer)? source",
+        ),
+        (SPAM_CONTENT, r"\bspam|\bunsolicited|\bjunk\b|\bsuspicious|\bcontent (filter|rejected|reject)"),
+        (
+            MAIL_BLOCK,
+            r"\bsender\b.{0,20}\b(rejected|denied|verify|invalid)|\b(bad|invalid) sender|\breverse (dns|host)"
+            r"|\bptr\b|\brdns\b|\bspf\b|\bdkim\b|\bdmarc\b|unauthenticated|\bpolicy\b|\bbanned\b",
+        ),
+        (
+            TRANSIENT,
+            r"\btoo (many|quickly|fast)|\brate[- ]?limit|\bthrottl|\bserver (is )?(too )?busy"
+            r"|temporarily deferred|\bat a rate that|\bconcurren",
+        ),
+        (
+            INVALID_RECIPIENT,
+            r"\b(no such|unknown|invalid|non-?existent|undeliverable) (user|recipient|mailbox|address)"
+            r"|\b(user|recipient|mailbox|address|account)\b.{0,40}\b(not exist|doesn.t exist|unknown"
+            r"|not found|unavailable|disabled|inactive|invalid|deactivated|suspended|no longer)"
+            r"|\bdoesn.t have an? \S+ account|\bunrouteable address|\bno mailbox|NotFound\b"
+            r"|\brecipient address rejected: access denied",
+        ),
+        (
+            DNS,
+            r"\bno mx\b|\bnxdomain\b|\b(host|domain)( name)?( or domain name)? (not found|does not exist)"
+            r"|\bdns\b.{0,20}\b(error|failure|failed|timeout)|\bname service error|\bunknown host",
+        ),
+        (TIMEOUT, r"\btime(d)?[- ]?out|\bunable to make any connections"),
+        (SOFT, r"\bconnection (was )?(closed|refused|reset|lost|dropped)"),
+        (MAIL_BLOCK, r"\bblocked\b|\baccess denied|\bnot authori[sz]ed"),
+    )
+)
+
+_CODES = {
+    "1": (INVALID_RECIPIENT, SOFT),
+    "1.2": (DNS, DNS),
+    "1.7": (MAIL_BLOCK, MAIL_BLOCK),
+    "1.8": (MAIL_BLOCK, MAIL_BLOCK),
+    "2": (SOFT, TRANSIENT),
+    "2.1": (INVALID_RECIPIENT, TRANSIENT),
+    "3": (GENERIC, TRANSIENT),
+    "4": (SOFT, SOFT),
+    "4.1": (INVALID_RECIPIENT, TIMEOUT),
+    "4.3": (DNS, DNS),
+    "4.4": (DNS, DNS),
+    "4.5": (TRANSIENT, TRANSIENT),
+    "4.6": (GENERIC, GENERIC),
+    "4.7": (TIMEOUT, TIMEOUT),
+    "5": (GENERIC, TRANSIENT),
+    "6": (GENERIC, GENERIC),
+    "6.1": (PROHIBITED_ATTACHMENT, PROHIBITED_ATTACHMENT),
+    "7": (MAIL_BLOCK, MAIL_BLOCK),
+}
+"""By subject and detail, or subject alone: the class of a permanent and of a temporary reply.
+
+5.4.1 is what Microsoft says of an address that its directory does not know.
+"""
+_REPLY_CODES = {
+    500: GENERIC,
+    501: GENERIC,
+    502: GENERIC,
+    503: GENERIC,
+    504: GENERIC,
+    552: MAILBOX_FULL,
+    553: INVALID_RECIPIENT,
+}
+
+_READ_CHARACTERS = 2000
+_ADDRESS = re.compile(r"<[^<>\s]*>|(?<![^\s<>])[^\s<>]+@[^\s<>]+")
+"""Taken out first: `<no-spam@example.com>` says nothing about spam."""
+_SOFTENED = {INVALID_RECIPIENT: SOFT, NO_RCPT: SOFT, UNSUBSCRIBE: SOFT}
+
+
+def bounce_class(reply: Reply) -> int:
+    """The class of a failure; 1 when nothing in it tells. A temporary reply is never a hard bounce."""
+    found = _class_of(reply)
+    return found if reply.is_permanent else _SOFTENED.get(found, found)
+
+
+def _class_of(reply: Reply) -> int:
+    code = reply.enhanced.partition(".")[2]
+    if code in _CLEAR:
+        return _CLEAR[code]
+    text = _ADDRESS.sub(" ", reply.text[:_READ_CHARACTERS])
+    for found, pattern in _TEXTS:
+        if pattern.search(text):
+            return found
+    by_code = _CODES.get(code) or _CODES.get(code.partition(".")[0])
+    if by_code is not None:
+        return by_code[0 if reply.is_permanent else 1]
+    if reply.is_permanent:
+        return _REPLY_CODES.get(reply.code, UNDETERMINED)
+    return TRANSIENT if 400 <= reply.code < 500 else UNDETERMINED

@@ -1,0 +1,167 @@
+"""What cannot be done, as one tree. Errors carry facts; the sentences belong to the edges.
+
+RelayError
+├── Refused                  the request can never succeed as sent           SMTP 5yz   HTTP 4xx
+│   ├── NotAuthenticated
+│   ├── NotGranted
+│   ├── MalformedOptions     X-MSYS-API or a request body that breaks the contract
+│   ├── MalformedAddress
+│   ├── UnconfiguredDomain   the From domain may not be used by this account
+│   ├── UnknownPool          A8
+│   ├── PoolEmpty            R22, A8
+│   ├── PoolNotAllowed       A5: the subaccount is bound to another pool
+│   ├── SharedNotAllowed     A6: `sp_shared` asked for by an Enterprise account or a bound subaccount
+│   ├── MessageTooLarge
+│   ├── MailLoop             too many Received fields (RFC 5321 §6.3)
+│   ├── UnknownObject        an operator or API call names something that is not there
+│   └── Conflict             the change contradicts what the directory holds
+├── Unavailable              we cannot serve it now; try again               SMTP 4yz   HTTP 503
+│   ├── NoSharedPool         C §1.4: "shared" was decided and no shared IP is configured
+│   ├── StoreUnavailable
+│   ├── OverCapacity
+│   ├── SourceUnplumbed      the sending IP is not on this machine
+│   └── PeerUnreachable
+└── Stale                    someone moved first
+    ├── StaleDirectory       decided under an older revision: reload and decide again
+    ├── IdTaken              another process minted the same id in the same microsecond: mint again
+    └── StaleLane            another worker holds the lane now
+"""
+
+from dataclasses import dataclass
+
+
+class RelayError(Exception):
+    """The root of all that we raise on purpose."""
+
+
+class Refused(RelayError):
+    """The request can never succeed as sent."""
+
+
+class Unavailable(RelayError):
+    """We cannot serve the request now; the same request may succeed later."""
+
+
+class Stale(RelayError):
+    """The caller acted on something that has changed hands or content since."""
+
+
+class NotAuthenticated(Refused):
+    """The credentials name nobody who may act here."""
+
+
+class NotGranted(Refused):
+    """The principal is known and may not do this."""
+
+
+@dataclass
+class MalformedOptions(Refused):
+    """Options that break the contract; `detail` is the contract's own sentence (C §2.3)."""
+
+    detail: str
+
+
+@dataclass
+class MalformedAddress(Refused):
+    """A mailbox that RFC 5321 §4.1.2 does not allow."""
+
+    text: str
+
+
+@dataclass
+class UnconfiguredDomain(Refused):
+    """The domain of the From field is none that the principal may send from."""
+
+    domain: str
+
+
+@dataclass
+class UnknownPool(Refused):
+    """The pool named, verbatim, does not exist in the account."""
+
+    pool: str
+
+
+@dataclass
+class PoolEmpty(Refused):
+    """The pool exists and has no sending IP."""
+
+    pool: str
+
+
+@dataclass
+class PoolNotAllowed(Refused):
+    """A subaccount with a pool of its own named another one (A5)."""
+
+    subaccount: int
+    assigned: str
+    asked: str
+
+
+class SharedNotAllowed(Refused):
+    """`sp_shared` was named by someone who has no shared pool (A6)."""
+
+
+@dataclass
+class MessageTooLarge(Refused):
+    """The message exceeds the configured size."""
+
+    limit_bytes: int
+
+
+class MailLoop(Refused):
+    """The message carries more Received fields than any honest way needs."""
+
+
+@dataclass
+class UnknownObject(Refused):
+    """Nothing of that kind has that name."""
+
+    kind: str
+    name: str
+
+
+@dataclass
+class Conflict(Refused):
+    """The change cannot be made to the directory as it stands; `detail` says why and what to do."""
+
+    detail: str
+
+
+class NoSharedPool(Unavailable):
+    """The decision was the shared pool and the installation has no shared IP (C §1.4)."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not take the write; nothing of it is stored."""
+
+
+class OverCapacity(Unavailable):
+    """A limit on memory or connections is reached for the moment."""
+
+
+@dataclass
+class SourceUnplumbed(Unavailable):
+    """The address cannot be bound on this machine. Ours to mend: it never counts as an attempt."""
+
+    bind: str
+
+
+@dataclass
+class PeerUnreachable(Unavailable):
+    """No connection to the next hop; `cause` is for the operator."""
+
+    peer: str
+    cause: str
+
+
+class StaleDirectory(Stale):
+    """The directory moved on since the decision was taken."""
+
+
+class IdTaken(Stale):
+    """What was to be stored has an id that exists already."""
+
+
+class StaleLane(Stale):
+    """The lane changed hands since it was taken."""

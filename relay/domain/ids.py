@@ -1,0 +1,48 @@
+"""The identifiers of the product, and how the time-sortable ones are minted."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NewType
+
+AccountId = NewType("AccountId", int)
+SubaccountId = NewType("SubaccountId", int)
+PoolId = NewType("PoolId", str)
+IpAddress = NewType("IpAddress", str)
+"""An IPv4 or IPv6 address in canonical text, as `str(ipaddress.ip_address(...))` prints it."""
+MessageId = NewType("MessageId", str)
+TransmissionId = NewType("TransmissionId", str)
+BodyId = NewType("BodyId", str)
+NodeName = NewType("NodeName", str)
+WorkerId = NewType("WorkerId", str)
+Epoch = NewType("Epoch", int)
+Revision = NewType("Revision", int)
+
+DEFAULT_POOL = PoolId("default")
+SHARED_POOL = PoolId("sp_shared")
+"""The installation's own IPs. A reserved id: SparkPost's name for them in `options.ip_pool` (A6)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Integer microseconds since 1970, the one form in which a time is stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(moment_us: int) -> datetime:
+    """The aware UTC time that `to_us` wrote."""
+    return _EPOCH + timedelta(microseconds=moment_us)
+
+
+def mint_message_id(now: datetime, entropy: bytes, index: int = 0) -> MessageId:
+    """20 hex digits (C §3.10): 13 of microseconds, then 7 from 4 octets of entropy.
+
+    index counts the ids minted from the same entropy: they differ for certain.
+    """
+    tail = (int.from_bytes(entropy[:4], "big") + index) & 0xFFFFFFF
+    return MessageId(f"{to_us(now):013x}{tail:07x}")
+
+
+def mint_transmission_id(now: datetime, entropy: bytes) -> TransmissionId:
+    """A numeric string (C §3.6): microseconds, then 10 bits from 2 octets of entropy."""
+    return TransmissionId(str(to_us(now) << 10 | int.from_bytes(entropy[:2], "big") >> 6))

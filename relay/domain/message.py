@@ -1,0 +1,162 @@
+"""What is handed in, and what the queue holds: envelope, options, submission, message, pin."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from relay.domain.address import Mailbox
+from relay.domain.ids import (
+    AccountId,
+    BodyId,
+    Epoch,
+    IpAddress,
+    MessageId,
+    PoolId,
+    SubaccountId,
+    TransmissionId,
+)
+from relay.domain.resolve import Decision
+
+
+class RcptType(StrEnum):
+    """Which copy a message is (C §2.5). The copy for a RCPT TO has no type."""
+
+    TO = ""
+    CC = "cc"
+    BCC = "bcc"
+    ARCHIVE = "archive"
+
+
+class State(StrEnum):
+    """Where a message of the queue stands. Finished messages have left it."""
+
+    QUEUED = "queued"
+    IN_FLIGHT = "in_flight"
+    HELD = "held"
+
+
+class Wish(StrEnum):
+    """What an operator asked of a message in flight; obeyed when it is queued again."""
+
+    NONE = ""
+    HOLD = "hold"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The sending IP of one message, by value: it survives the pool and the IP (R27-R29)."""
+
+    pool: PoolId
+    ip: IpAddress
+    """The public address: identity in queue, API and events."""
+    hostname: str
+    """The EHLO name."""
+    bind: IpAddress
+    """The local source address when the message was pinned; used when the IP is no longer known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An entry of `cc`, `bcc` or `archive` (C §2.5)."""
+
+    mailbox: Mailbox
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What X-MSYS-API, or a request body, asked for (C §2.4)."""
+
+    ip_pool: str | None = None
+    """Verbatim; None when missing, null or empty (C §1.4 step 1)."""
+    campaign_id: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    cc: tuple[Copy, ...] = ()
+    bcc: tuple[Copy, ...] = ()
+    archive: tuple[Copy, ...] = ()
+    open_tracking: bool | None = None
+    click_tracking: bool | None = None
+    transactional: bool | None = None
+    skip_suppression: bool = False
+    inline_css: bool = False
+    sandbox: bool = False
+    dkim_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Reverse-path and forward-paths of one transaction (RFC 5321 §3.3). Not the header fields."""
+
+    mail_from: str
+    """The address without brackets; empty for the null reverse-path."""
+    recipients: tuple[Mailbox, ...]
+    smtputf8: bool = False
+    eight_bit: bool = False
+    """BODY=8BITMIME was declared (RFC 6152)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One accepted injection: what all its messages share and every event about them tells."""
+
+    id: TransmissionId
+    account: AccountId
+    subaccount: SubaccountId | None
+    accepted: datetime
+    recv_method: str
+    """`esmtp` or `rest`."""
+    remote_addr: str
+    mail_from: str
+    """As injected, before any bounce domain; DSNs go here."""
+    subject: str
+    friendly_from: str
+    sending_domain: str
+    options: Options
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The queue's unit: one recipient's copy, with its pin."""
+
+    id: MessageId
+    transmission_id: TransmissionId
+    account: AccountId
+    subaccount: SubaccountId | None
+    body_id: BodyId
+    prefix: bytes
+    """Header fields of this copy alone, CRLF-ended; they go before the shared body."""
+    mail_from: str
+    """The reverse-path that the next hop sees."""
+    rcpt_to: str
+    """The forward-path as given."""
+    domain: str
+    """The recipient domain, lower-case A-labels, or an address literal with its brackets."""
+    rcpt_type: RcptType
+    size_bytes: int
+    """Octets that DATA carries: prefix and body, without dot-stuffing."""
+    smtputf8: bool
+    eight_bit: bool
+    pin: Pin
+    accepted: datetime
+    expires: datetime
+    due: datetime
+    state: State = State.QUEUED
+    attempts: int = 0
+    last_reply: str = ""
+    """The last temporary failure, for the reason of a timeout (C §5.2)."""
+    epoch: Epoch = Epoch(0)
+    wish: Wish = Wish.NONE
+    orphaned: int = 0
+    """How many holders of its lane died or lost it while this message was in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The octets that messages of one submission share, CRLF lines, not dot-stuffed."""
+
+    id: BodyId
+    content: bytes

@@ -1,0 +1,78 @@
+"""What happened to one message at one attempt."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.domain.reply import Phase, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The server that was spoken to, as events tell it (C §3.10)."""
+
+    ip_address: str = ""
+    """Empty when no connection came about."""
+    outbound_tls: int = 0
+    """1 used, 0 not offered or not wanted, -1 failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The next hop took the message: not necessarily in the mailbox."""
+
+    reply: Reply
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A temporary failure of the next hop, or of the way to it. Counts as an attempt."""
+
+    reply: Reply
+    peer: Peer
+    is_ambiguous: bool = False
+    """The connection was lost after the final dot: the next hop may have it (RFC 5321 §4.2.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounced:
+    """A permanent failure."""
+
+    reply: Reply
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """Our own fault or choice: the attempt does not count."""
+
+    until: datetime
+    reason: str
+    """Shown to operators; empty when there is nothing to tell, as at shutdown."""
+
+
+Outcome = Delivered | Deferred | Bounced | NotTried
+
+_ABOUT_THE_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.INTERNAL})
+"""Phases in which a refusal is meant for the message; before MAIL it is meant for us."""
+
+
+def judge(reply: Reply, peer: Peer, is_ambiguous: bool = False) -> Delivered | Deferred | Bounced:
+    """What the reply that decided a recipient's fate means for its message.
+
+    Delivered only by a positive reply to the final dot. A permanent refusal before MAIL is
+    about the host or our credentials and defers; so does any code that no server should send.
+    """
+    if reply.phase is Phase.BODY and 200 <= reply.code < 300:
+        return Delivered(reply, peer)
+    if reply.is_permanent and reply.phase in _ABOUT_THE_MAIL:
+        return Bounced(reply, peer)
+    return Deferred(reply, peer, is_ambiguous)
+
+
+def backs_off(reply: Reply) -> bool:
+    """Whether the reply speaks of the host as a whole, so that its path rests for a while.
+
+    No connection, a refused greeting and 421 do; a 4xx to MAIL, RCPT or DATA never does.
+    """
+    return reply.code == 421 or reply.phase in {Phase.CONNECT, Phase.GREETING}

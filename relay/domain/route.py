@@ -1,0 +1,57 @@
+"""How the next hop for a recipient domain is found: a smarthost, or the domain's own MX hosts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TlsPolicy(StrEnum):
+    """What a route wants of STARTTLS (RFC 3207)."""
+
+    OFF = "off"
+    OPPORTUNISTIC = "opportunistic"
+    """Used when offered, without judging the certificate; clear text otherwise."""
+    REQUIRED = "required"
+    """Offered and verified for the host's name, or the message waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class MxRoute:
+    """Next hop by DNS (RFC 5321 §5.1)."""
+
+    tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    port: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class SmarthostRoute:
+    """A configured server takes everything."""
+
+    host: str
+    port: int
+    tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    username: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"SmarthostRoute({self.host}:{self.port}, tls={self.tls})"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Domains and where their mail goes next."""
+
+    patterns: tuple[str, ...]
+    """`example.com` (itself), `*.example.com` (any subdomain of it), `*` (all)."""
+    target: MxRoute | SmarthostRoute
+
+    def covers(self, domain: str) -> bool:
+        return any(
+            pattern in {"*", domain} or (pattern.startswith("*.") and domain.endswith(pattern[1:]))
+            for pattern in self.patterns
+        )
+
+
+def route_for(routes: Sequence[Route], domain: str) -> MxRoute | SmarthostRoute | None:
+    """The first route that covers the domain (lower-case A-labels), or None."""
+    return next((route.target for route in routes if route.covers(domain)), None)

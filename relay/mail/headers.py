@@ -1,0 +1,167 @@
+"""Header fields: found without touching them, read where we need to know (RFC 5322 §2.2, RFC 2047)."""
+
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+_FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
+_SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
+_FIELDS = re.compile(_FIELD)
+_FOLD = re.compile(rb"\r\n[ \t]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field of a message."""
+
+    name: str
+    """Lower-case."""
+    value: bytes
+    """All after the colon but the last CRLF: still folded, still encoded."""
+    raw: bytes
+    """As received, the last CRLF included."""
+
+
+def split_message(message: bytes) -> tuple[bytes, bytes]:
+    """The header section and the body; either may be empty.
+
+    An empty line between them belongs to neither (RFC 5322 §2.1). Without one the body begins
+    where Postfix lets it begin: at the first line that is neither a field nor the continuation
+    of one. Lines end in CRLF: the SMTP server saw to that.
+    """
+    end = _end_of_header(message)
+    return message[:end], message[end + 2 if message.startswith(b"\r\n", end) else end :]
+
+
+def fields_of(header: bytes) -> tuple[Field, ...]:
+    """The fields of a header section that `split_message` made, in order."""
+    return tuple(
+        Field(found[1].decode("ascii").lower(), found[2].removesuffix(b"\n").removesuffix(b"\r"), found[0])
+        for found in _FIELDS.finditer(header)
+    )
+
+
+def first(fields: Iterable[Field], name: str) -> Field | None:
+    """The first field of that lower-case name."""
+    for field in fields:
+        if field.name == name:
+            return field
+    return None
+
+
+def unfolded(value: bytes) -> bytes:
+    """The value on one line: each line break with the white space behind it is one space (C §2.4)."""
+    return _FOLD.sub(b" ", value)
+
+
+def decoded(value: bytes) -> str:
+    """What the value says to a reader: unfolded, encoded words decoded, without control characters.
+
+    Octets that are not UTF-8 become U+FFFD, words that cannot be decoded stay as they are.
+    """
+    text = unfolded(value).decode("utf-8", "replace").strip()
+    if "=?" in text:
+        text = decode_words(text)
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def from_address(fields: Iterable[Field]) -> str | None:
+    """The address in From, `local@domain` as written.
+
+    None when nobody can be said to speak for the message: no From field or several, one that
+    cannot be read, or mailboxes of different domains. Of several in one domain it is the first.
+    """
+    values = [field.value for field in fields if field.name == "from"]
+    if len(values) != 1 or len(values[0]) > _MAX_FROM_OCTETS:
+        return None
+    text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
+    addresses = _addresses(_without_comments(text) if "(" in text else text)
+    domains = {address.rpartition("@")[2].lower() for address in addresses}
+    return addresses[0] if len(domains) == 1 else None
+
+
+def _end_of_header(message: bytes) -> int:
+    section = _SECTION.match(message)
+    return section.end() if section else 0
+
+
+# ── mailboxes (RFC 5322 §3.4) ────────────────────────────────────────────────────────────
+
+_MAX_FROM_OCTETS = 10_000
+_ATOM = r'[^\s()<>\[\]:;@\\,"]++'
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_ADDRESS = rf"(?:{_ATOM}|{_QUOTED})@(?:{_ATOM}|\[[^\[\]\\\s]*+\])"
+_MAILBOX = re.compile(rf"\s*+(?:(?:(?:{_ATOM}|{_QUOTED})\s*+)*+<\s*+({_ADDRESS})\s*+>|({_ADDRESS}))\s*+")
+_COMMENT_MARK = re.compile(rf"{_QUOTED}|\\.|[()]")
+
+
+def _addresses(text: str) -> list[str]:
+    """The addresses of a mailbox list; empty when it is none. Groups are not for From."""
+    found: list[str] = []
+    at = 0
+    while mailbox := _MAILBOX.match(text, at):
+        found.append(mailbox[1] or mailbox[2])
+        at = mailbox.end() + 1
+        if mailbox.end() == len(text):
+            return found
+        if text[mailbox.end()] != ",":
+            break
+    return []
+
+
+def _without_comments(text: str) -> str:
+    """Comments nest; each becomes a space. One that does not end takes the rest along."""
+    kept: list[str] = []
+    depth = at = 0
+    for mark in _COMMENT_MARK.finditer(text):
+        if mark[0] == "(":
+            if not depth:
+                kept.append(text[at : mark.start()])
+            depth += 1
+        elif mark[0] == ")" and depth:
+            depth -= 1
+            at = mark.end()
+    return " ".join(kept) if depth else " ".join((*kept, text[at:]))
+
+
+# ── encoded words (RFC 2047) ─────────────────────────────────────────────────────────────
+
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+_WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]*)?\?([BbQq])\?([!->@-~]*)\?=")
+_WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
+_CHARSET = re.compile(
+    r"utf-?8|(us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d|cp125\d|koi8-[ru]"
+    r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp"
+)
+"""What mail is written in. Python's other codecs have no business with a stranger's octets."""
+
+
+def decode_words(text: str) -> str:
+    """The text with its encoded words decoded; one that cannot be stays as it is.
+
+    The white space between neighbouring words is theirs.
+    """
+    return _WORDS.sub(_decode_run, text)
+
+
+def _decode_run(run: re.Match[str]) -> str:
+    """Octets are joined before they are decoded: some writers split words in mid-character."""
+    words = [(charset.lower(), encoding, payload) for charset, encoding, payload in _WORD.findall(run[0])]
+    if not all(_CHARSET.fullmatch(charset) for charset, _, _ in words):
+        return run[0]
+    try:
+        return "".join(
+            b"".join(_octets(encoding, payload) for _, encoding, payload in same).decode(charset)
+            for charset, same in groupby(words, itemgetter(0))
+        )
+    except (binascii.Error, LookupError, UnicodeDecodeError):
+        return run[0]
+
+
+def _octets(encoding: str, payload: str) -> bytes:
+    if encoding in "Bb":
+        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4))
+    return binascii.a2b_qp(payload.encode(), header=True)

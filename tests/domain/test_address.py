@@ -1,0 +1,83 @@
+"""Mailboxes and domains (RFC 5321 §4.1.2, RFC 6531)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.domain.address import normalise_domain, parse_mailbox
+from relay.domain.errors import MalformedAddress
+
+
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        pytest.param("bob@example.com", "example.com", id="plain"),
+        pytest.param("Bob.B+tag@EXAMPLE.com", "example.com", id="case"),
+        pytest.param("bob@localhost", "localhost", id="one label"),
+        pytest.param("bob@under_score.example", "under_score.example", id="underscore"),
+        pytest.param('"bob b"@example.com', "example.com", id="quoted"),
+        pytest.param('"a\\"@b"@example.com', "example.com", id="quoted at sign"),
+        pytest.param("bøb@example.com", "example.com", id="utf-8 local part"),
+        pytest.param("bob@bücher.example", "xn--bcher-kva.example", id="u-label"),
+        pytest.param("bob@[127.0.0.1]", "[127.0.0.1]", id="ipv4 literal"),
+        pytest.param("bob@[IPv6:::0001]", "[IPv6:::1]", id="ipv6 literal"),
+        pytest.param("#!$%&'*+-/=?^_`{}|~@a.b", "a.b", id="all atext"),
+    ],
+)
+def test_a_mailbox_is_kept_as_given_with_its_domain_normalised(text: str, domain: str) -> None:
+    mailbox = parse_mailbox(text)
+    assert (mailbox.text, mailbox.domain) == (text, domain)
+    assert mailbox.is_ascii == text.isascii()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "bob",
+        "@example.com",
+        "bob@",
+        "a b@example.com",
+        ".bob@example.com",
+        "bob.@example.com",
+        "bo..b@example.com",
+        "bob@-example.com",
+        "bob@example..com",
+        "bob@exam ple.com",
+        "bob@example.com.",
+        "bob@[127.0.0.1",
+        "bob@[300.0.0.1]",
+        "bob@[IPv6:zz]",
+        "bob@[tag:x]",
+        '"bob@example.com',
+        '"b\r\nob"@example.com',
+        "bob\r\nRCPT@example.com",
+        "<bob@example.com>",
+        "@relay.example:bob@example.com",
+        "bob@" + "x" * 64 + ".com",
+        "b" * 65 + "@example.com",
+        "bob@" + ".".join(["x" * 60] * 5),
+        "bob@" + "ü" * 64 + ".example",
+        "b\udcffb@example.com",
+        "bo\ud800@example.com",
+        "bob@ex\udcff.com",
+    ],
+)
+def test_what_the_grammar_forbids_is_refused(text: str) -> None:
+    with pytest.raises(MalformedAddress):
+        parse_mailbox(text)
+
+
+def test_a_domain_beyond_255_octets_is_refused() -> None:
+    with pytest.raises(MalformedAddress):
+        normalise_domain(".".join(["x" * 60] * 5))
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_parsed_or_refused_and_never_holds_a_line_break(text: str) -> None:
+    try:
+        mailbox = parse_mailbox(text)
+    except MalformedAddress:
+        return
+    assert mailbox.domain.isascii()
+    assert not set("\r\n\0") & set(mailbox.text)
