@@ -1,0 +1,350 @@
+"""`relay.toml`: how this process runs. Read once, at start; the environment has the last word."""
+
+import ipaddress
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
+
+from relay.domain.address import normalise_domain
+from relay.domain.errors import MalformedAddress
+from relay.domain.ids import AccountId, NodeName, SubaccountId
+from relay.domain.retry import RetryPolicy
+from relay.schema.durations import parse_duration
+from relay.schema.problems import (
+    ConfigError,
+    Location,
+    Table,
+    dotted,
+    known_key,
+    line,
+    parse_table,
+    read_toml,
+    shown,
+)
+
+_PREFIX = "RELAY_"
+_NOT_SETTINGS = re.compile(r"RELAY_CONFIG|RELAY_TEST_.*")
+"""Names that belong to the command line and to the tests."""
+_NODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STORE = re.compile(r"sqlite:///(?:.*[^/])|postgresql://[^/\s]+/\S+")
+_MOST_WORKERS = 64
+_GIBIBYTE = 1 << 30
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Role = Literal["smtp", "api", "web", "egress", "feed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to listen. Port 0 is any free one."""
+
+    host: str
+    """A name or an address, without brackets."""
+    port: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """`HOST:PORT`, an IPv6 address in brackets. Raises ValueError with what was expected."""
+        if isinstance(text, cls):
+            return text
+        host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
+        in_brackets = host.startswith("[") and host.endswith("]")
+        if colon and re.fullmatch(r"\d{1,5}", port, re.ASCII) and int(port) <= 65535:
+            if in_brackets and _is_ipv6(host[1:-1]):
+                return cls(host[1:-1], int(port))
+            if not in_brackets and re.fullmatch(r"[A-Za-z0-9._-]+", host):
+                return cls(host, int(port))
+        raise ValueError('"HOST:PORT", such as "127.0.0.1:2525" or "[::1]:2525"')
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_node(text: object) -> NodeName:
+    """The name of a machine. Raises ValueError with what was expected."""
+    if not isinstance(text, str) or not _NODE.fullmatch(text):
+        raise ValueError("1 to 64 letters, digits, dots, hyphens or underscores")
+    return NodeName(text)
+
+
+def parse_host_name(text: object) -> str:
+    """A host or domain name as DNS knows it. Raises ValueError with what was expected."""
+    try:
+        if isinstance(text, str) and not text.startswith("["):
+            return normalise_domain(text)
+    except MalformedAddress:
+        pass
+    raise ValueError('a domain name, such as "mail.example.com"')
+
+
+def parse_network(text: object) -> Network:
+    """An address or a network in CIDR notation. Raises ValueError with what was expected."""
+    try:
+        if isinstance(text, str | Network):
+            return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    raise ValueError('an address or a network, such as "10.0.0.0/8", without bits after the prefix')
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
+
+
+def _parse_workers(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_WORKERS:
+        return value
+    raise ValueError(f'a whole number from 1 to {_MOST_WORKERS}, or "auto"')
+
+
+def _parse_store(text: object) -> str:
+    if isinstance(text, str) and _STORE.fullmatch(text):
+        return text
+    raise ValueError(
+        '"sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://user@host/database"'
+    )
+
+
+def _parse_path(text: object) -> Path:
+    if isinstance(text, Path) or (isinstance(text, str) and text and "\0" not in text):
+        return Path(text)
+    raise ValueError("the path of a file")
+
+
+def _parse_optional_path(text: object) -> Path | None:
+    return None if text in ("", None) else _parse_path(text)
+
+
+def _parse_optional_duration(text: object) -> timedelta | None:
+    return None if text in ("", None) else parse_duration(text)
+
+
+Duration = Annotated[timedelta, PlainValidator(parse_duration)]
+FilePath = Annotated[Path, PlainValidator(_parse_path)]
+OptionalPath = Annotated[Path | None, PlainValidator(_parse_optional_path)]
+HostPort = Annotated[Endpoint, PlainValidator(Endpoint.parse)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class TrustedNetwork(Table):
+    """Clients whose mail is taken without AUTH, and for whom."""
+
+    network: Annotated[Network, PlainValidator(parse_network)]
+    account: Annotated[AccountId, Field(ge=1)]
+    subaccount: Annotated[SubaccountId | None, Field(ge=0)] = None
+    """None: the account itself, which a file may also write as 0."""
+
+    @field_validator("subaccount")
+    @classmethod
+    def _none_for_zero(cls, number: SubaccountId | None) -> SubaccountId | None:
+        return number or None
+
+
+class _TlsFiles(Table):
+    certificate: OptionalPath = None
+    """PEM. Both empty: a self-signed pair is made once beside the store."""
+    key: Annotated[OptionalPath, Field(validate_default=True)] = None
+
+    @field_validator("key")
+    @classmethod
+    def _as_the_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if "certificate" in info.data and (key is None) != (info.data["certificate"] is None):
+            raise ValueError("certificate and key to be given both or neither")
+        return key
+
+
+class SmtpSettings(_TlsFiles):
+    """`[smtp]`: where mail comes in, and its limits."""
+
+    listen: tuple[HostPort, ...] = (Endpoint("127.0.0.1", 2525),)
+    """STARTTLS is offered."""
+    listen_tls: tuple[HostPort, ...] = ()
+    """Implicit TLS (RFC 8314)."""
+    auth_without_tls: bool = False
+    max_message_bytes: Annotated[int, Field(ge=1, le=_GIBIBYTE)] = 20_971_520
+    body_budget_bytes: Annotated[int, Field(ge=1, validate_default=True)] = _GIBIBYTE
+    """All bodies in memory together; over it 452 4.3.1."""
+    max_recipients: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    idle_timeout_s: Seconds = 60
+    """From the last octet, in DATA too; DATA as a whole has 600 s."""
+    proxy_protocol: bool = False
+    trusted: tuple[TrustedNetwork, ...] = ()
+    """Accepted without AUTH."""
+
+    @field_validator("body_budget_bytes")
+    @classmethod
+    def _holds_a_message(cls, budget: int, info: ValidationInfo) -> int:
+        if budget < info.data.get("max_message_bytes", 0):
+            raise ValueError(f"at least max_message_bytes, {info.data['max_message_bytes']}")
+        return budget
+
+    @field_validator("proxy_protocol")
+    @classmethod
+    def _comes_before_tls(cls, is_on: bool, info: ValidationInfo) -> bool:
+        if is_on and info.data.get("listen_tls"):
+            raise ValueError("false, or no listen_tls: the PROXY header comes in clear, before TLS")
+        return is_on
+
+
+class HttpSettings(_TlsFiles):
+    """`[http]`: REST, console, metrics and health."""
+
+    listen: HostPort = Endpoint("127.0.0.1", 8025)
+
+
+class QueueSettings(Table):
+    """`[queue]`: how long and how often mail is tried (RFC 5321 §4.5.4.1)."""
+
+    first_retry: Duration = timedelta(minutes=20)
+    max_retry_gap: Annotated[timedelta | None, PlainValidator(_parse_optional_duration)] = None
+    """None: uncapped."""
+    expire_after: Duration = timedelta(hours=72)
+    """From acceptance, whatever the reason for waiting."""
+    hold_expire_after: Duration = timedelta(days=14)
+
+
+class LimitSettings(Table):
+    """`[limits]`: defaults of every path (sending IP × site)."""
+
+    connections: Annotated[int, Field(ge=1, le=1000)] = 10
+    deliveries_per_connection: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    recipients_per_transaction: Annotated[int, Field(ge=1, le=10_000)] = 100
+    connect_timeout_s: Seconds = 60
+
+
+class LogSettings(Table):
+    """`[log]`."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Table):
+    """One process of the relay."""
+
+    node: Annotated[NodeName, PlainValidator(parse_node)] = NodeName("n1")
+    """This machine; a sending IP with a `node` is bound only there."""
+    hostname: Annotated[str, PlainValidator(parse_host_name)] = "relay.localhost"
+    """Banner and Received."""
+    store: Annotated[str, PlainValidator(_parse_store)] = "sqlite:///var/relay.db"
+    roles: frozenset[Role] = frozenset(("smtp", "api", "web", "egress", "feed"))
+    workers: Annotated[int | Literal["auto"], PlainValidator(_parse_workers)] = 1
+    """Processes; "auto" is one per core."""
+    directory: FilePath = Path("config/directory.toml")
+    """Applied when the store is empty; afterwards only by `relay directory apply`."""
+    smtp: SmtpSettings = SmtpSettings()
+    http: HttpSettings = HttpSettings()
+    queue: QueueSettings = QueueSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("roles")
+    @classmethod
+    def _has_some(cls, roles: frozenset[Role]) -> frozenset[Role]:
+        if not roles:
+            raise ValueError("at least one role")
+        return roles
+
+    @field_validator("smtp")
+    @classmethod
+    def _listens(cls, smtp: SmtpSettings, info: ValidationInfo) -> SmtpSettings:
+        if "smtp" in info.data.get("roles", ()) and not (smtp.listen or smtp.listen_tls):
+            raise ValueError('an address in listen or listen_tls, or no role "smtp"')
+        return smtp
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        queue = self.queue
+        return RetryPolicy(
+            queue.first_retry, queue.max_retry_gap, queue.expire_after, queue.hold_expire_after
+        )
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """The file, overridden by `RELAY_<KEY>` and `RELAY_<SECTION>__<KEY>` of environ.
+
+    An environment value is read as JSON, else as TOML, else taken as text. Raises ConfigError
+    with all that is wrong.
+    """
+    tree = read_toml(path)
+    from_environment: dict[Location, str] = {}
+    problems = []
+    for name in sorted(environ):
+        if not name.startswith(_PREFIX) or _NOT_SETTINGS.fullmatch(name):
+            continue
+        source, location = f"environment {name}", tuple(name.removeprefix(_PREFIX).lower().split("__"))
+        value = _value(environ[name])
+        if dotted(location) not in _KEYS:
+            problems.append(line(source, "", shown(value, location), _known_name(name)))
+        elif _put(tree, location, value):
+            from_environment[location] = source
+    try:
+        config = parse_table(Config, tree, lambda location: _source(location, from_environment, path))
+    except ConfigError as error:
+        raise ConfigError((*error.problems, *problems)) from error
+    if problems:
+        raise ConfigError(tuple(problems))
+    return config
+
+
+def _keys() -> frozenset[str]:
+    found = set()
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Table):
+            found |= {f"{name}.{key}" for key in kind.model_fields}
+        else:
+            found.add(name)
+    return frozenset(found)
+
+
+_KEYS = _keys()
+"""All settings, as `node` and `smtp.listen`."""
+
+
+def _known_name(name: str) -> str:
+    names = [_PREFIX + key.upper().replace(".", "__") for key in _KEYS]
+    return known_key(name, names)
+
+
+def _value(text: str) -> Any:
+    """What the text of an environment variable says."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        tables = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def _put(tree: dict[str, Any], location: tuple[str, ...], value: object) -> bool:
+    """Set a value; not where the file has something else than the section: that is a problem of its own."""
+    *sections, key = location
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            return False
+    tree[key] = value
+    return True
+
+
+def _source(location: Location, from_environment: Mapping[Location, str], path: Path) -> str:
+    """Where the value came from: the file, or a variable of the environment."""
+    starts = (location[:length] for length in range(len(location), 0, -1))
+    return next((from_environment[start] for start in starts if start in from_environment), str(path))
