@@ -1,0 +1,114 @@
+"""The store: the queue, the directory and the event log, kept in one database."""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from relay.domain.ids import WorkerId
+from relay.ports import DirectoryStore, EventLog, QueueStore, WakeUps
+from relay.store.migrate import UnusableStore, migrate, migrations
+from relay.store.sqlite.directory import SqliteDirectory
+from relay.store.sqlite.eventlog import SqliteEventLog
+from relay.store.sqlite.executor import Executor, connect
+from relay.store.sqlite.lanes import Workers
+from relay.store.sqlite.queue import SqliteQueue
+from relay.store.sqlite.wakeups import DatagramWakeUps
+
+__all__ = ["Store", "UnusableStore", "migrate_store", "open_store"]
+
+_SCHEME = "sqlite:///"
+
+
+class Store:
+    """One database, open: what the ports offer. Closing it writes what waits and frees the worker's lanes."""
+
+    queue: QueueStore
+    directory: DirectoryStore
+    events: EventLog
+    wakeups: WakeUps
+
+    def __init__(self, executor: Executor, workers: Workers, wakeups: DatagramWakeUps) -> None:
+        self._executor, self._workers, self._wakeups = executor, workers, wakeups
+        self.wakeups = wakeups
+        self.queue = SqliteQueue(executor, workers)
+        self.directory = SqliteDirectory(executor)
+        self.events = SqliteEventLog(executor)
+
+    async def close(self) -> None:
+        await self._executor.close()
+        self._wakeups.close()
+        self._workers.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def open_store(url: str, *, worker: WorkerId | None = None) -> Store:
+    """The store at `sqlite:///relative/path` or `sqlite:////absolute/path`, made or migrated where needed.
+
+    worker: whose life this process is; None for one that holds no lanes, or says so when it
+    first holds some. Raises UnusableStore.
+    """
+    return await asyncio.to_thread(_open, url, worker, asyncio.get_running_loop())
+
+
+def migrate_store(url: str) -> tuple[int, int]:
+    """Bring the store to this version; its version before (0: it was made) and now. Raises UnusableStore."""
+    path = _path(url)
+    with _failures_named(path), _alone(path), closing(connect(path)) as connection:
+        return migrate(connection, migrations("relay.store.sqlite"))
+
+
+def _open(url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop) -> Store:
+    """In a thread: it waits for the disk, and for another process that opens the same store."""
+    migrate_store(url)
+    path = _path(url)
+    with _failures_named(path):
+        workers = Workers(_folder(path))
+        if worker is not None:
+            workers.register(worker)
+        return Store(Executor(path, loop), workers, DatagramWakeUps(_folder(path), worker))
+
+
+def _path(url: str) -> Path:
+    name = url.removeprefix(_SCHEME)
+    if name == url or not name or name.endswith("/"):
+        raise UnusableStore(f"store {url!r}: expected sqlite:///relative/path or sqlite:////absolute/path")
+    return Path(name)
+
+
+def _folder(path: Path) -> Path:
+    """Where the workers' locks are: beside the store."""
+    return path.with_name(f"{path.name}.workers")
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise UnusableStore(f"cannot open the store {path}: {error}") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No two processes make or migrate the same store at once. Makes the folders."""
+    folder = _folder(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

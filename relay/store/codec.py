@@ -1,0 +1,340 @@
+"""Rows ⇄ values for the hot tables, by position and by hand; one codec for every database.
+
+Texts from strangers travel inside JSON, which escapes what UTF-8 cannot say.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, assert_never
+
+from relay.domain.address import Mailbox
+from relay.domain.events import (
+    Bounce,
+    Delay,
+    Delivery,
+    Event,
+    Injection,
+    Operated,
+    PolicyRejection,
+    Subject,
+)
+from relay.domain.ids import (
+    AccountId,
+    BodyId,
+    Epoch,
+    IpAddress,
+    MessageId,
+    PoolId,
+    SubaccountId,
+    TransmissionId,
+    from_us,
+    to_us,
+)
+from relay.domain.message import Copy, Message, Options, Pin, RcptType, State, Submission, Wish
+from relay.domain.outcome import Peer
+from relay.domain.resolve import Decision, Step
+from relay.ports import Told
+
+Row = Sequence[Any]
+"""What a database driver hands out or takes in."""
+
+to_json: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+from_json: Callable[[str], Any] = json.JSONDecoder().decode
+
+MESSAGE_COLUMNS = (
+    "id",
+    "transmission_id",
+    "account",
+    "subaccount",
+    "body_id",
+    "prefix",
+    "mail_from",
+    "rcpt_to",
+    "domain",
+    "rcpt_type",
+    "size_bytes",
+    "smtputf8",
+    "eight_bit",
+    "pool",
+    "ip",
+    "hostname",
+    "bind",
+    "accepted_us",
+    "expires_us",
+    "due_us",
+    "state",
+    "attempts",
+    "last_reply",
+    "epoch",
+    "wish",
+    "orphaned",
+)
+STORED_MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "body_row", "shares_body")
+SUBMISSION_COLUMNS = ("id", "account", "accepted_us", "fields")
+EVENT_COLUMNS = ("at_us", "kind", "message_id", "transmission_id", "account", "ip", "fields")
+TOLD_COLUMNS = (
+    "event.id",
+    *(f"event.{name}" for name in EVENT_COLUMNS),
+    *(f"submission.{name}" for name in SUBMISSION_COLUMNS),
+)
+
+
+def sayable(text: str) -> str:
+    """The text with a question mark for each octet that was no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+# ── messages ─────────────────────────────────────────────────────────────────────────────
+
+
+def message_row(
+    message: Message, state: State, attempts: int, epoch: Epoch, body_row: int, shares_body: bool
+) -> Row:
+    """STORED_MESSAGE_COLUMNS of a message that begins in this state."""
+    pin, accepted_us = message.pin, to_us(message.accepted)
+    return (
+        message.id,
+        message.transmission_id,
+        message.account,
+        message.subaccount,
+        message.body_id,
+        message.prefix,
+        sayable(message.mail_from),
+        sayable(message.rcpt_to),
+        message.domain,
+        message.rcpt_type.value,
+        message.size_bytes,
+        message.smtputf8,
+        message.eight_bit,
+        pin.pool,
+        pin.ip,
+        pin.hostname,
+        pin.bind,
+        accepted_us,
+        to_us(message.expires),
+        accepted_us if message.due is message.accepted else to_us(message.due),
+        state.value,
+        attempts,
+        sayable(message.last_reply),
+        epoch,
+        message.wish.value,
+        message.orphaned,
+        body_row,
+        shares_body,
+    )
+
+
+def message(row: Row) -> Message:
+    """A row that begins with MESSAGE_COLUMNS; more may follow."""
+    return Message(
+        MessageId(row[0]),
+        TransmissionId(row[1]),
+        AccountId(row[2]),
+        None if row[3] is None else SubaccountId(row[3]),
+        BodyId(row[4]),
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        RcptType(row[9]),
+        row[10],
+        bool(row[11]),
+        bool(row[12]),
+        Pin(PoolId(row[13]), IpAddress(row[14]), row[15], IpAddress(row[16])),
+        from_us(row[17]),
+        from_us(row[18]),
+        from_us(row[19]),
+        State(row[20]),
+        row[21],
+        row[22],
+        Epoch(row[23]),
+        Wish(row[24]),
+        row[25],
+    )
+
+
+# ── submissions ──────────────────────────────────────────────────────────────────────────
+
+_PLAIN_OPTIONS = (
+    "ip_pool",
+    "campaign_id",
+    "metadata",
+    "tags",
+    "open_tracking",
+    "click_tracking",
+    "transactional",
+    "skip_suppression",
+    "inline_css",
+    "sandbox",
+    "dkim_key",
+)
+_PLAIN_DEFAULTS = tuple((name, getattr(Options(), name)) for name in _PLAIN_OPTIONS)
+_COPIES = ("cc", "bcc", "archive")
+
+
+def submission_row(submission: Submission) -> Row:
+    """SUBMISSION_COLUMNS."""
+    decision = submission.decision
+    fields = {
+        "subaccount": submission.subaccount,
+        "recv_method": submission.recv_method,
+        "remote_addr": submission.remote_addr,
+        "mail_from": submission.mail_from,
+        "subject": submission.subject,
+        "friendly_from": submission.friendly_from,
+        "sending_domain": submission.sending_domain,
+        "options": _options_fields(submission.options),
+        "pool": decision.pool,
+        "steps": [(step.rule, step.finding) for step in decision.steps],
+    }
+    return (submission.id, submission.account, to_us(submission.accepted), to_json(fields))
+
+
+def submission(row: Row) -> Submission:
+    """From SUBMISSION_COLUMNS."""
+    fields = from_json(row[3])
+    subaccount = fields["subaccount"]
+    return Submission(
+        TransmissionId(row[0]),
+        AccountId(row[1]),
+        None if subaccount is None else SubaccountId(subaccount),
+        from_us(row[2]),
+        fields["recv_method"],
+        fields["remote_addr"],
+        fields["mail_from"],
+        fields["subject"],
+        fields["friendly_from"],
+        fields["sending_domain"],
+        _options(fields["options"]),
+        Decision(PoolId(fields["pool"]), tuple(Step(rule, finding) for rule, finding in fields["steps"])),
+    )
+
+
+def _options_fields(options: Options) -> dict[str, object]:
+    """Only what was asked for; most mail asks for a pool and little else."""
+    fields: dict[str, object] = {}
+    for name, default in _PLAIN_DEFAULTS:
+        value = getattr(options, name)
+        if value != default:
+            fields[name] = value
+    for name in _COPIES:
+        if copies := getattr(options, name):
+            fields[name] = [(copy.mailbox.text, copy.mailbox.domain, copy.name) for copy in copies]
+    return fields
+
+
+def _options(fields: Mapping[str, Any]) -> Options:
+    given: dict[str, Any] = {name: fields[name] for name in _PLAIN_OPTIONS if name in fields}
+    for name in _COPIES:
+        if name in fields:
+            given[name] = tuple(Copy(Mailbox(text, domain), label) for text, domain, label in fields[name])
+    if "tags" in given:
+        given["tags"] = tuple(given["tags"])
+    return Options(**given)
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────
+
+
+def event_row(event: Event) -> Row:
+    """EVENT_COLUMNS."""
+    match event:
+        case Injection():
+            kind, own = "injection", {}
+        case Delivery():
+            kind, own = "delivery", {**_attempt_fields(event), "reply": event.reply}
+        case Delay():
+            failure = {**_failure_fields(event), "is_ambiguous": event.is_ambiguous}
+            kind, own = "delay", {**_attempt_fields(event), **failure}
+        case Bounce():
+            kind, own = "bounce", {**_attempt_fields(event), **_failure_fields(event)}
+        case Operated():
+            kind = "operated"
+            own = {"verb": event.verb, "actor": event.actor, "detail": event.detail}
+        case PolicyRejection():
+            return _rejection_row(event)
+        case _:
+            assert_never(event)
+    about = event.about
+    own["subaccount"] = about.subaccount
+    own["rcpt_to"] = about.rcpt_to
+    own["domain"] = about.domain
+    own["rcpt_type"] = about.rcpt_type
+    own["size_bytes"] = about.size_bytes
+    own["ip_pool"] = about.ip_pool
+    return (
+        to_us(event.at),
+        kind,
+        about.message_id,
+        about.transmission_id,
+        about.account,
+        about.sending_ip,
+        to_json(own),
+    )
+
+
+def told(row: Row) -> Told:
+    """From TOLD_COLUMNS."""
+    return Told(str(row[0]), _event(row[1:8]), None if row[8] is None else submission(row[8:12]))
+
+
+def _attempt_fields(event: Delivery | Delay | Bounce) -> dict[str, object]:
+    return {
+        "num_retries": event.num_retries,
+        "queue_time_ms": event.queue_time_ms,
+        "peer": (event.peer.ip_address, event.peer.outbound_tls),
+    }
+
+
+def _failure_fields(event: Delay | Bounce) -> dict[str, object]:
+    return {
+        "bounce_class": event.bounce_class,
+        "error_code": event.error_code,
+        "raw_reason": event.raw_reason,
+    }
+
+
+def _rejection_row(event: PolicyRejection) -> Row:
+    fields = {
+        "subaccount": event.subaccount,
+        "remote_addr": event.remote_addr,
+        "mail_from": event.mail_from,
+        "rcpt_to": event.rcpt_to,
+        "bounce_class": event.bounce_class,
+        "error_code": event.error_code,
+        "raw_reason": event.raw_reason,
+        "ip_pool_raw": event.ip_pool_raw,
+    }
+    return (to_us(event.at), "policy_rejection", None, None, event.account, None, to_json(fields))
+
+
+def _event(row: Row) -> Event:
+    """From EVENT_COLUMNS."""
+    at, kind, fields = from_us(row[0]), row[1], from_json(row[6])
+    subaccount = fields.pop("subaccount")
+    if kind == "policy_rejection":
+        return PolicyRejection(at=at, account=AccountId(row[4]), subaccount=subaccount, **fields)
+    about = Subject(
+        MessageId(row[2]),
+        TransmissionId(row[3]),
+        AccountId(row[4]),
+        subaccount,
+        fields.pop("rcpt_to"),
+        fields.pop("domain"),
+        fields.pop("rcpt_type"),
+        fields.pop("size_bytes"),
+        IpAddress(row[5]),
+        PoolId(fields.pop("ip_pool")),
+    )
+    if "peer" in fields:
+        fields["peer"] = Peer(*fields["peer"])
+    return _KINDS[kind](at=at, about=about, **fields)
+
+
+_KINDS: Mapping[str, Callable[..., Event]] = {
+    "injection": Injection,
+    "delivery": Delivery,
+    "delay": Delay,
+    "bounce": Bounce,
+    "operated": Operated,
+}

@@ -1,0 +1,61 @@
+"""Ordered migrations: numbered SQL files that bring a store from its version to that of the code."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+
+from relay.domain.errors import RelayError
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+class UnusableStore(RelayError, ValueError):
+    """The store that was named cannot be opened by this program; str() says why, for the operator."""
+
+
+def migrations(package: str) -> dict[int, str]:
+    """Version → SQL text, from the files `NNNN_what.sql` in the package's folder `migrations`."""
+    found = {}
+    for file in files(package).joinpath("migrations").iterdir():
+        if match := _FILE.fullmatch(file.name):
+            found[int(match[1])] = file.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))
+
+
+def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int, int]:
+    """Apply what is missing in one transaction; the version before (0: a new store) and now.
+
+    The caller sees to it that nobody else migrates meanwhile. Raises UnusableStore when the
+    store is newer than the code.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")
+        (before,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        now = max(steps)
+        if before > now:
+            raise UnusableStore(
+                f"the store has schema version {before}, this relay knows versions up to {now}: "
+                "use the newer relay that wrote it, or a copy of the store from before"
+            )
+        for version, script in steps.items():
+            if version > before:
+                for statement in _statements(script):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_version VALUES (?)", (version,))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return before, now
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: sqlite3's executescript would commit the transaction they belong to."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,172 @@
+"""The directory on SQLite: entries as JSON, one revision, and an audit line for each change."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from relay.domain.changes import Change, Put, Remove, SetRoutes
+from relay.domain.directory import Account, Entry, Pool, SendingIp, Snapshot
+from relay.domain.errors import Conflict, StaleDirectory
+from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, to_us
+from relay.domain.route import Route
+from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot
+from relay.store.sqlite.enqueue import make_lanes
+from relay.store.sqlite.executor import Connection, Executor
+from relay.store.sqlite.statements import SQL, one
+
+
+class SqliteDirectory:
+    """`DirectoryStore`."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def revision(self) -> Revision:
+        return await self._executor.read(_revision)
+
+    async def snapshot(self) -> Snapshot:
+        def query(connection: Connection) -> Snapshot:
+            return snapshot(_revision(connection), connection.execute(SQL["entries"]).fetchall())
+
+        return await self._executor.read(query)
+
+    async def apply(
+        self, changes: Sequence[Change], based_on: Revision, actor: str, now: datetime
+    ) -> Revision:
+        def unit(connection: Connection) -> Revision:
+            if _revision(connection) != based_on:
+                raise StaleDirectory
+            edit = _Edit(connection, actor, now)
+            for change in changes:
+                edit.make(change)
+            return edit.revision
+
+        return await self._executor.write(unit)
+
+    async def reap_retired(self, now: datetime) -> int:
+        def unit(connection: Connection) -> int:
+            rows = connection.execute(SQL["entries_of_kind"], ("sending_ip",)).fetchall()
+            empty = [
+                ip
+                for ip in (entry("sending_ip", value) for (value,) in rows)
+                if isinstance(ip, SendingIp) and ip.is_retired and not _has_mail(connection, ip)
+            ]
+            if empty:
+                edit = _Edit(connection, "retention", now)
+                for ip in empty:
+                    edit.delete(ip)
+            return len(empty)
+
+        return await self._executor.write(unit)
+
+
+class _Edit:
+    """One revision in the making. Each write leaves an audit line, and none tells a secret."""
+
+    def __init__(self, connection: Connection, actor: str, now: datetime) -> None:
+        self._connection, self._actor, self._at_us = connection, actor, to_us(now)
+        connection.execute(SQL["next_revision"])
+        self.revision = _revision(connection)
+
+    def make(self, change: Change) -> None:
+        """Raises Conflict."""
+        match change:
+            case Put(Account() as account):
+                self.put(account)
+                self._put_default_pool(account)
+            case Put(item):
+                self.put(item)
+                if isinstance(item, SendingIp):
+                    make_lanes(self._connection, [item.address])
+            case Remove(Account() as account):
+                self._remove_account(account)
+            case Remove(Pool() as pool):
+                self._remove_pool(pool)
+            case Remove(SendingIp() as ip):
+                self._remove_ip(ip)
+            case Remove(item):
+                self.delete(item)
+            case SetRoutes(listed):
+                self._set_routes(listed)
+            case _:
+                assert_never(change)
+
+    def put(self, item: Entry) -> None:
+        kind, key = place(item)
+        before, after = self._value(kind, key), entry_json(item)
+        if before != after:
+            self._connection.execute(SQL["put_entry"], (kind, key, after))
+            self._audit(f"put {kind} {key}", before, after)
+
+    def delete(self, item: Entry) -> None:
+        """Nothing happens when it is not there."""
+        kind, key = place(item)
+        before = self._value(kind, key)
+        if before is not None:
+            self._connection.execute(SQL["remove_entry"], (kind, key))
+            self._audit(f"remove {kind} {key}", before, None)
+
+    def _put_default_pool(self, account: Account) -> None:
+        pool = Pool(account.id, DEFAULT_POOL, "Default", origin=account.origin)
+        if self._value(*place(pool)) is None:
+            self.put(pool)
+
+    def _remove_account(self, account: Account) -> None:
+        """With all that is its own, but for the IPs: the installation owns them, they become free."""
+        if one(self._connection, "account_has_mail", (account.id,)):
+            raise Conflict(f"account {account.id} ({account.name}) still has queued mail")
+        for item in self._owned(account.id):
+            if isinstance(item, SendingIp):
+                self.put(replace(item, account=None, pool=None))
+            else:
+                self.delete(item)
+        self.delete(account)
+
+    def _remove_pool(self, pool: Pool) -> None:
+        """Its IPs move to `default` (R16, A31)."""
+        if pool.id == DEFAULT_POOL:
+            raise Conflict(f"pool {DEFAULT_POOL} of account {pool.account} cannot be removed")
+        for item in self._owned(pool.account):
+            if isinstance(item, SendingIp) and item.pool == pool.id:
+                self.put(replace(item, pool=PoolId(DEFAULT_POOL)))
+        self.delete(pool)
+
+    def _remove_ip(self, ip: SendingIp) -> None:
+        """Retired while messages are pinned to it, so that they find its binding (R27-R29)."""
+        kind, key = place(ip)
+        value = self._value(kind, key)
+        stored = entry(kind, value) if value else None
+        if isinstance(stored, SendingIp) and _has_mail(self._connection, stored):
+            self.put(replace(stored, is_retired=True))
+        else:
+            self.delete(ip)
+
+    def _set_routes(self, listed: tuple[Route, ...]) -> None:
+        before, after = self._value(ROUTES, ""), routes_json(listed)
+        if before != after:
+            self._connection.execute(SQL["put_entry"], (ROUTES, "", after))
+            told = None if before is None else routes_json(routes(before), with_passwords=False)
+            self._audit("set routes", told, routes_json(listed, with_passwords=False))
+
+    def _owned(self, account: AccountId) -> list[Entry]:
+        """All but the account itself."""
+        rows = self._connection.execute(SQL["entries"]).fetchall()
+        found = [entry(kind, value) for kind, value in rows if kind != ROUTES]
+        return [item for item in found if not isinstance(item, Account) and item.account == account]
+
+    def _value(self, kind: str, key: str) -> str | None:
+        row = self._connection.execute(SQL["entry"], (kind, key)).fetchone()
+        return row[0] if row else None
+
+    def _audit(self, what: str, before: str | None, after: str | None) -> None:
+        line = (self._at_us, self._actor, self.revision, what, before, after)
+        self._connection.execute(SQL["audit"], line)
+
+
+def _revision(connection: Connection) -> Revision:
+    return Revision(one(connection, "revision"))
+
+
+def _has_mail(connection: Connection, ip: SendingIp) -> bool:
+    return bool(one(connection, "ip_has_mail", {"ip": ip.address}))

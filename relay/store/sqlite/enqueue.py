@@ -1,0 +1,101 @@
+"""Storing submissions with all that they became, many callers' at once."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+
+from relay.domain.errors import StaleDirectory
+from relay.domain.ids import BodyId, Epoch, IpAddress
+from relay.domain.message import Body, Message, State
+from relay.ports import EnqueueBatch
+from relay.store.codec import Row, event_row, message_row, submission_row, to_json
+from relay.store.sqlite.executor import Connection
+from relay.store.sqlite.statements import (
+    SQL,
+    insert_bodies,
+    insert_events,
+    insert_messages,
+    insert_submissions,
+    one,
+    one_list,
+)
+
+
+def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequence[bool | StaleDirectory]:
+    """For each batch whether its messages are in flight as claimed; StaleDirectory when it was not stored."""
+    revision = one(connection, "revision")
+    lanes = {message.pin.ip for batch in batches for message in batch.messages}
+    lanes.update(ip for batch in batches for ip in batch.claimed)
+    epochs = _epochs(connection, lanes)
+    storing = Storing(connection)
+    results: list[bool | StaleDirectory] = []
+    for batch in batches:
+        if batch.revision != revision:
+            results.append(StaleDirectory())
+            continue
+        is_current = all(epochs.get(ip) == epoch for ip, epoch in batch.claimed.items())
+        storing.submissions.append(submission_row(batch.submission))
+        storing.add_mail(batch.bodies, batch.messages, batch.claimed if is_current else {})
+        storing.events += map(event_row, batch.events)
+        results.append(is_current)
+    make_lanes(connection, lanes.difference(epochs))
+    storing.store()
+    return results
+
+
+class Storing:
+    """Rows being collected, then stored table by table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # Counted on from the largest in use; nothing refers to the row of a body that is gone.
+        self._body_rows = count(one(connection, "last_body_row") + 1)
+        self.submissions: list[Row] = []
+        self.events: list[Row] = []
+        self._bodies: list[Row] = []
+        self._shared: list[Row] = []
+        self._messages: list[Row] = []
+
+    def add_mail(
+        self, bodies: Sequence[Body], messages: Sequence[Message], claimed: Mapping[IpAddress, Epoch]
+    ) -> None:
+        """Messages of a lane in claimed start in flight, with this attempt counted; the others are queued."""
+        users = Counter(message.body_id for message in messages)
+        rows: dict[BodyId, int] = {}
+        for body in bodies:
+            if users[body.id]:
+                row = rows[body.id] = next(self._body_rows)
+                self._bodies.append((row, body.content))
+                if users[body.id] > 1:
+                    self._shared.append((row, users[body.id]))
+        for message in messages:
+            epoch = claimed.get(message.pin.ip) if claimed else None
+            # One that comes in flight has counted the attempt already, in the caller's copy.
+            attempts = message.attempts - (message.state is State.IN_FLIGHT)
+            state: State = State.QUEUED if message.state is State.IN_FLIGHT else message.state
+            if epoch is not None:
+                state, attempts = State.IN_FLIGHT, attempts + 1
+            is_shared = users[message.body_id] > 1
+            self._messages.append(
+                message_row(message, state, attempts, epoch or Epoch(0), rows[message.body_id], is_shared)
+            )
+
+    def store(self) -> None:
+        insert_submissions(self._connection, self.submissions)
+        insert_bodies(self._connection, self._bodies)
+        if self._shared:
+            self._connection.executemany(SQL["share_body"], self._shared)
+        insert_messages(self._connection, self._messages)
+        insert_events(self._connection, self.events)
+
+
+def make_lanes(connection: Connection, ips: Iterable[IpAddress]) -> None:
+    """Free lanes for addresses that have none yet."""
+    for ip in ips:
+        connection.execute(SQL["make_lane"], (ip,))
+
+
+def _epochs(connection: Connection, ips: Iterable[IpAddress]) -> dict[IpAddress, Epoch]:
+    return {
+        IpAddress(ip): Epoch(epoch) for ip, epoch in one_list(connection, "epochs", (to_json(list(ips)),))
+    }

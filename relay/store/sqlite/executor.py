@@ -1,0 +1,266 @@
+"""How a process uses the file: one writing thread that commits in groups, and a few reading connections."""
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from relay.domain.errors import IdTaken, RelayError, StoreUnavailable
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+Connection = sqlite3.Connection
+Together = Callable[[Connection, Sequence[A]], Sequence[T | RelayError]]
+"""Does several callers' units of one kind at once: one result for each argument, in their order.
+
+A RelayError among the results is raised to that caller; its unit has written nothing.
+"""
+
+BUSY_TIMEOUT_S = 5.0
+"""How long another process may keep the file before the caller hears StoreUnavailable."""
+_GROUP_LIMIT = 256
+_READERS = 2
+_PAGE_BYTES = 16384
+_WAL_BYTES = 64 << 20
+
+log = logging.getLogger("relay.store")
+
+
+def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
+    """A connection for writing: WAL, synced at each commit. Raises sqlite3.Error, OSError."""
+    # Readable by its owner alone: it holds mail and credentials. SQLite gives -wal and -shm the same mode.
+    # Only ever made, never opened beside SQLite: closing a descriptor of the file would drop all the
+    # locks that this process has on it (fcntl(2)), and another process would delete the WAL under us.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    for pragma in (
+        f"page_size = {_PAGE_BYTES}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"wal_autocheckpoint = {_WAL_BYTES // _PAGE_BYTES}",
+        f"journal_size_limit = {_WAL_BYTES}",
+        "cache_size = -32768",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Order(Generic[A, T]):
+    """One unit of work that waits for the writer, and who is to be told."""
+
+    run: Together[A, T]
+    argument: A
+    answer: asyncio.Future[T]
+    then: Callable[[T | None], None] | None
+
+
+_Any = _Order[Any, Any]
+_Settled = tuple[_Any, object]
+
+
+class _StoreDown(Exception):
+    """No transaction could begin or be committed: no unit is to blame."""
+
+
+class Executor:
+    """Writes in groups and reads beside them. Used in one event loop."""
+
+    def __init__(
+        self, path: Path, loop: asyncio.AbstractEventLoop, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
+        """Opens the connections, which may block; the store exists and has its schema.
+
+        loop: that of all callers. Raises sqlite3.Error.
+        """
+        self._loop = loop
+        self._inbox: queue.SimpleQueue[_Any | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._writer = connect(path, busy_timeout_s)
+        self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        for _ in range(_READERS):
+            reader = connect(path)
+            reader.execute("PRAGMA query_only = ON")
+            reader.execute("PRAGMA cache_size = -4096")
+            self._idle_readers.put(reader)
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        # A daemon: a process that ends without close() must not wait for it. What is committed is safe.
+        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, unit: Callable[[Connection], T]) -> T:
+        """Run unit in a transaction of the writer; back when it is on disk.
+
+        It is run again, alone, when the group it was in failed. Cancelling the caller neither
+        interrupts nor undoes it. Raises what the unit raises, and StoreUnavailable.
+        """
+        return await self.write_together(cast("Together[Callable[[Connection], T], T]", _each), unit)
+
+    def write_together(
+        self, run: Together[A, T], argument: A, then: Callable[[T | None], None] | None = None
+    ) -> asyncio.Future[T]:
+        """Like write, for a hot kind of unit: run gets the arguments of all callers of one group.
+
+        then is called once, in the loop and before the future is done: with the result, or
+        None when there is none.
+        """
+        answer: asyncio.Future[T] = self._loop.create_future()
+        order = _Order(run, argument, answer, then)
+        if self._is_closed:
+            # Not at once: then comes before the caller goes on, here too.
+            self._loop.call_soon(_tell, [(order, StoreUnavailable())])
+        else:
+            self._inbox.put(order)
+        return answer
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run query in a transaction of a reading connection. Raises StoreUnavailable."""
+        if self._is_closed:
+            raise StoreUnavailable
+        return await self._loop.run_in_executor(self._reading, self._read, query)
+
+    async def close(self) -> None:
+        """Write what waits, then close the connections."""
+        self._is_closed = True
+        self._inbox.put(None)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        self._thread.join()
+        self._reading.shutdown()
+        while not self._idle_readers.empty():
+            self._idle_readers.get().close()
+        # Last, so that it is the one that folds the WAL into the file.
+        self._writer.close()
+
+    # ── in the reading threads ───────────────────────────────────────────────────────────
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        connection = self._idle_readers.get()
+        try:
+            connection.execute("BEGIN")
+            return query(connection)
+        except sqlite3.Error as error:
+            log.warning("read failed: %s", error)
+            raise StoreUnavailable from error
+        finally:
+            _roll_back(connection)
+            self._idle_readers.put(connection)
+
+    # ── in the writing thread ────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            group: list[_Any | None] = [self._inbox.get()]
+            with suppress(queue.Empty):
+                while group[-1] is not None and len(group) < _GROUP_LIMIT:
+                    group.append(self._inbox.get_nowait())
+            is_open = group[-1] is not None
+            if orders := [order for order in group if order is not None]:
+                self._announce(self._commit(orders))
+
+    def _announce(self, settled: list[_Settled]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_tell, settled)
+        except RuntimeError:
+            log.warning("the event loop ended before %d units were told of their commit", len(settled))
+
+    def _commit(self, orders: list[_Any]) -> list[_Settled]:
+        """All in one transaction; when one of them fails, each in its own."""
+        try:
+            return self._attempt(orders)
+        except _StoreDown:
+            return _all_unavailable(orders)
+        except Exception as error:  # noqa: BLE001 - the top of a unit of work: its caller gets the error
+            if len(orders) == 1:
+                return [(orders[0], _translated(error))]
+        settled: list[_Settled] = []
+        for position, order in enumerate(orders):
+            try:
+                settled += self._attempt([order])
+            except _StoreDown:
+                # Each further try could wait for the lock as long as this one did.
+                return settled + _all_unavailable(orders[position:])
+            except Exception as error:  # noqa: BLE001 - as above
+                settled.append((order, _translated(error)))
+        return settled
+
+    def _attempt(self, orders: list[_Any]) -> list[_Settled]:
+        kinds: dict[Together[Any, Any], list[_Any]] = {}
+        for order in orders:
+            kinds.setdefault(order.run, []).append(order)
+        settled: list[_Settled] = []
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            for run, alike in kinds.items():
+                results = run(self._writer, [order.argument for order in alike])
+                settled += zip(alike, results, strict=True)
+            self._execute("COMMIT")
+        finally:
+            _roll_back(self._writer)
+        return settled
+
+    def _execute(self, statement: str) -> None:
+        try:
+            self._writer.execute(statement)
+        except sqlite3.Error as error:
+            log.error("%s failed: %s", statement, error)
+            raise _StoreDown from error
+
+
+def _each(connection: Connection, units: Sequence[Callable[[Connection], T]]) -> Sequence[T]:
+    """Units that have nothing in common, one after the other."""
+    return [unit(connection) for unit in units]
+
+
+def _all_unavailable(orders: Sequence[_Any]) -> list[_Settled]:
+    return [(order, StoreUnavailable()) for order in orders]
+
+
+def _translated(error: Exception) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    is_clash = isinstance(error, sqlite3.IntegrityError)
+    if not is_clash:
+        log.error("write failed: %s", error)
+    translated = IdTaken() if is_clash else StoreUnavailable()
+    translated.__cause__ = error
+    return translated
+
+
+def _roll_back(connection: Connection) -> None:
+    """End the transaction, if one is still open."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _tell(settled: Sequence[_Settled]) -> None:
+    """In the loop: give each caller its result, whether it still waits or not."""
+    for order, result in settled:
+        if order.then is not None:
+            # By the loop, before the caller wakes: an error in it is reported there and hurts nobody.
+            order.answer.get_loop().call_soon(order.then, None if isinstance(result, Exception) else result)
+        if order.answer.done():
+            continue
+        if isinstance(result, Exception):
+            order.answer.set_exception(result)
+        else:
+            order.answer.set_result(result)

@@ -1,0 +1,102 @@
+"""Writing what outcomes do to messages, many lanes' at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.domain.ids import Epoch, IpAddress, MessageId, to_us
+from relay.domain.lifecycle import Finish, Notice, Requeue, Settlement
+from relay.ports import Lane
+from relay.store.codec import event_row, sayable, submission_row, to_json
+from relay.store.sqlite.enqueue import Storing, make_lanes
+from relay.store.sqlite.executor import Connection
+from relay.store.sqlite.statements import SQL, one_list
+
+Work = tuple[Lane, Sequence[Settlement]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a message stands in the queue before it is finished."""
+
+    ip: IpAddress
+    state: str
+    epoch: Epoch
+    body_row: int
+    shares_body: int
+
+    def may_be_finished_by(self, lane: Lane) -> bool:
+        """In flight: by its holder. Otherwise by an older one too, whose outcome came late but came."""
+        if self.state == "in_flight":
+            return self.ip == lane.ip and self.epoch == lane.epoch
+        return self.epoch > lane.epoch
+
+
+def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[MessageId]]:
+    """For each lane's settlements, the ids that were not its own to settle."""
+    storing = Storing(connection)
+    finishes = [item.message for _, settlements in works for item in settlements if isinstance(item, Finish)]
+    standing = _standing(connection, finishes)
+    gone: list[MessageId] = []
+    bodies: list[int] = []
+    stale: list[list[MessageId]] = []
+    for lane, settlements in works:
+        refused: list[MessageId] = []
+        for settlement in settlements:
+            if isinstance(settlement, Requeue):
+                if _requeue(connection, lane, settlement):
+                    storing.events += map(event_row, [settlement.event] if settlement.event else ())
+                else:
+                    refused.append(settlement.message)
+                continue
+            stands = standing.get(settlement.message)
+            if stands is None or not stands.may_be_finished_by(lane):
+                refused.append(settlement.message)
+                continue
+            del standing[settlement.message]
+            gone.append(settlement.message)
+            if not stands.shares_body or _was_last(connection, stands.body_row):
+                bodies.append(stands.body_row)
+            storing.events.append(event_row(settlement.event))
+            if settlement.notice is not None:
+                _add_notice(connection, storing, settlement.notice)
+        stale.append(refused)
+    if gone:
+        connection.execute(SQL["remove_messages"], (to_json(gone),))
+        connection.execute(SQL["remove_bodies"], (to_json(bodies),))
+    storing.store()
+    return stale
+
+
+def _standing(connection: Connection, ids: Sequence[MessageId]) -> dict[MessageId, _Standing]:
+    if not ids:
+        return {}
+    # Rows of (id, ip, state, epoch, body_row, shares_body), as the query packs them.
+    rows = one_list(connection, "standing", (to_json(ids),))
+    return {row[0]: _Standing(*row[1:]) for row in rows}
+
+
+def _requeue(connection: Connection, lane: Lane, requeue: Requeue) -> bool:
+    values = {
+        "id": requeue.message,
+        "ip": lane.ip,
+        "epoch": lane.epoch,
+        "due_us": to_us(requeue.due),
+        "last_reply": None if requeue.last_reply is None else sayable(requeue.last_reply),
+        "uncount": requeue.uncount,
+    }
+    return connection.execute(SQL["requeue"], values).rowcount > 0
+
+
+def _was_last(connection: Connection, body_row: int) -> bool:
+    """Whether this message was the last that the shared body had."""
+    ((left,),) = connection.execute(SQL["leave_body"], (body_row,)).fetchall()
+    if left == 0:
+        connection.execute(SQL["unshare_body"], (body_row,))
+    return bool(left == 0)
+
+
+def _add_notice(connection: Connection, storing: Storing, notice: Notice) -> None:
+    storing.submissions.append(submission_row(notice.submission))
+    storing.add_mail([notice.body], [notice.message], {})
+    storing.events.append(event_row(notice.event))
+    make_lanes(connection, [notice.message.pin.ip])

@@ -1,0 +1,127 @@
+"""What operators do to unfinished mail: each message changes and gets its event in one transaction."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from relay.domain.directory import SendingIp
+from relay.domain.errors import UnknownObject
+from relay.domain.events import Operated, Subject
+from relay.domain.ids import IpAddress, to_us
+from relay.domain.message import Message, State
+from relay.ports import Selection
+from relay.store.codec import MESSAGE_COLUMNS, event_row, message, to_json
+from relay.store.entries import entry
+from relay.store.sqlite.enqueue import make_lanes
+from relay.store.sqlite.executor import Connection, Executor
+from relay.store.sqlite.statements import SQL, insert_events
+
+_SLICE = 1000
+"""Messages a transaction: a verb on a long queue must not keep arriving mail waiting."""
+
+_COLUMNS = ", ".join(MESSAGE_COLUMNS)
+
+
+def select_mail(connection: Connection, selection: Selection, limit: int, offset: int) -> list[Message]:
+    """Unfinished messages, oldest acceptance first."""
+    where, values = _where(selection)
+    text = (
+        f"SELECT {_COLUMNS} FROM message WHERE {where} ORDER BY accepted_us, id LIMIT :limit OFFSET :offset"
+    )
+    rows = connection.execute(text, {**values, "limit": limit, "offset": offset})
+    return [message(row) for row in rows]
+
+
+def count_mail(connection: Connection, selection: Selection) -> int:
+    where, values = _where(selection)
+    (number,) = connection.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()
+    return int(number)
+
+
+class Verb:
+    """One operator's verb, done to a selection in slices."""
+
+    def __init__(self, name: str, actor: str, now: datetime, detail: str = "") -> None:
+        self._name, self._actor, self._now, self._detail = name, actor, now, detail
+
+    async def apply(
+        self,
+        executor: Executor,
+        selection: Selection,
+        where: str,
+        values: Mapping[str, object] | None = None,
+        prepare: Callable[[Connection], Mapping[str, object]] | None = None,
+    ) -> int:
+        """How many messages changed. where: which of the selection the verb touches.
+
+        prepare runs first in each transaction and may add values for the verb's statement.
+        """
+        changed = 0
+        last: str | None = ""
+        while last is not None:
+            after = last
+
+            def unit(connection: Connection, after: str = after) -> tuple[int, str | None]:
+                given = {**(values or {}), **(prepare(connection) if prepare else {})}
+                return self._slice(connection, selection, where, given, after)
+
+            number, last = await executor.write(unit)
+            changed += number
+        return changed
+
+    def _slice(
+        self,
+        connection: Connection,
+        selection: Selection,
+        where: str,
+        values: Mapping[str, object],
+        after: str,
+    ) -> tuple[int, str | None]:
+        """How many of the next messages by id changed, and the last one's id when there may be more."""
+        selected, chosen = _where(selection)
+        text = (
+            f"SELECT {_COLUMNS} FROM message WHERE id > :after AND {selected} AND ({where})"
+            " ORDER BY id LIMIT :limit"
+        )
+        given = {**chosen, **values, "after": after, "limit": _SLICE, "now_us": to_us(self._now)}
+        found = [message(row) for row in connection.execute(text, given).fetchall()]
+        if not found:
+            return 0, None
+        ids = to_json([one.id for one in found])
+        connection.execute(SQL[self._name], {**given, "ids": ids})
+        insert_events(connection, [event_row(self._event(one)) for one in found])
+        return len(found), found[-1].id if len(found) == _SLICE else None
+
+    def _event(self, touched: Message) -> Operated:
+        return Operated(self._now, Subject.of(touched), self._name, self._actor, self._detail)
+
+
+def pin_of(connection: Connection, ip: IpAddress) -> Mapping[str, object]:
+    """What repin writes: the directory's word on the address. Raises UnknownObject."""
+    row = connection.execute(SQL["entry"], ("sending_ip", ip)).fetchone()
+    sending = entry("sending_ip", row[0]) if row else None
+    if not isinstance(sending, SendingIp):
+        raise UnknownObject("sending IP", ip)
+    make_lanes(connection, [ip])
+    return {"ip": ip, "hostname": sending.hostname, "bind": sending.bind}
+
+
+def _where(selection: Selection) -> tuple[str, dict[str, object]]:
+    """A condition made of constant pieces, and its parameters."""
+    pieces, values = ["TRUE"], dict[str, object]()
+    if selection.ids:
+        pieces.append("id IN (SELECT value FROM json_each(:ids_wanted))")
+        values["ids_wanted"] = to_json(list(selection.ids))
+    columns = {
+        "ip": selection.ip,
+        "pool": selection.pool,
+        "account": selection.account,
+        "domain": selection.domain,
+    }
+    for column, value in columns.items():
+        if value is not None:
+            pieces.append(f"{column} = :{column}_wanted")
+            values[f"{column}_wanted"] = value
+    if selection.state is not None:
+        # In the text, not a parameter: the planner must see it to use the partial indexes.
+        pieces.append(f"state = '{State(selection.state).value}'")
+    return " AND ".join(pieces), values
