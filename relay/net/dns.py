@@ -1,0 +1,187 @@
+"""Where mail for a domain goes by DNS, with a cache of its own (RFC 5321 §5.1, RFC 7505, RFC 2308)."""
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.asyncbackend
+import dns.asyncresolver
+import dns.exception
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rdtypes.ANY.MX
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import dns.resolver
+
+from relay.domain.ids import IpAddress
+from relay.domain.reply import Phase, Reply
+from relay.ports import Addresses, Entropy, Mx
+
+NULL_MX = Reply(556, "5.1.10 [internal] domain does not accept mail (null MX)", Phase.INTERNAL)
+NO_SUCH_DOMAIN = Reply(454, "4.4.4 [internal] no MX or A for domain", Phase.INTERNAL)
+NO_ANSWER = Reply(451, "4.4.3 [internal] DNS lookup failed", Phase.INTERNAL)
+
+_SHORTEST_S, _LONGEST_S, _LONGEST_NEGATIVE_S = 5.0, 86_400.0, 3600.0
+_FAILURE_S = 30.0
+"""How long a lookup that failed is not tried again."""
+_MAX_RECORDS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What DNS has of one type for one name."""
+
+    records: tuple[tuple[int, str], ...] = ()
+    """(preference, host name), or (0, address)."""
+    has_failed: bool = False
+    """No server gave an answer: not the same as none of that type."""
+
+
+class DnsResolver:
+    """`MxResolver`. Lookups of the same name at the same time are one."""
+
+    def __init__(
+        self,
+        entropy: Entropy,
+        *,
+        nameservers: Sequence[tuple[str, int]] | None = None,
+        lifetime_s: float = 15,
+        max_entries: int = 20_000,
+    ) -> None:
+        """nameservers: addresses and ports; None: what /etc/resolv.conf says. lifetime_s: for one lookup."""
+        self._entropy, self._max_entries = entropy, max_entries
+        self._resolver = _resolver(nameservers)
+        self._resolver.lifetime = lifetime_s
+        self._resolver.timeout = lifetime_s / 3
+        self._cache: OrderedDict[tuple[str, str], tuple[float, _Found]] = OrderedDict()
+        self._under_way: dict[tuple[str, str], asyncio.Event] = {}
+
+    async def mx(self, domain: str) -> Mx:
+        """MX hosts by preference, equal ones in random order, or the domain itself when it has none."""
+        if address_in(domain) is not None:
+            return Mx(((0, domain),))
+        found = await self._lookup(domain, "MX")
+        if found.has_failed:
+            return Mx(failure=NO_ANSWER)
+        if found.records:
+            hosts = [host for host in found.records if host[1]]
+            return Mx(self._shuffled(hosts)) if hosts else Mx(failure=NULL_MX)
+        implicit = await self.addresses(domain)
+        return Mx(((0, domain),)) if implicit.failure is None else Mx(failure=implicit.failure)
+
+    async def addresses(self, name: str) -> Addresses:
+        """A, then AAAA; an address literal is its own answer."""
+        if (literal := address_in(name)) is not None:
+            return Addresses((literal,))
+        async with asyncio.TaskGroup() as tasks:
+            lookups = [
+                tasks.create_task(self._lookup(name, kind), name=f"{kind} {name}") for kind in ("A", "AAAA")
+            ]
+        both = [lookup.result() for lookup in lookups]
+        found = tuple(IpAddress(address) for answer in both for _, address in answer.records)
+        if found:
+            return Addresses(found)
+        return Addresses(failure=NO_ANSWER if any(answer.has_failed for answer in both) else NO_SUCH_DOMAIN)
+
+    def _shuffled(self, hosts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+        """By preference; the sender must spread its load over equal ones (RFC 5321 §5.1)."""
+        chance = self._entropy.octets(2 * len(hosts))
+        dealt = [(host[0], chance[2 * n : 2 * n + 2], host[1]) for n, host in enumerate(hosts)]
+        return tuple((preference, name) for preference, _, name in sorted(dealt))
+
+    # ── one lookup ───────────────────────────────────────────────────────────────────────
+
+    async def _lookup(self, name: str, kind: str) -> _Found:
+        key = name.lower().rstrip("."), kind
+        now = asyncio.get_running_loop().time
+        while True:
+            cached = self._cache.get(key)
+            if cached is not None and now() < cached[0]:
+                self._cache.move_to_end(key)
+                return cached[1]
+            if (other := self._under_way.get(key)) is None:
+                break
+            # If the other is cancelled, one of those who waited asks instead.
+            await other.wait()
+        done = self._under_way[key] = asyncio.Event()
+        try:
+            found, lasts_s = await self._ask(*key)
+            self._cache[key] = now() + lasts_s, found
+            if len(self._cache) > self._max_entries:
+                self._cache.popitem(last=False)
+        finally:
+            del self._under_way[key]
+            done.set()
+        return found
+
+    async def _ask(self, name: str, kind: str) -> tuple[_Found, float]:
+        """What DNS says, and for how many seconds it holds."""
+        try:
+            answer = await self._resolver.resolve(
+                dns.name.from_text(name),
+                kind,
+                raise_on_no_answer=False,
+                backend=dns.asyncbackend.get_backend("asyncio"),
+            )
+        except dns.resolver.NXDOMAIN as error:
+            responses = error.responses()  # type: ignore[no-untyped-call] # dnspython 2.9 has no types here
+            ttl = min(map(_negative_ttl, responses.values()), default=0)
+            return _Found(), _within(ttl, _LONGEST_NEGATIVE_S)
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape):
+            return _Found(), _LONGEST_NEGATIVE_S
+        except (dns.exception.DNSException, OSError):
+            return _Found(has_failed=True), _FAILURE_S
+        if answer.rrset is None:
+            return _Found(), _within(_negative_ttl(answer.response), _LONGEST_NEGATIVE_S)
+        records = tuple(map(_record, list(answer.rrset)[:_MAX_RECORDS]))
+        return _Found(records), _within(answer.chaining_result.minimum_ttl, _LONGEST_S)
+
+
+def address_in(name: str) -> IpAddress | None:
+    """The address that a literal spells, with or without its brackets; None for a name (RFC 5321 §4.1.3)."""
+    inner = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if inner[:5].lower() == "ipv6:":
+        inner = inner[5:]
+    try:
+        return IpAddress(str(ipaddress.ip_address(inner)))
+    except ValueError:
+        return None
+
+
+def _resolver(nameservers: Sequence[tuple[str, int]] | None) -> dns.asyncresolver.Resolver:
+    if nameservers is None:
+        try:
+            return dns.asyncresolver.Resolver()
+        except dns.resolver.NoResolverConfiguration:
+            # A machine without DNS can still serve routes by smarthost; lookups fail.
+            nameservers = ()
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [dns.nameserver.Do53Nameserver(address, port) for address, port in nameservers]
+    return resolver
+
+
+def _record(record: object) -> tuple[int, str]:
+    match record:
+        case dns.rdtypes.ANY.MX.MX():
+            return record.preference, record.exchange.to_text(omit_final_dot=True).lower().rstrip(".")
+        case dns.rdtypes.IN.A.A() | dns.rdtypes.IN.AAAA.AAAA():
+            return 0, str(ipaddress.ip_address(record.address))
+        case _:
+            raise TypeError(f"no question of ours has the answer {record!r}")
+
+
+def _negative_ttl(response: dns.message.Message) -> float:
+    """RFC 2308 §5: the SOA's; 0 when the response makes no sense."""
+    assert isinstance(response, dns.message.QueryMessage)
+    try:
+        return response.resolve_chaining().minimum_ttl
+    except dns.exception.DNSException:
+        return 0
+
+
+def _within(ttl: float, longest_s: float) -> float:
+    return max(_SHORTEST_S, min(ttl, longest_s))

@@ -1,0 +1,111 @@
+"""TLS contexts for both directions, and the certificate of an installation that has none."""
+
+import datetime
+import os
+import ssl
+from functools import lru_cache
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import mkstemp
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from relay.domain.route import TlsPolicy
+
+_CERTIFICATE, _KEY = "relay.crt", "relay.key"
+_NOT_BEFORE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+_NOT_AFTER = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
+"""Fixed: nobody can check a self-signed certificate, so that its age protects nobody."""
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For listeners: TLS 1.2 and later. Raises OSError (ssl.SSLError is one) when the files do not serve."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+@lru_cache(maxsize=16)
+def client_context(policy: TlsPolicy, cafile: Path | None = None) -> ssl.SSLContext:
+    """For next hops: required is verified by name, with the system's trust or cafile; opportunistic is not.
+
+    Made once for each: loading the system's trust takes tens of milliseconds.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if policy is TlsPolicy.REQUIRED:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if cafile is None:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        else:
+            context.load_verify_locations(cafile)
+        return context
+    # RFC 7435: any encryption is better than none.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def ensure_self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
+    """Certificate and key in folder, made when missing; the key is for its owner alone.
+
+    Processes that start together agree on one pair: whoever comes second keeps the first's.
+    """
+    certificate, key = folder / _CERTIFICATE, folder / _KEY
+    if certificate.exists() and key.exists():
+        return certificate, key
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_once(key, _new_key())
+    private = cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(key.read_bytes(), None))
+    _write_once(certificate, _self_signed(private, hostname))
+    return certificate, key
+
+
+def _new_key() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey, hostname: str) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(_NOT_AFTER)
+        .add_extension(x509.SubjectAlternativeName([_general_name(hostname)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _general_name(hostname: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(hostname.strip("[]")))
+    except ValueError:
+        return x509.DNSName(hostname)
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Whole, mode 0600, and only when there is none: link(2) does not replace."""
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return
+    finally:
+        temporary.unlink()
