@@ -1,0 +1,89 @@
+"""The arguments of MAIL and RCPT: a path and parameters (RFC 5321 §4.1.2, RFC 1870, 6152, 6531, 4954)."""
+
+import re
+from dataclasses import dataclass
+
+from relay.domain.address import Mailbox, parse_mailbox
+from relay.domain.errors import MalformedAddress
+from relay.ingress.replies import Complaint
+
+MAIL_SYNTAX = "501 5.5.2 syntax error MAIL FROM"
+RCPT_SYNTAX = "501 5.5.2 RCPT TO syntax error"
+_NEEDS_SMTPUTF8 = "553 5.6.7 A non-ASCII address needs SMTPUTF8"
+_UNKNOWN_PARAMETER = "555 5.5.4 Parameter not recognised"
+_BAD_PARAMETER = "501 5.5.4 Invalid parameter"
+
+_PATH = r'<((?:[^<>"\s]|"(?:[^"\\]|\\.)*+")*+)>'
+_MAIL = re.compile(rf"FROM: *{_PATH}(?: +(.+))?", re.IGNORECASE)
+_RCPT = re.compile(rf"TO: *{_PATH}(?: +(.+))?", re.IGNORECASE)
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-<>-~]+))?")
+_BODY = {"7BIT": False, "8BITMIME": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What MAIL said."""
+
+    path: str
+    """The address; empty for the null reverse-path."""
+    size_bytes: int = 0
+    """0: not declared."""
+    smtputf8: bool = False
+    eight_bit: bool = False
+
+
+def parse_mail(argument: str, is_extended: bool) -> Mail:
+    """The argument of MAIL. is_extended: after EHLO, parameters are allowed. Raises Complaint."""
+    parts = _MAIL.fullmatch(argument.rstrip(" "))
+    if parts is None:
+        raise Complaint(MAIL_SYNTAX)
+    parameters = _parameters(parts[2], is_extended) if parts[2] else {}
+    size = parameters.pop("SIZE", "0")
+    body = parameters.pop("BODY", "7BIT")
+    smtputf8 = "SMTPUTF8" in parameters
+    if parameters.pop("SMTPUTF8", None) is not None:
+        raise Complaint(_BAD_PARAMETER)
+    # Whom the client vouches for (RFC 4954 §5). We trust nobody's word for it and pass none on.
+    if parameters.pop("AUTH", "<>") is None or size is None or not re.fullmatch("[0-9]{1,20}", size):
+        raise Complaint(_BAD_PARAMETER)
+    if body is None or body.upper() not in _BODY:
+        raise Complaint(_BAD_PARAMETER)
+    if parameters:
+        raise Complaint(_UNKNOWN_PARAMETER)
+    path = parts[1]
+    if path:
+        _mailbox(path, smtputf8, MAIL_SYNTAX)
+    return Mail(path, int(size), smtputf8, _BODY[body.upper()])
+
+
+def parse_rcpt(argument: str, is_extended: bool, smtputf8: bool) -> Mailbox:
+    """The argument of RCPT, which has no parameters here. Raises Complaint."""
+    parts = _RCPT.fullmatch(argument.rstrip(" "))
+    if parts is None:
+        raise Complaint(RCPT_SYNTAX)
+    if parts[2] and _parameters(parts[2], is_extended):
+        raise Complaint(_UNKNOWN_PARAMETER)
+    return _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
+
+
+def _mailbox(path: str, smtputf8: bool, complaint: str) -> Mailbox:
+    try:
+        mailbox = parse_mailbox(path)
+    except MalformedAddress:
+        raise Complaint(complaint) from None
+    if not (smtputf8 or mailbox.is_ascii):
+        raise Complaint(_NEEDS_SMTPUTF8)
+    return mailbox
+
+
+def _parameters(text: str, is_extended: bool) -> dict[str, str | None]:
+    """By upper-case keyword; None: without a value."""
+    if not is_extended:
+        raise Complaint(_UNKNOWN_PARAMETER)
+    found: dict[str, str | None] = {}
+    for word in text.split():
+        parameter = _PARAMETER.fullmatch(word)
+        if parameter is None or parameter[1].upper() in found:
+            raise Complaint(_BAD_PARAMETER)
+        found[parameter[1].upper()] = parameter[2]
+    return found

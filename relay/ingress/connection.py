@@ -1,0 +1,366 @@
+"""One client's connection: octets in, replies out, TLS, time-outs. What is said on it is `session`'s."""
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections import deque
+from dataclasses import dataclass, field
+from typing import cast
+
+from aiosmtpd.smtp import SMTP
+
+from relay.domain.ids import NodeName
+from relay.ingress.auth import ClientAddress, Failures, client_address
+from relay.ingress.proxy import parse_proxy
+from relay.ingress.replies import internal
+from relay.ports import Clock, Directory
+from relay.schema.config import SmtpSettings
+from relay.service.budget import BodyBudget
+from relay.service.inject import Accepting
+
+MAX_LINE_OCTETS = 12_288
+"""The longest command line there is: AUTH with an initial response (RFC 4954 §4)."""
+
+_MAX_UNREAD_BYTES = 64 * 1024
+"""What waits to be read; over it the transport rests. One more piece of the transport's may come on top."""
+_TURN_LINES = 200
+"""Lines read from one batch before the other connections get their turn."""
+HANDSHAKE_S = 30.0
+_STRANGER_S = 300.0
+"""How long a client may stay that does not say who it is."""
+_LINGER_S = 5.0
+"""For a client to read our last words and hang up."""
+
+log = logging.getLogger("relay.ingress")
+
+
+@dataclass
+class Surroundings:
+    """What all connections of one server share."""
+
+    settings: SmtpSettings
+    directory: Directory
+    injector: Accepting
+    budget: BodyBudget
+    clock: Clock
+    tls: ssl.SSLContext
+    hostname: str
+    node: NodeName
+    data_timeout_s: float
+    failures: Failures = field(default_factory=Failures)
+    connections: set["Connection"] = field(default_factory=set)
+    """Those being served."""
+    leaving: set["Connection"] = field(default_factory=set)
+    """Those hung up on that have not gone yet."""
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while none is being served."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while there is none of either."""
+
+    def __post_init__(self) -> None:
+        self.empty.set()
+        self.gone.set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.connections) + len(self.leaving) >= self.settings.max_connections
+
+    def enter(self, connection: "Connection") -> None:
+        self.connections.add(connection)
+        self.empty.clear()
+        self.gone.clear()
+
+    def leave(self, connection: "Connection", is_gone: bool) -> None:
+        self.connections.discard(connection)
+        if is_gone:
+            self.leaving.discard(connection)
+        else:
+            self.leaving.add(connection)
+        if not self.connections:
+            self.empty.set()
+            if not self.leaving:
+                self.gone.set()
+
+
+class Connection(SMTP):
+    """The transport's side of a conversation: aiosmtpd's life cycle with a reader of our own."""
+
+    def __init__(self, around: Surroundings, is_encrypted: bool) -> None:
+        self.loop = asyncio.get_running_loop()
+        # aiosmtpd 1.4.6 looks for hooks and AUTH methods by introspection, 150 µs a connection,
+        # and shares one table of command sizes between all. We use neither: its __init__ is
+        # left out, and what its connection_made and connection_lost need stands here.
+        asyncio.StreamReaderProtocol.__init__(
+            self, asyncio.StreamReader(loop=self.loop), self._cb_client_connected, self.loop
+        )
+        self.transport = self.session = self.envelope = None
+        self._original_transport = self._timeout_handle = self._handler_coroutine = None
+        self._timeout_duration = around.settings.idle_timeout_s
+
+        self._around = around
+        self._is_encrypted = is_encrypted
+        self._is_known = False
+        """Whether the client has said who it is, and may take its time."""
+        self._out: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._rest, self._at = b"", 0
+        """The piece being read line by line, and how far."""
+        self._lines = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._awaits_command = self._is_overlong = False
+        self._is_open = self._has_ended = self._is_hung_up = self._is_stopping = self._is_surplus = False
+        self._made_at = self._last_octet_at = self.loop.time()
+        self._data_since: float | None = None
+        self._client_waits = False
+        """For us: it is not idle."""
+
+    async def converse(self) -> None:
+        """Greet and obey until the connection is hung up."""
+        raise NotImplementedError
+
+    # ── what asyncio calls ───────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast("asyncio.Transport", transport)
+        # None when the client has gone in the meantime.
+        peer = transport.get_extra_info("peername") or ("::", 0)
+        self._client: ClientAddress = client_address(peer[0])
+        self._client_port: int = peer[1]
+        self._is_surplus = self._around.is_full
+        if not self._is_surplus:
+            self._around.enter(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._last_octet_at = self.loop.time()
+        if self._is_hung_up:
+            return
+        self._pieces.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes >= _MAX_UNREAD_BYTES:
+            self._wire.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """A client that has said all may still read: what it asked is answered first, but not under TLS."""
+        self._has_ended = True
+        self._wake()
+        return not (self._is_encrypted or self._is_hung_up)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._around.leave(self, is_gone=True)
+        super().connection_lost(error)
+
+    def _timeout_cb(self) -> None:
+        """aiosmtpd starts this timer; it runs on and looks how long ago the last octet came."""
+        if self._is_hung_up:
+            self._wire.abort()
+            return
+        now = self.loop.time()
+        ends_at = self._ends_at(now)
+        if now < ends_at:
+            self._reset_timeout(ends_at - now)
+        elif not self._is_open:
+            self._wire.abort()
+        else:
+            self.cut_off("421 4.4.2 Timeout, closing connection")
+
+    def _ends_at(self, now: float) -> float:
+        idle_s = self._around.settings.idle_timeout_s
+        if self._client_waits:
+            return now + idle_s
+        ends_at = self._last_octet_at + idle_s
+        if self._data_since is not None:
+            ends_at = min(ends_at, self._data_since + self._around.data_timeout_s)
+        if not self._is_known:
+            ends_at = min(ends_at, self._made_at + _STRANGER_S)
+        return ends_at
+
+    async def _handle_client(self) -> None:
+        try:
+            if await self._open():
+                self._is_open = True
+                await self.converse()
+                self.hang_up()
+        except OSError as error:
+            log.debug("client=%s connection lost: %s", self._client, error)
+            self._wire.abort()
+        except Exception:  # noqa: BLE001 - top of a connection
+            self.hang_up(self.internal_error())
+
+    async def _open(self) -> bool:
+        """Whether there is a place for one more, and PROXY says for whom."""
+        if self._is_surplus:
+            self._wire.write(b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n")
+            self._wire.close()
+            return False
+        if self._around.settings.proxy_protocol and not await self._read_proxy_header():
+            self._wire.abort()
+            return False
+        return True
+
+    async def _read_proxy_header(self) -> bool:
+        octets = b""
+        while True:
+            try:
+                proxied = parse_proxy(octets)
+            except ValueError:
+                log.warning("client=%s sent no valid PROXY header", self._client)
+                return False
+            if proxied is not None:
+                break
+            piece = await self.piece()
+            if not piece:
+                return False
+            octets += piece
+        if proxied.client is not None:
+            self._client, self._client_port = client_address(proxied.client[0]), proxied.client[1]
+        self.put_back(octets[proxied.length :])
+        return True
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────
+
+    async def line(self) -> bytes | None:
+        """The next line up to its LF; empty for one over MAX_LINE_OCTETS; None when no more is to come.
+
+        Replies said so far are sent before it waits: those to a pipelined group in one piece.
+        """
+        while True:
+            if self._is_hung_up:
+                return None
+            end = self._rest.find(b"\n", self._at)
+            if end >= 0:
+                line, self._at = self._rest[self._at : end + 1], end + 1
+                await self._take_turns()
+                was_overlong, self._is_overlong = self._is_overlong, False
+                return b"" if was_overlong or len(line) > MAX_LINE_OCTETS else line
+            rest, self._rest, self._at = self._rest[self._at :], b"", 0
+            if len(rest) > MAX_LINE_OCTETS:
+                rest, self._is_overlong = b"", True
+            if self._is_stopping and not self._pieces:
+                self.hang_up("421 4.3.2 Service shutting down")
+                return None
+            await self.flush()
+            self._lines = 0
+            self._awaits_command = True
+            piece = await self.piece()
+            self._awaits_command = False
+            if not piece:
+                return None
+            self._rest = rest + piece
+
+    async def piece(self) -> bytes:
+        """What came next, in the size that it came; empty when no more is to come."""
+        if not self._pieces and not self._has_ended:
+            self._waiter = self.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if not self._pieces:
+            return b""
+        piece = self._pieces.popleft()
+        was_full = self._unread_bytes >= _MAX_UNREAD_BYTES
+        self._unread_bytes -= len(piece)
+        if was_full and self._unread_bytes < _MAX_UNREAD_BYTES and not self._wire.is_closing():
+            self._wire.resume_reading()
+        return piece
+
+    def unread_rest(self) -> bytes:
+        """What stands behind the last line that was read; it counts as read now."""
+        rest, self._rest, self._at = self._rest[self._at :], b"", 0
+        return rest
+
+    def put_back(self, rest: bytes) -> None:
+        """To be read by the next `line`."""
+        self._rest, self._at = rest, 0
+
+    async def _take_turns(self) -> None:
+        self._lines += 1
+        if self._lines >= _TURN_LINES:
+            self._lines = 0
+            await self.flush()
+            await asyncio.sleep(0)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # ── answering ────────────────────────────────────────────────────────────────────────
+
+    def say(self, reply: str) -> None:
+        """Keep a reply for the next flush."""
+        self._out.append(reply.encode("ascii", "replace") + b"\r\n")
+
+    async def flush(self) -> None:
+        """Send what was said. Waits while the client does not read."""
+        if self._out:
+            self._write_out()
+            await self._writer.drain()
+
+    def _write_out(self) -> None:
+        self._wire.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+
+    async def encrypt(self) -> None:
+        """TLS from here on; what came in clear and is unread is forgotten (RFC 3207 §5). Raises OSError."""
+        self.unread_rest()
+        self._pieces.clear()
+        self._unread_bytes = 0
+        self._is_open = False
+        await self._writer.start_tls(self._around.tls, ssl_handshake_timeout=HANDSHAKE_S)
+        self._wire = cast("asyncio.Transport", self._writer.transport)
+        self.transport = self._wire
+        self._is_encrypted = self._is_open = True
+        self._last_octet_at = self.loop.time()
+
+    def hang_up(self, reply: str = "", at_once: bool = False) -> None:
+        """Last words, then the end, with time to read them: closed at once, unread input would reset all.
+
+        at_once: the client wants no more and sends no more.
+        """
+        if self._is_hung_up or self.transport is None:
+            return
+        self._is_hung_up = True
+        self._around.leave(self, is_gone=False)
+        if reply:
+            self.say(reply)
+        if self._out:
+            self._write_out()
+        self._pieces.clear()
+        if self._unread_bytes >= _MAX_UNREAD_BYTES:
+            self._wire.resume_reading()
+        if at_once or self._has_ended or not self._wire.can_write_eof():
+            self._wire.close()
+        else:
+            try:
+                self._wire.write_eof()
+            except OSError:
+                # asyncio's own transport (3.11) raises when the client has reset the connection.
+                self._wire.abort()
+        self._reset_timeout(_LINGER_S)
+
+    def cut_off(self, reply: str) -> None:
+        """Hang up on a conversation that is under way elsewhere."""
+        self.hang_up(reply)
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+
+    def stop(self) -> None:
+        """The server closes: hang up now if the client has nothing in hand, else after it."""
+        self._is_stopping = True
+        if not self._is_open:
+            self.abort()
+        elif self._awaits_command and self._waiter is not None:
+            self.cut_off("421 4.3.2 Service shutting down")
+
+    def abort(self) -> None:
+        self._wire.abort()
+
+    def internal_error(self) -> str:
+        """The reply for the exception being handled, which goes to the log under the same reference."""
+        reference = secrets.token_hex(4)
+        log.exception("reference=%s client=%s", reference, self._client)
+        return internal(reference)

@@ -1,0 +1,124 @@
+"""What follows DATA: found in large pieces, counted against the budget, and made a message (ADR 3).
+
+Only CRLF.CRLF ends it. Bare CR and LF inside are content, and leave as CRLF: what comes in as
+one message can be read as one message only, here and at every next hop.
+"""
+
+from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
+from relay.mail.headers import Field, fields_of, split_message
+from relay.service.budget import BodyBudget
+
+MAX_HEADER_OCTETS = 256 * 1024
+MAX_HEADER_LINES = 5000
+MAX_LINE_OCTETS = 100 * 1024
+"""A hundred times what RFC 5321 §4.5.3.1.6 allows; what is longer is no text that anybody wrote."""
+
+_END = b"\r\n.\r\n"
+_LONGEST_TAIL = len(_END) - 1
+
+
+class DataReader:
+    """Takes pieces until the end of data has come. `close` gives back what was taken from the budget."""
+
+    def __init__(self, budget: BodyBudget, max_bytes: int) -> None:
+        self._budget, self._max_bytes = budget, max_bytes
+        self._pieces: list[bytes] = []
+        # The CRLF of the DATA command is the first half of an end that comes at once.
+        self._tail = b"\r\n"
+        self._received_bytes = self._taken_bytes = 0
+        self._refusal = ""
+
+    def feed(self, piece: bytes) -> bytes | None:
+        """None: more is to come. Else the end was in this piece, and this is what stood behind it."""
+        at = (self._tail + piece[:_LONGEST_TAIL]).find(_END)
+        if at >= 0:
+            end = at + len(_END) - len(self._tail)
+        else:
+            at = piece.find(_END)
+            end = at + len(_END)
+        if at < 0:
+            self._keep(piece)
+            self._tail = (self._tail + piece[-_LONGEST_TAIL:])[-_LONGEST_TAIL:]
+            return None
+        self._keep(piece[:end])
+        return piece[end:]
+
+    def content(self) -> bytes:
+        """The message as it came, without the end, still dot-stuffed. Raises Complaint if it was not kept."""
+        if self._refusal:
+            raise Complaint(self._refusal)
+        whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return whole[: 2 - len(_END)]
+
+    def close(self) -> None:
+        self._drop()
+
+    def _keep(self, piece: bytes) -> None:
+        """Once there is a reason to refuse, nothing is kept, but the client may finish what it says."""
+        self._received_bytes += len(piece)
+        if self._received_bytes > self._max_bytes + len(_END):
+            self._refusal = TOO_LARGE
+        elif not self._refusal and not self._budget.take(len(piece)):
+            self._refusal = NO_ROOM
+        if self._refusal:
+            self._drop()
+        else:
+            self._taken_bytes += len(piece)
+            self._pieces.append(piece)
+
+    def _drop(self) -> None:
+        self._pieces.clear()
+        self._budget.give_back(self._taken_bytes)
+        self._taken_bytes = 0
+
+
+def message_of(content: bytes, max_bytes: int) -> tuple[tuple[Field, ...], bytes]:
+    """Header fields and body of what `DataReader.content` returned; CRLF lines only. Raises Complaint."""
+    content = _with_crlf(_unstuffed(content))
+    if len(content) > max_bytes:
+        raise Complaint(TOO_LARGE)
+    if b"\0" in content:
+        raise Complaint("550 5.6.0 NUL octet in message")
+    if _has_long_line(content):
+        raise Complaint("550 5.6.0 line too long")
+    if _has_long_header(content):
+        raise Complaint("552 5.3.4 Header section exceeds fixed limit")
+    header, body = split_message(content)
+    if header.count(b"\n") > MAX_HEADER_LINES:
+        raise Complaint("550 5.6.0 too many header lines")
+    return fields_of(header), body
+
+
+def _unstuffed(content: bytes) -> bytes:
+    """Without the dot that the client put before each dot that begins a line (RFC 5321 §4.5.2)."""
+    if content.startswith(b"."):
+        content = content[1:]
+    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
+
+
+def _with_crlf(content: bytes) -> bytes:
+    """Each CR, LF and CRLF as CRLF, the last line too."""
+    lines = content.count(b"\n")
+    if content.count(b"\r\n") != lines or content.count(b"\r") != lines:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    return content
+
+
+def _has_long_header(content: bytes) -> bool:
+    """By where the first empty line stands: a header section is not taken apart before its size is known."""
+    return (
+        len(content) > MAX_HEADER_OCTETS
+        and not content.startswith(b"\r\n")
+        and content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS) < 0
+    )
+
+
+def _has_long_line(content: bytes) -> bool:
+    at = 0
+    while len(content) - at > MAX_LINE_OCTETS:
+        end = content.rfind(b"\n", at, at + MAX_LINE_OCTETS)
+        if end < 0:
+            return True
+        at = end + 1
+    return False

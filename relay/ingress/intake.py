@@ -1,0 +1,120 @@
+"""From the end of DATA to its reply: content read, options parsed, mail handed to the core, refusals told."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from relay.domain.address import Mailbox
+from relay.domain.directory import Principal
+from relay.domain.errors import RelayError, Unavailable
+from relay.domain.events import PolicyRejection
+from relay.domain.message import Envelope, Options
+from relay.ingress.connection import Surroundings
+from relay.ingress.data import DataReader, message_of
+from relay.ingress.replies import Complaint, printable, reply_for
+from relay.mail.headers import first
+from relay.schema.msys import parse_msys
+from relay.service.generate import Handed
+
+_TELL_S = 1.0
+"""How long a refusal may wait for its event to be written."""
+_POLICY_CLASS = 25
+
+log = logging.getLogger("relay.ingress")
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the end of DATA."""
+
+    mail_from: str
+    smtputf8: bool
+    eight_bit: bool
+    recipients: list[Mailbox] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who hands in, and how."""
+
+    principal: Principal
+    remote_addr: str
+    helo: str
+    protocol: str
+    """The with-clause of Received (RFC 3848)."""
+
+
+async def hand_in(
+    around: Surroundings,
+    origin: Origin,
+    transaction: Transaction,
+    reader: DataReader,
+    internal_error: Callable[[], str],
+) -> str:
+    """The reply to the end of data; 250 only when the mail is stored.
+
+    internal_error makes the reply for an exception that is nobody's but ours.
+    """
+    options = Options()
+    try:
+        content = reader.content()
+        fields, body = message_of(content, around.settings.max_message_bytes)
+        msys = first(fields, "x-msys-api")
+        if msys is not None:
+            options = parse_msys(msys.value)
+        envelope = Envelope(
+            transaction.mail_from,
+            tuple(transaction.recipients),
+            transaction.smtputf8,
+            transaction.eight_bit or not content.isascii(),
+        )
+        transmission_id = await around.injector.accept(
+            Handed(
+                origin.principal,
+                envelope,
+                fields,
+                body,
+                options,
+                "esmtp",
+                origin.remote_addr,
+                origin.helo,
+                origin.protocol,
+            )
+        )
+    except Complaint as complaint:
+        reply = complaint.reply
+    except RelayError as error:
+        reply = reply_for(error) or internal_error()
+    else:
+        return f"250 2.0.0 OK {transmission_id}"
+    await tell(around, origin, transaction, reply, transaction.recipients[0].text, options.ip_pool or "")
+    return reply
+
+
+async def tell(
+    around: Surroundings, origin: Origin, transaction: Transaction, reply: str, rcpt_to: str, ip_pool: str
+) -> None:
+    """Have a permanent refusal told as an event. The reply neither fails nor waits long because of it."""
+    if not reply.startswith("5"):
+        return
+    rejection = PolicyRejection(
+        at=around.clock.now(),
+        account=origin.principal.account,
+        subaccount=origin.principal.subaccount,
+        remote_addr=origin.remote_addr,
+        mail_from=transaction.mail_from,
+        rcpt_to=printable(rcpt_to),
+        bounce_class=_POLICY_CLASS,
+        error_code=int(reply[:3]),
+        raw_reason=reply,
+        ip_pool_raw=ip_pool,
+    )
+    try:
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(_TELL_S):
+                await around.injector.reject(rejection)
+    except Exception:
+        # The refusal stands, whatever became of its event.
+        log.exception("client=%s refusal not told", origin.remote_addr)

@@ -1,0 +1,75 @@
+"""What an SMTP client is told: each RelayError has its sentence here (C §2.3, §1.4)."""
+
+from collections.abc import Mapping
+
+from relay.domain.errors import (
+    MailLoop,
+    MalformedAddress,
+    MalformedOptions,
+    MessageTooLarge,
+    NoSharedPool,
+    NotAuthenticated,
+    NotGranted,
+    OverCapacity,
+    PoolEmpty,
+    PoolNotAllowed,
+    RelayError,
+    SharedNotAllowed,
+    StoreUnavailable,
+    UnconfiguredDomain,
+    UnknownObject,
+    UnknownPool,
+)
+
+RELAYING_DENIED = "550 5.7.1 relaying denied"
+NOT_AUTHENTICATED = "535 5.7.8 Sorry. *** No authentication type succeeded"
+TOO_LARGE = "552 5.3.4 Message size exceeds fixed limit"
+NO_ROOM = "452 4.3.1 Insufficient system storage, try again later"
+
+_MAX_CHARACTERS = 400
+"""A reply line has 512 octets (RFC 5321 §4.5.3.1.5); what a client made us quote may not fill more."""
+
+SENTENCES: Mapping[type[RelayError], str] = {
+    NotAuthenticated: NOT_AUTHENTICATED,
+    NotGranted: RELAYING_DENIED,
+    MalformedOptions: "550 5.6.0 {0.detail}",
+    MalformedAddress: "501 5.1.3 syntax error in an address",
+    UnconfiguredDomain: "550 5.7.1 Unconfigured Sending Domain <{0.domain}>",
+    UnknownPool: "550 5.7.1 IP Pool '{0.pool}' does not exist",
+    PoolEmpty: "550 5.7.1 IP Pool '{0.pool}' is empty",
+    PoolNotAllowed: "550 5.7.1 Subaccount {0.subaccount} is restricted to IP Pool '{0.assigned}'",
+    SharedNotAllowed: "550 5.7.1 sp_shared is not a valid customer ip pool",
+    MessageTooLarge: TOO_LARGE,
+    MailLoop: "554 5.4.6 mail loop detected",
+    # The account or subaccount went away after AUTH.
+    UnknownObject: RELAYING_DENIED,
+    NoSharedPool: "451 4.3.0 No shared IP pool is configured, try again later",
+    StoreUnavailable: "451 4.3.0 Queue unavailable, try again later",
+    OverCapacity: NO_ROOM,
+}
+
+
+class Complaint(Exception):
+    """What the client sent breaks a rule of the wire; `reply` says which."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+def reply_for(error: RelayError) -> str | None:
+    """The reply that this error has; None for one that no client can be the cause of: a bug of ours."""
+    sentence = SENTENCES.get(type(error))
+    return None if sentence is None else printable(sentence.format(error))
+
+
+def internal(reference: str) -> str:
+    """A bug of ours is never the sender's permanent failure, and tells nothing but where to look."""
+    return f"451 4.3.0 Internal error, try again later; reference {reference}"
+
+
+def printable(text: str) -> str:
+    """The text as one line of ASCII, not too long: fit to stand in a reply."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(char if " " <= char <= "~" else "?" for char in text)
+    return text[:_MAX_CHARACTERS]

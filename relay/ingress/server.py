@@ -1,0 +1,105 @@
+"""The listeners of `[smtp]`, and closing them in good order."""
+
+import asyncio
+import logging
+import ssl
+
+from relay.domain.ids import NodeName
+from relay.ingress.connection import HANDSHAKE_S, Surroundings
+from relay.ingress.session import Session
+from relay.ports import Clock, Directory
+from relay.schema.config import Endpoint, SmtpSettings
+from relay.service.budget import BodyBudget
+from relay.service.inject import Accepting
+
+_BACKLOG = 512
+_LAST_WORDS_S = 0.1
+"""For the last replies to get out."""
+_CUT_S = 1.0
+"""For the loop to tell connections that they were cut."""
+
+log = logging.getLogger("relay.ingress")
+
+
+class SmtpServer:
+    """Takes mail in by SMTP on all addresses of the settings."""
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        directory: Directory,
+        injector: Accepting,
+        budget: BodyBudget,
+        clock: Clock,
+        tls: ssl.SSLContext,
+        hostname: str,
+        node: str,
+        reuse_port: bool = False,
+        data_timeout_s: float = 600.0,
+    ) -> None:
+        """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole."""
+        self._around = Surroundings(
+            settings, directory, injector, budget, clock, tls, hostname, NodeName(node), data_timeout_s
+        )
+        self._reuse_port = reuse_port
+        self._servers: list[asyncio.Server] = []
+        self.addresses: list[tuple[str, int]] = []
+        """As bound: those of `listen`, then those of `listen_tls`."""
+
+    @property
+    def connections(self) -> int:
+        """Clients being served."""
+        return len(self._around.connections)
+
+    async def start(self) -> None:
+        """Listen everywhere or nowhere. Raises OSError, which names the address."""
+        settings = self._around.settings
+        try:
+            for endpoint in settings.listen:
+                await self._listen(endpoint, implicit_tls=False)
+            for endpoint in settings.listen_tls:
+                await self._listen(endpoint, implicit_tls=True)
+        except OSError:
+            await self.close(0)
+            raise
+
+    async def close(self, grace_s: float) -> None:
+        """Listen no more. Idle clients are told and hung up on; mail being handed in has grace_s to end."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        around = self._around
+        for connection in tuple(around.connections):
+            connection.stop()
+        if not await _happens(around.empty, grace_s):
+            log.warning("cut off connections=%d after %s s", len(around.connections), grace_s)
+        await _happens(around.gone, _LAST_WORDS_S)
+        for connection in (*around.connections, *around.leaving):
+            connection.abort()
+        await _happens(around.gone, _CUT_S)
+
+    async def _listen(self, endpoint: Endpoint, implicit_tls: bool) -> None:
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Session(self._around, implicit_tls),
+                endpoint.host,
+                endpoint.port,
+                backlog=_BACKLOG,
+                reuse_port=self._reuse_port or None,
+                ssl=self._around.tls if implicit_tls else None,
+                ssl_handshake_timeout=HANDSHAKE_S if implicit_tls else None,
+            )
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror or error}") from error
+        self._servers.append(server)
+        bound = server.sockets[0].getsockname()
+        self.addresses.append((bound[0], bound[1]))
+
+
+async def _happens(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True

@@ -1,0 +1,369 @@
+"""The conversation: EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA (C §2.1-2.3, RFC 5321)."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from relay import __version__
+from relay.domain.directory import Principal, Snapshot
+from relay.domain.errors import NotAuthenticated, Unavailable
+from relay.ingress.auth import (
+    Credentials,
+    credentials_of,
+    decode_base64,
+    decode_plain,
+    principal_of,
+    trusted_principal,
+)
+from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
+from relay.ingress.connection import Connection, Surroundings, log
+from relay.ingress.data import DataReader
+from relay.ingress.intake import Origin, Transaction, hand_in, tell
+from relay.ingress.replies import NO_ROOM, NOT_AUTHENTICATED, RELAYING_DENIED, TOO_LARGE, Complaint
+from relay.mail.trace import date_field
+
+_LINE_OCTETS = 512
+_LINE_OCTETS_OF: Mapping[str, int] = {"MAIL": 1024, "RCPT": 1024, "AUTH": 12_288}
+_MAX_ERRORS = 20
+_MAX_IDLE_TALK = 100
+"""Commands of a stranger that lead nowhere, before each counts as an error."""
+_MAX_AUTH_FAILURES = 3
+
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
+_BAD_LINE = "500 5.5.2 Syntax error, command lines are UTF-8 text that ends in CRLF"
+_BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
+_TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
+
+
+class Session(Connection):
+    """One SMTP conversation with one client."""
+
+    def __init__(self, around: Surroundings, is_encrypted: bool) -> None:
+        super().__init__(around, is_encrypted)
+        self._helo = ""
+        self._is_extended = False
+        self._shown: Credentials | None = None
+        self._principal: Principal | None = None
+        self._judged_by: Snapshot | None = None
+        self._transaction: Transaction | None = None
+        self._errors = self._idle_talk = self._auth_failures = 0
+
+    async def converse(self) -> None:
+        around = self._around
+        date = date_field(around.clock.now()).partition(b" ")[2].strip().decode()
+        self._current_principal()
+        self.say(f"220 2.0.0 {around.hostname} ESMTP relay/{__version__} {date}")
+        while (line := await self.line()) is not None:
+            await self._obey(line)
+
+    async def _obey(self, line: bytes) -> None:
+        try:
+            verb, argument = _read(line)
+            command = _COMMANDS.get(verb)
+            if command is None:
+                raise Complaint("500 5.5.2 Command not recognised")
+            await command(self, argument)
+        except Complaint as complaint:
+            self._complain(complaint.reply)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - top of a unit of work: one command
+            self._transaction = None
+            self.say(self.internal_error())
+
+    def _complain(self, reply: str) -> None:
+        self.say(reply)
+        self._errors += 1
+        if self._errors >= _MAX_ERRORS:
+            self.hang_up(_TOO_MANY_ERRORS)
+
+    def _answer_idle_talk(self, reply: str) -> None:
+        """A stranger's commands that lead nowhere become errors when there are many."""
+        self._idle_talk += self._principal is None
+        if self._idle_talk > _MAX_IDLE_TALK:
+            self._complain(reply)
+        else:
+            self.say(reply)
+
+    # ── who is there ─────────────────────────────────────────────────────────────────────
+
+    def _current_principal(self) -> Principal | None:
+        """By the directory as it is now: a key that was revoked sends no further mail."""
+        snapshot = self._around.directory.snapshot
+        if snapshot is not self._judged_by:
+            self._judged_by = snapshot
+            if self._shown is None:
+                self._principal = trusted_principal(snapshot, self._around.settings.trusted, self._client)
+            else:
+                try:
+                    self._principal = principal_of(snapshot, self._shown, self._client)
+                except NotAuthenticated:
+                    self._principal = None
+            self._is_known = self._principal is not None
+        return self._principal
+
+    async def helo(self, argument: str) -> None:
+        self._greet(argument)
+        self._is_extended = False
+        self._answer_idle_talk(f"250 {self._around.node} says HELO to {self._address}")
+
+    async def ehlo(self, argument: str) -> None:
+        self._greet(argument)
+        self._is_extended = True
+        settings = self._around.settings
+        lines = [f"{self._around.node} says EHLO to {self._address}"]
+        if not self._is_encrypted:
+            lines.append("STARTTLS")
+        lines += ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SMTPUTF8"]
+        if self._may_log_in:
+            # The first form is for clients older than RFC 2554; SparkPost sends both.
+            lines += ["AUTH=LOGIN PLAIN", "AUTH LOGIN PLAIN"]
+        lines.append(f"SIZE {settings.max_message_bytes}")
+        self._answer_idle_talk("\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]))
+
+    def _greet(self, argument: str) -> None:
+        name = argument.strip(" ").partition(" ")[0]
+        if not name:
+            raise Complaint("501 5.5.4 Your host name is missing")
+        self._helo = name
+        self._transaction = None
+
+    @property
+    def _address(self) -> str:
+        host = f"[{self._client}]" if self._client.version == 6 else str(self._client)
+        return f"{host}:{self._client_port}"
+
+    @property
+    def _may_log_in(self) -> bool:
+        return self._is_encrypted or self._around.settings.auth_without_tls
+
+    async def starttls(self, argument: str) -> None:
+        if argument:
+            raise Complaint("501 5.5.4 STARTTLS takes no parameter")
+        if self._is_encrypted:
+            raise Complaint(_BAD_SEQUENCE)
+        self.say("220 2.0.0 continue")
+        await self.flush()
+        await self.encrypt()
+        # RFC 3207 §4.2: nothing that was said in clear counts.
+        self._helo, self._is_extended, self._transaction = "", False, None
+        self._shown = self._judged_by = None
+        self._current_principal()
+
+    async def auth(self, argument: str) -> None:
+        if not self._is_extended or self._shown is not None or self._transaction is not None:
+            raise Complaint(_BAD_SEQUENCE)
+        if not self._may_log_in:
+            raise Complaint("538 5.7.11 Encryption required for requested authentication mechanism")
+        if self._auth_failures >= _MAX_AUTH_FAILURES:
+            self.hang_up("421 4.7.0 Too many failed authentications, closing connection")
+            return
+        self._auth_failures += 1
+        mechanism, _, initial = argument.strip(" ").partition(" ")
+        shown = await self._read_credentials(mechanism.upper(), initial.strip(" "))
+        if shown is not None:
+            await self._log_in(shown)
+
+    async def _read_credentials(self, mechanism: str, initial: str) -> Credentials | None:
+        """None when the client hung up meanwhile. Raises Complaint."""
+        try:
+            if mechanism == "PLAIN":
+                message = await self._answer("334 ", initial)
+                return None if message is None else decode_plain(message)
+            if mechanism == "LOGIN":
+                username = await self._answer("334 VXNlcm5hbWU6", initial)
+                password = None if username is None else await self._answer("334 UGFzc3dvcmQ6", "")
+                return None if username is None or password is None else credentials_of(username, password)
+        except ValueError:
+            raise Complaint("501 5.5.2 Authentication response not understood") from None
+        raise Complaint("504 5.5.4 Authentication mechanism not supported")
+
+    async def _answer(self, challenge: str, initial: str) -> bytes | None:
+        """The client's answer, given unasked or to the challenge. Raises Complaint, ValueError."""
+        if initial:
+            return b"" if initial == "=" else decode_base64(initial)
+        self.say(challenge)
+        line = await self.line()
+        if line is None:
+            return None
+        if line == b"*\r\n":
+            raise Complaint("501 5.7.0 Authentication cancelled")
+        if not line.endswith(b"\r\n"):
+            raise Complaint(_BAD_LINE)
+        return decode_base64(line[:-2].decode("ascii"))
+
+    async def _log_in(self, shown: Credentials) -> None:
+        """The directory may have learned of the key a moment ago: it is read again before a refusal."""
+        directory, failures = self._around.directory, self._around.failures
+        snapshot = directory.snapshot
+        try:
+            try:
+                principal = principal_of(snapshot, shown, self._client)
+            except NotAuthenticated:
+                if failures.is_over(self._client, self.loop.time()):
+                    self.hang_up("421 4.7.0 Too many failed authentications, try again later")
+                    return
+                snapshot = await directory.refresh()
+                principal = principal_of(snapshot, shown, self._client)
+        except NotAuthenticated:
+            failures.count(self._client, self.loop.time())
+            log.info("client=%s failed to authenticate", self._client)
+            raise Complaint(NOT_AUTHENTICATED) from None
+        except Unavailable:
+            self.say("454 4.7.0 Temporary authentication failure")
+            return
+        self._shown, self._principal, self._judged_by = shown, principal, snapshot
+        self._is_known, self._auth_failures = True, 0
+        self.say("235 2.0.0 Authed. Go on.")
+
+    # ── the transaction ──────────────────────────────────────────────────────────────────
+
+    async def mail(self, argument: str) -> None:
+        if not self._helo or self._transaction is not None:
+            raise Complaint(_BAD_SEQUENCE)
+        if self._current_principal() is None:
+            raise Complaint(RELAYING_DENIED)
+        mail = parse_mail(argument, self._is_extended)
+        if mail.size_bytes > self._around.settings.max_message_bytes:
+            self.say(TOO_LARGE)
+        elif mail.size_bytes > self._around.budget.room_bytes:
+            self.say(NO_ROOM)
+        else:
+            self._transaction = Transaction(mail.path, mail.smtputf8, mail.eight_bit)
+            self.say("250 2.0.0 MAIL FROM accepted")
+
+    async def rcpt(self, argument: str) -> None:
+        transaction = self._transaction
+        if self._principal is None:
+            raise Complaint(RELAYING_DENIED)
+        if transaction is None:
+            raise Complaint(_BAD_SEQUENCE)
+        if len(transaction.recipients) >= self._around.settings.max_recipients:
+            self.say("452 4.5.3 Too many recipients")
+            return
+        try:
+            mailbox = parse_rcpt(argument, self._is_extended, transaction.smtputf8)
+        except Complaint as complaint:
+            # One bad address among many is the list's fault, not an attack: it counts as no error.
+            if complaint.reply == RCPT_SYNTAX:
+                origin = self._origin(self._principal, transaction.smtputf8)
+                asked = argument.partition(":")[2].strip(" <>")
+                await tell(self._around, origin, transaction, complaint.reply, asked, "")
+            self.say(complaint.reply)
+            return
+        transaction.recipients.append(mailbox)
+        self.say("250 2.0.0 RCPT TO accepted")
+
+    async def rset(self, argument: str) -> None:
+        if argument:
+            raise Complaint("501 5.5.4 RSET takes no parameter")
+        self._transaction = None
+        self._answer_idle_talk("250 2.0.0 OK")
+
+    async def data(self, argument: str) -> None:
+        transaction = self._transaction
+        if self._principal is None:
+            raise Complaint(RELAYING_DENIED)
+        if transaction is None:
+            raise Complaint(_BAD_SEQUENCE)
+        if argument:
+            raise Complaint("501 5.5.4 DATA takes no parameter")
+        if not transaction.recipients:
+            raise Complaint("554 5.5.1 No valid recipients")
+        self.say('354 3.0.0 continue.  finished with "\\r\\n.\\r\\n"')
+        settings = self._around.settings
+        reader = DataReader(self._around.budget, settings.max_message_bytes)
+        try:
+            if await self._read_data(reader):
+                self._transaction = None
+                self._client_waits = True
+                origin = self._origin(self._principal, transaction.smtputf8)
+                reply = await hand_in(self._around, origin, transaction, reader, self.internal_error)
+                if reply.startswith("2"):
+                    self._errors = self._idle_talk = 0
+                self.say(reply)
+        finally:
+            reader.close()
+            self._client_waits = False
+
+    async def _read_data(self, reader: DataReader) -> bool:
+        """Until the end of data; False when the client vanished before."""
+        rest = self.unread_rest()
+        behind = reader.feed(rest) if rest else None
+        if behind is None:
+            await self.flush()
+            self._data_since = self.loop.time()
+            try:
+                while behind is None:
+                    piece = await self.piece()
+                    if not piece:
+                        self.hang_up()
+                        return False
+                    behind = reader.feed(piece)
+            finally:
+                self._data_since = None
+        self.put_back(behind)
+        return True
+
+    def _origin(self, principal: Principal, smtputf8: bool) -> Origin:
+        protocol = "SMTP"
+        if self._is_extended:
+            # RFC 3848, RFC 6531 §4.3.
+            secured = ("S" if self._is_encrypted else "") + ("A" if self._shown is not None else "")
+            protocol = ("UTF8SMTP" if smtputf8 else "ESMTP") + secured
+        return Origin(principal, str(self._client), self._helo, protocol)
+
+    # ── the rest ─────────────────────────────────────────────────────────────────────────
+
+    async def noop(self, argument: str) -> None:
+        self._answer_idle_talk("250 2.0.0 OK")
+
+    async def vrfy(self, argument: str) -> None:
+        if not argument:
+            raise Complaint("501 5.5.4 VRFY needs an address")
+        self._answer_idle_talk("252 2.0.0 Cannot VRFY user, but will accept message and attempt delivery")
+
+    async def help(self, argument: str) -> None:
+        self._answer_idle_talk("214 2.0.0 EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")
+
+    async def quit(self, argument: str) -> None:
+        if argument:
+            raise Complaint("501 5.5.4 QUIT takes no parameter")
+        self.hang_up(f"221 2.3.0 {self._around.node} closing connection", at_once=True)
+
+    async def not_implemented(self, argument: str) -> None:
+        raise Complaint("502 5.5.1 Command not implemented")
+
+
+def _read(line: bytes) -> tuple[str, str]:
+    """The verb, upper-case, and the argument of a command line. Raises Complaint."""
+    if not line:
+        raise Complaint("500 5.5.6 Command line too long")
+    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
+        raise Complaint(_BAD_LINE)
+    try:
+        verb, _, argument = line[:-2].decode().partition(" ")
+    except UnicodeDecodeError:
+        raise Complaint(_BAD_LINE) from None
+    verb = verb.upper()
+    if len(line) > _LINE_OCTETS and len(line) > _LINE_OCTETS_OF.get(verb, _LINE_OCTETS):
+        raise Complaint("500 5.5.6 Command line too long")
+    return verb, argument
+
+
+_COMMANDS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {
+    "EHLO": Session.ehlo,
+    "HELO": Session.helo,
+    "STARTTLS": Session.starttls,
+    "AUTH": Session.auth,
+    "MAIL": Session.mail,
+    "RCPT": Session.rcpt,
+    "DATA": Session.data,
+    "RSET": Session.rset,
+    "NOOP": Session.noop,
+    "VRFY": Session.vrfy,
+    "HELP": Session.help,
+    "QUIT": Session.quit,
+    **dict.fromkeys(
+        ("EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BDAT", "BURL"), Session.not_implemented
+    ),
+}
