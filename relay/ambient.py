@@ -1,0 +1,40 @@
+"""The real time and randomness of this machine, as the ports `Clock` and `Entropy` want them."""
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from datetime import datetime
+
+from relay.domain.ids import from_us
+
+_LOOK_AGAIN_S = 60
+"""A time-out counts monotonic seconds; the wall clock may be set, or the machine sleep, meanwhile."""
+
+
+class SystemClock:
+    """`Clock`."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        return from_us(time.time_ns() // 1000)
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> bool:
+        """True once event is set, False when until (None: never) came first."""
+        while not event.is_set():
+            left_s = None if until is None else (until - self.now()).total_seconds()
+            if left_s is not None and left_s <= 0:
+                # A caller that polls with a past deadline must not keep the loop to itself.
+                await asyncio.sleep(0)
+                return event.is_set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left_s is None else min(left_s, _LOOK_AGAIN_S)):
+                    await event.wait()
+        return True
+
+
+class SystemEntropy:
+    """`Entropy`."""
+
+    def octets(self, count: int) -> bytes:
+        return os.urandom(count)

@@ -1,0 +1,344 @@
+"""One lane: a sending IP's mail, from the store to its paths, every waiting domain in its turn."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+
+from relay.domain.errors import StoreUnavailable
+from relay.domain.ids import IpAddress
+from relay.domain.lifecycle import LONELY_AFTER, discard, expire, orphaned, settle
+from relay.domain.message import Message, Wish
+from relay.domain.outcome import NotTried, Outcome, Peer, judge
+from relay.domain.reply import Reply
+from relay.domain.retry import RetryPolicy
+from relay.domain.site import Site
+from relay.egress.conversation import Conversation, Means
+from relay.egress.path import Path
+from relay.egress.settler import Settler
+from relay.egress.sites import Sites
+from relay.ports import Claimed, Directory, Lane, QueueStore
+from relay.service.budget import BodyBudget
+
+SCAN_EVERY = timedelta(seconds=30)
+_HORIZON = timedelta(seconds=60)
+"""Domains due later than this are left to a later scan."""
+_DOMAINS_A_CLAIM = 100
+_BYTES_A_CLAIM = 16 << 20
+_OVERDUE_A_CLAIM = 500
+_PATHS_AT_ONCE = 16
+_SUSPENSION = timedelta(seconds=60)
+_STORE_PAUSE = timedelta(seconds=1)
+
+CANCELLED = "5.7.1 [internal] cancelled by the operator"
+
+log = logging.getLogger("relay.egress")
+
+
+class LaneFlow:
+    """What leaves from one sending IP, while this worker holds its lane."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        queue: QueueStore,
+        directory: Directory,
+        settler: Settler,
+        sites: Sites,
+        means: Means,
+        policy: RetryPolicy,
+        budget: BodyBudget,
+        tasks: asyncio.TaskGroup,
+        holds: Callable[[], bool],
+    ) -> None:
+        """tasks: where conversations run. holds: whether the lease lasts long enough to start something."""
+        self.lane = lane
+        self._queue, self._directory, self._settler = queue, directory, settler
+        self._sites, self._means, self._policy, self._budget = sites, means, policy, budget
+        self._tasks, self._holds = tasks, holds
+        self._clock = means.clock
+        self._paths: dict[Site, Path] = {}
+        self._later: list[tuple[datetime, str]] = []
+        self._unresolved: set[str] = set()
+        """Domains whose site is being looked up."""
+        self._promised: dict[str, list[Path]] = {}
+        self._hungry: set[Path] = set()
+        """Paths to look at: they have domains waiting, and may have room."""
+        self._wake, self._changed = asyncio.Event(), asyncio.Event()
+        self._stopping = False
+        self._suspended_until = self._clock.now()
+        self._next_scan = self._clock.now()
+
+    # ── what others tell it ──────────────────────────────────────────────────────────────
+
+    def reserve(self, domain: str, size_bytes: int) -> bool:
+        """A place for fresh mail to that domain, if its path is known and has room."""
+        if self._stopping or size_bytes > self._budget.room_bytes or not self.may_start():
+            return False
+        site = self._sites.known(domain)
+        now = self._clock.now()
+        if site is None or now < self._suspended_until:
+            return False
+        path = self._path(site)
+        # What waits in the store was there first.
+        if domain in path.waiting or path.room(now) <= 0:
+            return False
+        path.promise()
+        self._promised.setdefault(domain, []).append(path)
+        return True
+
+    def depart(self, domain: str, mail: Sequence[Claimed]) -> None:
+        """Use a place that `reserve` gave."""
+        paths = self._promised[domain]
+        paths.pop().keep(mail)
+        if not paths:
+            del self._promised[domain]
+
+    def note(self, domain: str, due: datetime) -> None:
+        """Mail for that domain waits in the store, due then."""
+        now = self._clock.now()
+        if due <= now:
+            self._queue_up(domain)
+        elif due <= now + _HORIZON:
+            heappush(self._later, (due, domain))
+            if self._later[0][0] == due:
+                self._wake.set()
+
+    def nudge(self) -> None:
+        """Go on, after a pause that was not the lane's own."""
+        self._wake.set()
+
+    def look(self) -> None:
+        """Look at what waits in the store now, not in a while."""
+        self._next_scan = self._clock.now()
+        self._wake.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+    async def emptied(self) -> None:
+        """Wait, after stop(), until nothing of the lane is in hand."""
+        while not all(path.is_empty for path in self._paths.values()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    def stop(self) -> None:
+        """Claim no more and start no more; conversations end with what they are carrying."""
+        self._stopping = True
+        for path in self._paths.values():
+            path.close()
+        self._wake.set()
+
+    # ── what its conversations tell it (`Station`) ───────────────────────────────────────
+
+    def binding(self, message: Message) -> tuple[IpAddress, str]:
+        """The bind address as the directory has it now, else as pinned; the EHLO name as pinned (ADR 1)."""
+        known = self._directory.snapshot.ips.get(message.pin.ip)
+        return (known.bind if known is not None else message.pin.bind), message.pin.hostname
+
+    def may_start(self) -> bool:
+        return not self._stopping and self._holds()
+
+    def settle(self, message: Message, outcome: Outcome) -> None:
+        now = self._clock.now()
+        if message.wish is Wish.CANCEL and isinstance(outcome, NotTried):
+            self._settler.put(self.lane, message, discard(message, CANCELLED, now))
+        else:
+            self._settler.put(self.lane, message, settle(message, outcome, self._policy, now))
+
+    def unplumbed(self, bind: IpAddress) -> None:
+        now = self._clock.now()
+        if now >= self._suspended_until:
+            log.warning("lane=%s suspended: %s is not on this machine; next look in 60 s", self.lane.ip, bind)
+        self._suspended_until = now + _SUSPENSION
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Until stop()."""
+        await self._adopt()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self._round()
+            except StoreUnavailable:
+                log.error("lane=%s waits: the store is unavailable", self.lane.ip)
+                await self._clock.wait(self._wake, self._clock.now() + _STORE_PAUSE)
+                continue
+            await self._clock.wait(self._wake, self._next_look())
+
+    async def _round(self) -> None:
+        now = self._clock.now()
+        if now >= self._next_scan:
+            await self._scan(now)
+            self._next_scan = now + SCAN_EVERY
+        while self._later and self._later[0][0] <= now:
+            _, domain = heappop(self._later)
+            self._queue_up(domain)
+        if now < self._suspended_until or not self._holds():
+            return
+        fed = [path for path in self._hungry if path.appetite(now) > 0][:_PATHS_AT_ONCE]
+        self._hungry.difference_update(fed)
+        if len(fed) == 1:
+            await self._feed(fed[0], now)
+        elif fed:
+            # Together, so that the store claims for all of them in one commit.
+            async with asyncio.TaskGroup() as tasks:
+                for path in fed:
+                    tasks.create_task(self._feed(path, now), name=f"feed {self.lane.ip}")
+        if any(path.appetite(now) > 0 for path in self._hungry):
+            self._wake.set()
+
+    def _next_look(self) -> datetime:
+        """When something may be due though nobody says so."""
+        moments = [self._next_scan]
+        now = self._clock.now()
+        if self._later:
+            moments.append(self._later[0][0])
+        if self._hungry:
+            moments += [path.rest.until for path in self._hungry if path.rest.until > now]
+            if self._suspended_until > now:
+                moments.append(self._suspended_until)
+        return min(moments)
+
+    async def _adopt(self) -> None:
+        """Take over what an earlier holder left in flight."""
+        while not self._stopping:
+            try:
+                orphans = await self._queue.orphans(self.lane)
+                break
+            except StoreUnavailable:
+                log.error("lane=%s waits: the store is unavailable", self.lane.ip)
+                await self._clock.wait(self._wake, self._clock.now() + _STORE_PAUSE)
+        else:
+            return
+        now = self._clock.now()
+        if orphans:
+            log.info("lane=%s adopts messages=%d left in flight", self.lane.ip, len(orphans))
+        for message in orphans:
+            if message.orphaned >= LONELY_AFTER:
+                log.error(
+                    "message=%s was in flight when its holder ended, %d times", message.id, message.orphaned
+                )
+            self._settler.put(self.lane, message, orphaned(message, now))
+
+    async def _scan(self, now: datetime) -> None:
+        """Look for what waits in the store: mail past its expiry ends, due domains get their turn."""
+        while True:
+            overdue = await self._queue.claim_overdue(self.lane, now, _OVERDUE_A_CLAIM)
+            for message in overdue:
+                is_cancelled = message.wish is Wish.CANCEL
+                end = discard(message, CANCELLED, now) if is_cancelled else expire(message, now)
+                self._settler.put(self.lane, message, end)
+            if len(overdue) < _OVERDUE_A_CLAIM:
+                break
+        heads = await self._queue.heads(self.lane, now + _HORIZON)
+        for head in heads:
+            heappush(self._later, (head.due, head.domain))
+        for site in [site for site, path in self._paths.items() if path.is_unused]:
+            del self._paths[site]
+
+    # ── from domain to path ──────────────────────────────────────────────────────────────
+
+    def _queue_up(self, domain: str) -> None:
+        """Give the domain a place among those that wait for their path."""
+        if domain in self._unresolved:
+            return
+        site = self._sites.known(domain)
+        if site is None:
+            self._unresolved.add(domain)
+            self._tasks.create_task(self._look_up(domain), name=f"look up {domain}")
+            return
+        path = self._path(site)
+        path.waiting[domain] = None
+        self._hungry.add(path)
+        if path.appetite(self._clock.now()) > 0:
+            self._wake.set()
+
+    async def _look_up(self, domain: str) -> None:
+        """Find the domain's site; without one, its mail has its outcome."""
+        try:
+            found = await self._sites.find(domain)
+            if isinstance(found, Reply):
+                await self._answer(domain, found)
+        except StoreUnavailable:
+            return  # the next scan finds the domain again
+        finally:
+            self._unresolved.discard(domain)
+        if isinstance(found, Site) and not self._stopping:
+            self._queue_up(domain)
+
+    async def _answer(self, domain: str, reply: Reply) -> None:
+        """All due mail of a domain that nobody can take has the resolver's word as its outcome."""
+        is_done = False
+        while not is_done and self.may_start():
+            now = self._clock.now()
+            claimed = await self._queue.claim(self.lane, [domain], now, 100, _BYTES_A_CLAIM)
+            for mail in self._without_cancelled(claimed, now):
+                self.settle(mail.message, judge(reply, Peer()))
+            is_done = len(claimed) < 100
+
+    async def _feed(self, path: Path, now: datetime) -> None:
+        """Claim for the path's waiting domains what it has room for."""
+        domains = list(path.waiting)[:_DOMAINS_A_CLAIM]
+        # Out of the line while being asked for: whoever gets mail meanwhile joins it again.
+        for domain in domains:
+            del path.waiting[domain]
+        room = path.room(now)
+        max_bytes = max(1, min(_BYTES_A_CLAIM, self._budget.room_bytes))
+        try:
+            claimed = await self._queue.claim(self.lane, domains, now, room, max_bytes)
+        except StoreUnavailable:
+            path.waiting = {**dict.fromkeys(domains), **path.waiting}
+            self._hungry.add(path)
+            raise
+        octets = sum(mail.message.size_bytes for mail in claimed)
+        if len(claimed) == room or octets > _BYTES_A_CLAIM // 4 or (claimed and max_bytes < _BYTES_A_CLAIM):
+            # The claim may have ended before the mail did.
+            path.waiting.update(dict.fromkeys(domains))
+        if path.waiting:
+            self._hungry.add(path)
+        path.add(self._without_cancelled(claimed, now))
+
+    def _without_cancelled(self, claimed: Sequence[Claimed], now: datetime) -> list[Claimed]:
+        """The mail that is to be sent; what was cancelled has its end here."""
+        kept = []
+        for mail in claimed:
+            if mail.message.wish is Wish.CANCEL:
+                self._settler.put(self.lane, mail.message, discard(mail.message, CANCELLED, now))
+            else:
+                kept.append(mail)
+        return kept
+
+    # ── paths ────────────────────────────────────────────────────────────────────────────
+
+    def _path(self, site: Site) -> Path:
+        path = self._paths.get(site)
+        if path is None:
+            path = Path(
+                site,
+                self._means.limits,
+                self._budget,
+                self._clock.now,
+                self._converse,
+                self._turn_back,
+                self._path_changed,
+            )
+            self._paths[site] = path
+        return path
+
+    def _converse(self, path: Path) -> None:
+        conversation = Conversation(self._means, self, path)
+        self._tasks.create_task(conversation.run(), name=f"conversation {self.lane.ip}")
+
+    def _turn_back(self, messages: Sequence[Message], until: datetime) -> None:
+        for message in messages:
+            self.settle(message, NotTried(until, ""))
+
+    def _path_changed(self, path: Path) -> None:
+        if path.waiting:
+            self._hungry.add(path)
+        self._wake.set()
+        self._changed.set()

@@ -1,0 +1,185 @@
+"""What a directory file changes in the store, and what it leaves alone (`relay directory apply`)."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+from relay.domain.changes import Change, Put, Remove, SetRoutes
+from relay.domain.directory import (
+    Account,
+    ApiKey,
+    Entry,
+    Origin,
+    Plan,
+    Pool,
+    SendingDomain,
+    SendingIp,
+    Snapshot,
+    Subaccount,
+    ip_limit,
+)
+from relay.domain.errors import Conflict
+from relay.domain.ids import DEFAULT_POOL
+from relay.domain.route import Route
+
+_KINDS: tuple[type[Entry], ...] = (Account, Pool, Subaccount, SendingIp, ApiKey, SendingDomain)
+"""In the order of writing; removing goes the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What lies between a snapshot and a file."""
+
+    changes: tuple[Change, ...]
+    """In the order in which they can be made; none when the store is as the file says."""
+    kept: tuple[Entry, ...]
+    """What REST, console or command line made and the file does not list."""
+
+
+def changes_to(
+    snapshot: Snapshot, wanted: Iterable[Entry], routes: tuple[Route, ...], prune: bool = False
+) -> Difference:
+    """What makes the directory say what the file says: these entries, these routes.
+
+    Listed objects are set to what the file says, but for what it has no key for: an account
+    stays suspended, an IP draining. What an earlier file made and this one does not list is
+    removed, with all that belongs to it. What was made otherwise is kept, unless prune.
+    Raises Conflict when an account would hold more dedicated IPs than it may.
+    """
+    stored = {identity(entry): entry for entry in entries_of(snapshot)}
+    listed = {identity(entry): entry for entry in wanted}
+    listed = {key: _with_unsaid(entry, stored.get(key)) for key, entry in listed.items()}
+    others = [entry for key, entry in stored.items() if key not in listed and not _is_left_alone(entry)]
+    gone = {entry for entry in others if prune or entry.origin is Origin.FILE}
+    for _ in range(2):  # An account takes its subaccounts along, and they their keys.
+        lost = _Lost.of(gone)
+        gone |= {entry for entry in others if lost.takes(entry)}
+    lost = _Lost.of(gone)
+    kept = tuple(lost.without(entry) for entry in others if entry not in gone)
+    final = (*listed.values(), *kept)
+    check_limits(final)
+    differing = [entry for entry in final if stored.get(identity(entry)) != entry]
+    changes: list[Change] = [Put(entry) for entry in sorted(differing, key=_rank)]
+    changes += [Remove(entry) for entry in sorted(gone, key=_removal_order)]
+    if routes != snapshot.routes:
+        changes.append(SetRoutes(routes))
+    return Difference(tuple(changes), kept)
+
+
+def identity(entry: Entry) -> tuple[str, str]:
+    """Kind and name of what an entry describes, whatever it says of it."""
+    match entry:
+        case Account():
+            return "account", str(entry.id)
+        case Pool():
+            return "pool", f"{entry.account}/{entry.id}"
+        case Subaccount():
+            return "subaccount", f"{entry.account}/{entry.id}"
+        case SendingIp():
+            return "sending_ip", entry.address
+        case ApiKey():
+            return "api_key", entry.sha256
+        case SendingDomain():
+            return "sending_domain", f"{entry.account}/{entry.domain}"
+
+
+def entries_of(snapshot: Snapshot) -> Iterator[Entry]:
+    """All that the snapshot holds but its routes."""
+    yield from snapshot.accounts.values()
+    yield from snapshot.pools.values()
+    yield from snapshot.subaccounts.values()
+    yield from snapshot.ips.values()
+    yield from snapshot.keys.values()
+    yield from snapshot.domains.values()
+
+
+def check_limits(entries: Iterable[Entry]) -> None:
+    """Raises Conflict when an account among them holds more dedicated IPs than it may (R1, R13, R14)."""
+    entries = tuple(entries)
+    held = Counter(ip.account for ip in entries if isinstance(ip, SendingIp) and not ip.is_retired)
+    problems = []
+    for account in entries:
+        if isinstance(account, Account):
+            limit, number = ip_limit(account), held[account.id]
+            if limit is not None and number > limit:
+                why = "the free plan has none" if account.plan is Plan.FREE else f"its limit is {limit}"
+                problems.append(
+                    f"account {account.id} ({account.name}) would have {number} dedicated IPs; {why}"
+                )
+    if problems:
+        raise Conflict("; ".join(problems))
+
+
+def _with_unsaid(entry: Entry, stored: Entry | None) -> Entry:
+    """The entry with what a file cannot say, as the store has it."""
+    match entry, stored:
+        case Account(), Account():
+            return replace(entry, status=stored.status)
+        case Subaccount(), Subaccount():
+            return replace(entry, status=stored.status)
+        case SendingIp(), SendingIp():
+            return replace(entry, is_draining=stored.is_draining)
+        case ApiKey(short=""), ApiKey():
+            return replace(entry, short=stored.short)
+        case _:
+            return entry
+
+
+def _is_left_alone(entry: Entry) -> bool:
+    """A default pool comes and goes with its account; a retired IP goes when its mail has gone."""
+    if isinstance(entry, Pool):
+        return entry.id == DEFAULT_POOL
+    return isinstance(entry, SendingIp) and entry.is_retired
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What goes, as others refer to it."""
+
+    accounts: frozenset[object]
+    subaccounts: frozenset[object]
+    pools: frozenset[object]
+
+    @classmethod
+    def of(cls, gone: Iterable[Entry]) -> Self:
+        gone = tuple(gone)
+        return cls(
+            frozenset(entry.id for entry in gone if isinstance(entry, Account)),
+            frozenset((entry.account, entry.id) for entry in gone if isinstance(entry, Subaccount)),
+            frozenset((entry.account, entry.id) for entry in gone if isinstance(entry, Pool)),
+        )
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether it goes along. Sending IPs belong to the installation: they are given back."""
+        if isinstance(entry, Account | SendingIp):
+            return False
+        if (
+            isinstance(entry, ApiKey | SendingDomain)
+            and (entry.account, entry.subaccount) in self.subaccounts
+        ):
+            return True
+        return entry.account in self.accounts
+
+    def without(self, entry: Entry) -> Entry:
+        """The entry when they are gone: an IP is free or in `default` (A31), a pool has no overflow.
+
+        A subaccount keeps the pool's name (A9).
+        """
+        match entry:
+            case SendingIp() if entry.account in self.accounts:
+                return replace(entry, account=None, pool=None)
+            case SendingIp() if (entry.account, entry.pool) in self.pools:
+                return replace(entry, pool=DEFAULT_POOL)
+            case Pool() if (entry.account, entry.overflow_pool) in self.pools:
+                return replace(entry, overflow_pool="")
+            case _:
+                return entry
+
+
+def _rank(entry: Entry) -> int:
+    return _KINDS.index(type(entry))
+
+
+def _removal_order(entry: Entry) -> tuple[int, tuple[str, str]]:
+    return -_rank(entry), identity(entry)

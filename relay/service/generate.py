@@ -1,0 +1,219 @@
+"""From what was handed in to pinned messages: one copy a recipient, all from the same IP (C §2.5, A30)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.domain.address import Mailbox
+from relay.domain.directory import Account, Principal, SendingIp, Snapshot
+from relay.domain.errors import MailLoop, UnconfiguredDomain
+from relay.domain.events import Injection, Subject
+from relay.domain.ids import (
+    BodyId,
+    Epoch,
+    SubaccountId,
+    TransmissionId,
+    mint_message_id,
+)
+from relay.domain.message import (
+    Body,
+    Copy,
+    Envelope,
+    Message,
+    Options,
+    Pin,
+    RcptType,
+    State,
+    Submission,
+)
+from relay.domain.resolve import Decision
+from relay.domain.retry import RetryPolicy
+from relay.mail.copies import bcc_field, cc_field
+from relay.mail.headers import Field, decoded, first, from_address
+from relay.mail.trace import date_field, hop_count, message_id_field, received_field
+
+MAX_HOPS = 100
+"""Received fields before a message counts as looping (RFC 5321 §6.3)."""
+
+_NOT_FOR_COPIES = frozenset({"x-msys-api", "bcc", "x-binding"})
+"""Fields that list hidden recipients or steer this relay; in no copy (C §2.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What came in by one transaction, parsed and authenticated, before anything is decided."""
+
+    principal: Principal
+    envelope: Envelope
+    fields: tuple[Field, ...]
+    """All header fields as received."""
+    body: bytes
+    """What follows the empty line; CRLF lines only."""
+    options: Options
+    recv_method: str
+    """`esmtp` or `rest`."""
+    remote_addr: str
+    helo: str
+    protocol: str
+    """The with-clause of Received (RFC 3848)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A submission turned into pinned messages, ready to be stored as one."""
+
+    submission: Submission
+    body: Body
+    messages: Sequence[Message]
+    events: Sequence[Injection]
+
+
+def check(handed: Handed, snapshot: Snapshot) -> None:
+    """Refuse what no pool could help: a loop, or a From domain that is not the principal's.
+
+    Raises MailLoop, UnconfiguredDomain.
+    """
+    if hop_count(handed.fields) > MAX_HOPS:
+        raise MailLoop
+    account = snapshot.accounts.get(handed.principal.account)
+    if account is not None and account.require_sending_domain:
+        address = from_address(handed.fields)
+        domain = address.rpartition("@")[2].lower() if address else ""
+        if not _may_send_from(domain, handed.principal, snapshot):
+            raise UnconfiguredDomain(domain)
+
+
+def generate(
+    handed: Handed,
+    account: Account,
+    decision: Decision,
+    ip: SendingIp,
+    transmission_id: TransmissionId,
+    epoch: Epoch | None,
+    now: datetime,
+    policy: RetryPolicy,
+    entropy: bytes,
+    hostname: str,
+) -> Generated:
+    """The messages of one transaction, each pinned to ip, and the body that they share.
+
+    entropy: four octets for the ids of the messages.
+    epoch: of the lane, when a place on the path is reserved; the messages then start in flight.
+    """
+    options, envelope = handed.options, handed.envelope
+    pin = Pin(decision.pool, ip.address, ip.hostname, ip.bind)
+    received = received_field(
+        handed.helo, handed.remote_addr, hostname, handed.protocol, transmission_id, now
+    )
+    content = b"".join((*_header(handed, received, transmission_id, now, hostname), b"\r\n", handed.body))
+    body = Body(BodyId(transmission_id), content)
+    mail_from = _reverse_path(account, handed.principal.subaccount, envelope.mail_from, transmission_id)
+    expires = now + policy.expire_after
+    state, attempts = (State.QUEUED, 0) if epoch is None else (State.IN_FLIGHT, 1)
+    messages = []
+    for index, (rcpt_type, mailbox) in enumerate(_recipients(envelope.recipients, options)):
+        prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
+        messages.append(
+            Message(
+                id=mint_message_id(now, entropy, index),
+                transmission_id=transmission_id,
+                account=account.id,
+                subaccount=handed.principal.subaccount,
+                body_id=body.id,
+                prefix=prefix,
+                mail_from=mail_from,
+                rcpt_to=mailbox.text,
+                domain=mailbox.domain,
+                rcpt_type=rcpt_type,
+                size_bytes=len(prefix) + len(content),
+                smtputf8=envelope.smtputf8 or not mailbox.is_ascii,
+                eight_bit=envelope.eight_bit,
+                pin=pin,
+                accepted=now,
+                expires=expires,
+                due=now,
+                state=state,
+                attempts=attempts,
+                epoch=epoch or Epoch(0),
+            )
+        )
+    submission = Submission(
+        id=transmission_id,
+        account=account.id,
+        subaccount=handed.principal.subaccount,
+        accepted=now,
+        recv_method=handed.recv_method,
+        remote_addr=handed.remote_addr,
+        mail_from=envelope.mail_from,
+        subject=_text(handed.fields, "subject"),
+        friendly_from=_text(handed.fields, "from"),
+        sending_domain=(from_address(handed.fields) or "").rpartition("@")[2].lower(),
+        options=options,
+        decision=decision,
+    )
+    return Generated(
+        submission, body, messages, [Injection(now, Subject.of(message)) for message in messages]
+    )
+
+
+def _header(
+    handed: Handed, received: bytes, transmission_id: TransmissionId, now: datetime, hostname: str
+) -> Iterator[bytes]:
+    """The header section of every copy (C §2.5, §2.6), field by field."""
+    options = handed.options
+    yield received
+    if first(handed.fields, "date") is None:
+        yield date_field(now)
+    if first(handed.fields, "message-id") is None:
+        yield message_id_field(transmission_id, hostname)
+    for field in handed.fields:
+        if field.name not in _NOT_FOR_COPIES and not (options.cc and field.name == "cc"):
+            yield field.raw
+    if options.cc:
+        yield cc_field(options.cc)
+
+
+def _recipients(to: Sequence[Mailbox], options: Options) -> Iterator[tuple[RcptType, Mailbox]]:
+    """One copy a recipient, however often listed: the first of To, cc, bcc, archive wins (C §2.5)."""
+    listed: tuple[tuple[RcptType, Iterable[Mailbox]], ...] = (
+        (RcptType.TO, to),
+        (RcptType.CC, _mailboxes(options.cc)),
+        (RcptType.BCC, _mailboxes(options.bcc)),
+        (RcptType.ARCHIVE, _mailboxes(options.archive)),
+    )
+    seen: set[tuple[str, str]] = set()
+    for rcpt_type, mailboxes in listed:
+        for mailbox in mailboxes:
+            key = (mailbox.text.rpartition("@")[0], mailbox.domain)
+            if key not in seen:
+                seen.add(key)
+                yield rcpt_type, mailbox
+
+
+def _mailboxes(copies: Iterable[Copy]) -> Iterator[Mailbox]:
+    return (copy.mailbox for copy in copies)
+
+
+def _reverse_path(
+    account: Account, subaccount: SubaccountId | None, mail_from: str, transmission_id: TransmissionId
+) -> str:
+    """MAIL FROM as the next hop sees it: kept, or of the account's bounce domain (C §2.6)."""
+    if not account.bounce_domain or not mail_from:
+        return mail_from
+    tenant = f"{account.id}-{subaccount}" if subaccount is not None else str(account.id)
+    return f"msprvs1={transmission_id}=bounces-{tenant}@{account.bounce_domain}"
+
+
+def _may_send_from(domain: str, principal: Principal, snapshot: Snapshot) -> bool:
+    """Its own domain, or for a subaccount one that the account shares (C §2.1)."""
+    entry = snapshot.domains.get((principal.account, domain))
+    if entry is None:
+        return False
+    if entry.subaccount is not None or principal.subaccount is None:
+        return entry.subaccount == principal.subaccount
+    return entry.shared_with_subaccounts
+
+
+def _text(fields: Sequence[Field], name: str) -> str:
+    field = first(fields, name)
+    return decoded(field.value) if field else ""

@@ -1,0 +1,164 @@
+"""Accepting what was handed in: resolve, pin, store, and only then say yes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from relay.domain.directory import SendingIp, Snapshot
+from relay.domain.errors import IdTaken, Refused, StaleDirectory, StoreUnavailable
+from relay.domain.events import PolicyRejection
+from relay.domain.ids import (
+    SHARED_POOL,
+    AccountId,
+    Epoch,
+    PoolId,
+    TransmissionId,
+)
+from relay.domain.resolve import Decision, Moment, Resolution, Step, choose_ip, resolve_pool
+from relay.domain.retry import RetryPolicy
+from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, EventLog, QueueStore
+from relay.service.generate import Generated, Handed, check, generate
+from relay.service.identify import Ids
+
+_DECISIONS = 5
+"""How often a decision is taken again because the directory moved on under it."""
+_EXPRESS_DOMAINS = 8
+"""Transactions to more domains than this go by the queue: each place reserved is one path's."""
+
+
+class Accepting(Protocol):
+    """What ingress and api ask of this module."""
+
+    async def accept(self, handed: Handed) -> TransmissionId:
+        """Store the mail, pinned; on return it survives power loss. Raises Refused and Unavailable."""
+
+    async def reject(self, rejection: PolicyRejection) -> None:
+        """Tell the event log of a refusal."""
+
+
+class Injector:
+    """The one door by which mail comes into the queue."""
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        events: EventLog,
+        directory: Directory,
+        departures: Departures,
+        clock: Clock,
+        ids: Ids,
+        policy: RetryPolicy,
+        hostname: str,
+    ) -> None:
+        self._queue, self._events, self._directory = queue, events, directory
+        self._departures, self._clock, self._ids = departures, clock, ids
+        self._policy, self._hostname = policy, hostname
+        self._turns: dict[tuple[AccountId | None, PoolId], int] = {}
+
+    async def accept(self, handed: Handed) -> TransmissionId:
+        """Decide under the newest directory and store all copies, or refuse and store none.
+
+        A refusal that an older directory caused is taken back: the directory is read again first.
+        """
+        for _ in range(_DECISIONS):
+            snapshot = self._directory.snapshot
+            transmission_id = self._ids.transmission_id()
+            try:
+                check(handed, snapshot)
+                resolution = _resolve(snapshot, handed)
+                await self._store(handed, snapshot, resolution, transmission_id)
+            except StaleDirectory:
+                await self._directory.refresh()
+            except IdTaken:
+                continue
+            except Refused:
+                if (await self._directory.refresh()).revision == snapshot.revision:
+                    raise
+            else:
+                return transmission_id
+        raise StoreUnavailable
+
+    async def reject(self, rejection: PolicyRejection) -> None:
+        await self._events.append([rejection])
+
+    async def _store(
+        self, handed: Handed, snapshot: Snapshot, resolution: Resolution, transmission_id: TransmissionId
+    ) -> None:
+        ip, decision = self._take_turn(handed, resolution)
+        domains = {mailbox.domain for mailbox in handed.envelope.recipients}
+        domains.update(
+            copy.mailbox.domain for copy in (*handed.options.cc, *handed.options.bcc, *handed.options.archive)
+        )
+        express = self._reserve(ip, sorted(domains), len(handed.body))
+        try:
+            generated = generate(
+                handed,
+                snapshot.accounts[handed.principal.account],
+                decision,
+                ip,
+                transmission_id,
+                express,
+                self._clock.now(),
+                self._policy,
+                self._ids.message_entropy(),
+                self._hostname,
+            )
+        except BaseException:
+            self._follow(ip, sorted(domains) if express is not None else [], None, None)
+            raise
+        batch = EnqueueBatch(
+            generated.submission,
+            [generated.body],
+            generated.messages,
+            generated.events,
+            snapshot.revision,
+            {} if express is None else {ip.address: express},
+        )
+        reserved = sorted(domains) if express is not None else []
+        await self._queue.enqueue(batch, lambda in_flight: self._follow(ip, reserved, generated, in_flight))
+
+    def _take_turn(self, handed: Handed, resolution: Resolution) -> tuple[SendingIp, Decision]:
+        """One turn a transaction (C §1.4 step 7); a refused one came to no resolution and takes none."""
+        pool = resolution.decision.pool
+        key = (None if pool == SHARED_POOL else handed.principal.account, pool)
+        turn = self._turns.get(key, 0)
+        self._turns[key] = turn + 1
+        ip = choose_ip(resolution.candidates, turn)
+        step = Step("C §1.4", f"turn {turn} goes to {ip.address}")
+        return ip, Decision(pool, (*resolution.decision.steps, step))
+
+    def _reserve(self, ip: SendingIp, domains: Sequence[str], size_bytes: int) -> Epoch | None:
+        """Places on the paths to all these domains, or none: copies of one lane start together."""
+        if len(domains) > _EXPRESS_DOMAINS:
+            return None
+        epoch: Epoch | None = None
+        for taken, domain in enumerate(domains):
+            epoch = self._departures.reserve(ip.address, domain, size_bytes)
+            if epoch is None:
+                for given in domains[:taken]:
+                    self._departures.depart(ip.address, given, ())
+                return None
+        return epoch
+
+    def _follow(
+        self, ip: SendingIp, reserved: Sequence[str], generated: Generated | None, in_flight: bool | None
+    ) -> None:
+        """After the commit, whatever became of the client: mail departs, or its lane learns that it waits."""
+        waiting = {} if generated is None or in_flight is None else _by_domain(generated)
+        for domain in reserved:
+            self._departures.depart(ip.address, domain, waiting.pop(domain, ()) if in_flight else ())
+        for domain, mail in waiting.items():
+            self._departures.queued(ip.address, domain, mail[0].message.due)
+
+
+def _resolve(snapshot: Snapshot, handed: Handed) -> Resolution:
+    principal = handed.principal
+    return resolve_pool(
+        snapshot, principal.account, principal.subaccount, handed.options.ip_pool, Moment.IMMEDIATE
+    )
+
+
+def _by_domain(generated: Generated) -> dict[str, list[Claimed]]:
+    found: dict[str, list[Claimed]] = {}
+    for message in generated.messages:
+        found.setdefault(message.domain, []).append(Claimed(message, generated.body.content))
+    return found

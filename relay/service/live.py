@@ -1,0 +1,55 @@
+"""The directory as this process knows it: one snapshot, replaced whole when the store's revision moves."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from relay.domain.changes import Change
+from relay.domain.directory import Snapshot
+from relay.domain.errors import StoreUnavailable
+from relay.ports import Clock, DirectoryStore
+
+_LOOK_EVERY_S = 1.0
+
+log = logging.getLogger("relay.directory")
+
+
+class LiveDirectory:
+    """`Directory`."""
+
+    def __init__(self, store: DirectoryStore, snapshot: Snapshot, clock: Clock) -> None:
+        self._store, self._snapshot, self._clock = store, snapshot, clock
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    async def refresh(self) -> Snapshot:
+        """The newest snapshot; reloaded only when the revision moved. Raises StoreUnavailable."""
+        if await self._store.revision() != self._snapshot.revision:
+            self._take(await self._store.snapshot())
+        return self._snapshot
+
+    async def apply(self, changes: Sequence[Change], actor: str) -> Snapshot:
+        """Write changes computed from the current snapshot. Raises StaleDirectory, Conflict."""
+        await self._store.apply(changes, self._snapshot.revision, actor, self._clock.now())
+        self._take(await self._store.snapshot())
+        return self._snapshot
+
+    async def watch(self, stopping: asyncio.Event) -> None:
+        """Follow what other processes change, once a second, until stopping is set."""
+        while not stopping.is_set():
+            try:
+                await self.refresh()
+            except StoreUnavailable:
+                log.warning("directory not looked at: the store is unavailable")
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await stopping.wait()
+            except TimeoutError:
+                continue
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Two reloads may overtake each other; the later revision stays."""
+        if snapshot.revision > self._snapshot.revision:
+            self._snapshot = snapshot

@@ -1,0 +1,104 @@
+"""Telling the sender of a bounce, where the account asks for it (RFC 3464, C §2.6)."""
+
+from relay.domain.address import normalise_domain
+from relay.domain.errors import MalformedAddress
+from relay.domain.events import Bounce, Injection, Subject
+from relay.domain.ids import BodyId, mint_message_id
+from relay.domain.lifecycle import Finish, Notice
+from relay.domain.message import Body, Message, Options, RcptType, Submission
+from relay.domain.reply import Phase, Reply
+from relay.domain.retry import RetryPolicy
+from relay.mail.dsn import Failure, build_dsn
+from relay.mail.headers import split_message
+from relay.ports import Clock, Directory, EventLog, QueueStore
+from relay.service.identify import Ids
+
+
+class Notifier:
+    """Writes the DSN that a bounce gives rise to. It leaves from the IP of the message it is about."""
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        events: EventLog,
+        directory: Directory,
+        clock: Clock,
+        ids: Ids,
+        policy: RetryPolicy,
+        hostname: str,
+    ) -> None:
+        self._queue, self._events, self._directory = queue, events, directory
+        self._clock, self._ids, self._policy, self._hostname = clock, ids, policy, hostname
+
+    async def compose(self, message: Message, finish: Finish) -> Notice | None:
+        """The DSN for a message that bounces by finish; None where nobody is to be told.
+
+        None for accounts that do not ask, and for the null reverse-path: a DSN is never
+        answered with another (RFC 5321 §6.1).
+        """
+        account = self._directory.snapshot.accounts.get(message.account)
+        bounce = finish.event
+        if account is None or not account.dsn or not message.mail_from or not isinstance(bounce, Bounce):
+            return None
+        story = await self._events.story(message.id)
+        submission = next((told.submission for told in story if told.submission is not None), None)
+        if submission is None or not submission.mail_from:
+            return None
+        try:
+            domain = normalise_domain(submission.mail_from.rpartition("@")[2])
+        except MalformedAddress:
+            return None
+        header, _ = split_message(await self._queue.body(message.id) or b"")
+        return self._notice(message, bounce, submission, domain, header)
+
+    def _notice(
+        self, message: Message, bounce: Bounce, original: Submission, domain: str, header: bytes
+    ) -> Notice:
+        now = self._clock.now()
+        transmission_id = self._ids.transmission_id()
+        failure = Failure(message.rcpt_to, _status(bounce), bounce.raw_reason, bounce.peer.ip_address)
+        content = build_dsn(
+            failure, original.mail_from, header, transmission_id, self._hostname, message.accepted, now
+        )
+        notice = Message(
+            id=mint_message_id(now, self._ids.message_entropy()),
+            transmission_id=transmission_id,
+            account=message.account,
+            subaccount=message.subaccount,
+            body_id=BodyId(transmission_id),
+            prefix=b"",
+            mail_from="",
+            rcpt_to=original.mail_from,
+            domain=domain,
+            rcpt_type=RcptType.TO,
+            size_bytes=len(content),
+            smtputf8=not original.mail_from.isascii() or message.smtputf8,
+            eight_bit=not content.isascii(),
+            pin=message.pin,
+            accepted=now,
+            expires=now + self._policy.expire_after,
+            due=now,
+        )
+        submission = Submission(
+            id=transmission_id,
+            account=message.account,
+            subaccount=message.subaccount,
+            accepted=now,
+            recv_method="dsn",
+            remote_addr="",
+            mail_from="",
+            subject="Undelivered Mail Returned to Sender",
+            friendly_from=f"MAILER-DAEMON@{self._hostname}",
+            sending_domain=self._hostname,
+            options=Options(),
+            decision=original.decision,
+        )
+        body = Body(notice.body_id, content)
+        return Notice(submission, body, notice, Injection(now, Subject.of(notice)))
+
+
+def _status(bounce: Bounce) -> str:
+    """The enhanced code of the failure, or the general one of class 5 (RFC 3463 §2)."""
+    code, _, text = bounce.raw_reason.partition(" ")
+    enhanced = Reply(int(code) if code.isdecimal() else 554, text, Phase.INTERNAL).enhanced
+    return enhanced if enhanced.startswith("5") else "5.0.0"

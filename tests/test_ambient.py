@@ -1,0 +1,38 @@
+"""The machine's own clock and randomness answer as their ports promise."""
+
+import asyncio
+from datetime import UTC, timedelta
+
+from relay.ambient import SystemClock, SystemEntropy
+
+
+async def test_the_time_is_aware_utc_and_goes_on() -> None:
+    clock = SystemClock()
+    first, second = clock.now(), clock.now()
+    assert first.tzinfo is UTC
+    assert first <= second
+
+
+async def test_a_wait_ends_with_the_event_or_with_the_moment() -> None:
+    clock, event = SystemClock(), asyncio.Event()
+    assert not await clock.wait(event, clock.now() + timedelta(milliseconds=5))
+    assert not await clock.wait(event, clock.now() - timedelta(days=1)), "a moment that has passed"
+    asyncio.get_running_loop().call_later(0.005, event.set)
+    assert await clock.wait(event, clock.now() + timedelta(hours=1))
+    assert await clock.wait(event, clock.now() - timedelta(days=1)), "already set"
+    assert await clock.wait(event, None)
+
+
+async def test_a_wait_without_end_can_be_cancelled() -> None:
+    clock, event = SystemClock(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(clock.wait(event, None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+    assert waiting.cancelled()
+
+
+def test_octets_are_as_many_as_asked_for_and_differ() -> None:
+    entropy = SystemEntropy()
+    assert len(entropy.octets(10)) == 10
+    assert entropy.octets(16) != entropy.octets(16)
