@@ -1,0 +1,284 @@
+"""`relay account`, `relay subaccount` and `relay key`: who may send."""
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from relay.cli import parameters
+from relay.cli.printing import print_json, print_rows, say, warn
+from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.domain.changes import Put
+from relay.domain.directory import GRANTS, Account, ApiKey, Plan, Snapshot, Subaccount, ip_limit
+from relay.domain.ids import AccountId, SubaccountId
+from relay.service import administer
+
+accounts = typer.Typer(help="Accounts: who sends, on which plan.")
+subaccounts = typer.Typer(help="Parts of an account, and their pools.")
+keys = typer.Typer(help="API keys, which are SMTP passwords too.")
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", parser=parameters.name)]
+AccountOption = Annotated[int, typer.Option("--account", min=1, help="The account's number.")]
+AnyAccountOption = Annotated[int | None, typer.Option("--account", min=1, help="Of this account alone.")]
+
+
+# ── accounts ─────────────────────────────────────────────────────────────────────────────
+
+
+@accounts.command("create")
+def create_account(
+    name: NameArgument,
+    plan: Annotated[Plan, typer.Option("--plan", help="Decides on dedicated IPs and the shared pool.")],
+    id_: Annotated[int | None, typer.Option("--id", min=1, help="Else the next free number.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Create an account; it gets its default pool.
+
+    Example: relay account create Acme --plan self_serve
+    """
+    number = AccountId(id_) if id_ else None
+
+    async def work(session: Session) -> Account:
+        made = await session.change(lambda found: administer.create_account(found, name, plan, number))
+        return next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Account))
+
+    account = in_store(config, work, may_create=True)
+    if json:
+        print_json(_account(account, 0))
+    else:
+        say(f"account {account.id} created: {account.name}, {account.plan}")
+
+
+@accounts.command("list")
+def list_accounts(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """List accounts with their plans and dedicated IPs.
+
+    Example: relay account list
+    """
+    snapshot = in_store(config, _snapshot)
+    rows = []
+    for account in sorted(snapshot.accounts.values(), key=lambda account: account.id):
+        held = sum(ip.account == account.id and not ip.is_retired for ip in snapshot.ips.values())
+        rows.append(_account(account, held))
+    print_rows(rows, json, "no accounts")
+
+
+@accounts.command("set-plan")
+def set_plan(
+    id_: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    plan: Annotated[Plan, typer.Argument(metavar="PLAN")],
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, max=100_000, help="Most dedicated IPs at a time.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Set the plan of an account.
+
+    Refused while it has more dedicated IPs than that plan allows.
+
+    Example: relay account set-plan 1 enterprise
+    """
+    number = AccountId(id_)
+
+    async def work(session: Session) -> None:
+        await session.change(lambda found: administer.set_plan(found, number, plan, limit))
+
+    in_store(config, work, may_create=True)
+    say(f"account {number}: {plan}")
+
+
+# ── subaccounts ──────────────────────────────────────────────────────────────────────────
+
+
+@subaccounts.command("create")
+def create_subaccount(
+    name: NameArgument,
+    account: AccountOption,
+    id_: Annotated[int | None, typer.Option("--id", min=1, help="Else the account's next number.")] = None,
+    ip_pool: Annotated[str | None, typer.Option("--ip-pool", help="Bind it to this pool.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Create a subaccount.
+
+    Example: relay subaccount create "Joe's Garage" --account 1 --ip-pool marketing
+    """
+    owner, number = AccountId(account), SubaccountId(id_) if id_ else None
+
+    async def work(session: Session) -> tuple[Subaccount, Snapshot]:
+        made = await session.change(
+            lambda found: administer.create_subaccount(found, owner, name, number, ip_pool)
+        )
+        entry = next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Subaccount))
+        return entry, await session.store.directory.snapshot()
+
+    subaccount, snapshot = in_store(config, work, may_create=True)
+    _warn_of_pool(snapshot, subaccount)
+    if json:
+        print_json(_subaccount(subaccount))
+    else:
+        say(f"subaccount {subaccount.id} of account {account} created: {subaccount.name}")
+
+
+@subaccounts.command("list")
+def list_subaccounts(
+    account: AnyAccountOption = None, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """List subaccounts with the pools they are bound to.
+
+    Example: relay subaccount list --account 1
+    """
+    snapshot = in_store(config, _snapshot)
+    listed = [entry for _, entry in sorted(snapshot.subaccounts.items()) if account in (None, entry.account)]
+    print_rows([_subaccount(entry) for entry in listed], json, "no subaccounts")
+
+
+@subaccounts.command("set-pool")
+def set_pool(
+    id_: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    account: AccountOption,
+    pool: Annotated[str | None, typer.Argument(metavar="[POOL]", help="Left out: bind it to none.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Bind a subaccount to a pool, or to none.
+
+    All mail of a bound one uses that pool and no other.
+
+    Example: relay subaccount set-pool 123 marketing --account 1
+    """
+    owner, number = AccountId(account), SubaccountId(id_)
+
+    async def work(session: Session) -> Snapshot:
+        await session.change(lambda found: administer.set_subaccount_pool(found, owner, number, pool))
+        return await session.store.directory.snapshot()
+
+    snapshot = in_store(config, work, may_create=True)
+    _warn_of_pool(snapshot, snapshot.subaccounts[owner, number])
+    say(f"subaccount {number} of account {account}: {f'pool {pool}' if pool else 'no pool of its own'}")
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────
+
+
+@keys.command("create")
+def create_key(
+    account: AccountOption,
+    label: Annotated[str, typer.Option("--label", parser=parameters.name, help="To know it by.")],
+    subaccount: Annotated[int | None, typer.Option("--subaccount", min=1, help="For it alone.")] = None,
+    grant: Annotated[
+        list[str] | None, typer.Option("--grant", help="A right; may be given often. [default: smtp/inject]")
+    ] = None,
+    valid_ip: Annotated[
+        list[str] | None,
+        typer.Option("--valid-ip", parser=parameters.client, help="A client's address or network; often."),
+    ] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="May administer all accounts.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Create a key and show it, this once.
+
+    Only its hash is kept.
+
+    Example: relay key create --account 1 --label newsletter --grant smtp/inject
+    """
+    text = secrets.token_hex(20)
+    usual = GRANTS if operator else {"smtp/inject"}
+    key = ApiKey(
+        administer.hash_key(text),
+        text[:4],
+        AccountId(account),
+        label,
+        frozenset(grant or usual),
+        SubaccountId(subaccount) if subaccount else None,
+        tuple(valid_ip or ()),
+        operator,
+    )
+
+    async def work(session: Session) -> None:
+        await session.change(lambda found: administer.create_key(found, key))
+
+    in_store(config, work, may_create=True)
+    if json:
+        print_json({"key": text, **_key(key)})
+    else:
+        say(text)
+        warn("This is the only time that the key is shown.")
+
+
+@keys.command("list")
+def list_keys(
+    account: AnyAccountOption = None, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """List keys by label, first four characters and hash.
+
+    Example: relay key list --account 1
+    """
+    snapshot = in_store(config, _snapshot)
+    listed = [key for key in snapshot.keys.values() if account in (None, key.account)]
+    listed.sort(key=lambda key: (key.account, key.subaccount or 0, key.label, key.sha256))
+    print_rows([_key(key) for key in listed], json, "no keys")
+
+
+@keys.command("revoke")
+def revoke_key(
+    which: Annotated[str, typer.Argument(metavar="KEY", help="Label, first four characters, or hash.")],
+    account: AccountOption,
+    config: ConfigOption = None,
+) -> None:
+    """Revoke a key.
+
+    Example: relay key revoke newsletter --account 1
+    """
+
+    async def work(session: Session) -> None:
+        await session.change(lambda found: administer.revoke_key(found, AccountId(account), which))
+
+    in_store(config, work, may_create=True)
+    say(f"key {which} of account {account} revoked")
+
+
+async def _snapshot(session: Session) -> Snapshot:
+    return await session.store.directory.snapshot()
+
+
+def _warn_of_pool(snapshot: Snapshot, subaccount: Subaccount) -> None:
+    """Its mail is refused while there is no such pool (A9)."""
+    pool = subaccount.ip_pool
+    if pool is not None and (subaccount.account, pool.lower()) not in snapshot.pools:
+        warn(f"warning: account {subaccount.account} has no pool {pool}; the subaccount's mail is refused")
+
+
+def _account(account: Account, held: int) -> dict[str, object]:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "plan": account.plan.value,
+        "status": account.status.value,
+        "dedicated_ips": held,
+        "limit": ip_limit(account),
+    }
+
+
+def _subaccount(subaccount: Subaccount) -> dict[str, object]:
+    return {
+        "account": subaccount.account,
+        "id": subaccount.id,
+        "name": subaccount.name,
+        "ip_pool": subaccount.ip_pool,
+        "status": subaccount.status.value,
+    }
+
+
+def _key(key: ApiKey) -> dict[str, object]:
+    return {
+        "account": key.account,
+        "subaccount": key.subaccount,
+        "label": key.label,
+        "short": key.short,
+        "sha256": key.sha256[:12],
+        "grants": sorted(key.grants),
+        "valid_ips": list(key.valid_ips),
+        "operator": key.is_operator,
+    }

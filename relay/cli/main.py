@@ -1,0 +1,256 @@
+"""`relay`: the entry point, and the commands that stand alone."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay import __version__
+from relay.cli import accounts, directory, pools, queue
+from relay.cli.printing import plain, print_json, print_rows, say, sentence, warn
+from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
+from relay.domain.directory import SendingIp, Snapshot
+from relay.domain.errors import RelayError
+from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.resolve import Moment
+from relay.schema.config import Config, Endpoint
+from relay.schema.directory import load_directory
+from relay.schema.problems import ConfigError
+from relay.service.operate import Explanation, explain
+from relay.store import migrate_store
+from relay.testing.script import SCRIPT_HELP
+
+_AS_IS = "\b\n"
+"""Begins a paragraph of help whose lines are not filled."""
+
+app = typer.Typer(
+    help="A self-hosted SMTP relay with dedicated IP pools. Options stand after the last verb.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+for group, name in (
+    (directory.app, "directory"),
+    (queue.app, "queue"),
+    (accounts.accounts, "account"),
+    (accounts.subaccounts, "subaccount"),
+    (pools.pools, "pool"),
+    (pools.ips, "ip"),
+    (accounts.keys, "key"),
+):
+    app.add_typer(group, name=name, no_args_is_help=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0 ok, 1 refused or failed, 2 wrong usage or configuration."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="relay")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseExceptionGroup as group:
+        expected, bug = group.split((RelayError, OSError))
+        if bug is not None or expected is None:
+            raise
+        return max(_tell(error) for error in _leaves(expected))
+    except (RelayError, OSError) as error:
+        return _tell(error)
+    return 0
+
+
+def _tell(error: BaseException) -> int:
+    """One line for a problem, without a traceback; the exit status that it means."""
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            warn(plain(problem))
+        return 2
+    warn(f"relay: {plain(sentence(error) if isinstance(error, RelayError) else error)}")
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        say(f"relay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Processes, instead of the file's number.")
+    ] = None,
+    with_sink: Annotated[
+        bool, typer.Option("--with-sink", help="Also start a next hop that takes all mail, for trying out.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Run the relay until Ctrl-C or SIGTERM.
+
+    Example: relay run --with-sink
+    """
+    from relay.serve import serve
+
+    settings, _ = config_at(config)
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
+    raise typer.Exit(serve(settings, with_sink=with_sink))
+
+
+@app.command()
+def check(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Check both files, and look for the sending IPs.
+
+    Says for each sending IP whether this machine has it. One that is missing is a warning, since
+    its mail waits until it is there. Nothing is started, and nothing stays bound.
+
+    Example: relay check --config /etc/relay/relay.toml
+    """
+    settings, file = config_at(config)
+    listed = load_directory(settings.directory)
+    _check_certificates(settings, file)
+    ips = [entry for entry in listed.entries if isinstance(entry, SendingIp)]
+    states = {ip.address: _plumbed(ip, settings.node) for ip in ips}
+    rows = [
+        {"address": ip.address, "bind": ip.bind, "node": ip.node, "state": states[ip.address]} for ip in ips
+    ]
+    if json:
+        print_json({"config": str(file), "directory": str(settings.directory), "sending_ips": rows})
+    else:
+        say(f"{file}: ok")
+        say(f"{settings.directory}: ok")
+        print_rows(rows, False, "no sending IPs")
+    if missing := [ip.bind for ip in ips if states[ip.address] == "missing"]:
+        warn(f"warning: not on this machine ({settings.node}): {', '.join(missing)}")
+
+
+def _check_certificates(settings: Config, file: Path) -> None:
+    """Raises ConfigError for a PEM file that cannot be read."""
+    problems = []
+    for section, tls in (("smtp", settings.smtp), ("http", settings.http)):
+        for key, path in (("certificate", tls.certificate), ("key", tls.key)):
+            if path is not None and not os.access(path, os.R_OK):
+                problems.append(f"{file}: {section}.{key}: {path}: expected a readable file")
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _plumbed(ip: SendingIp, node: str) -> str:
+    """Whether the address can be a source here: `ok`, `missing`, or whose business it is."""
+    if ip.node and ip.node != node:
+        return "on another node"
+    family = socket.AF_INET6 if ":" in ip.bind else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((ip.bind, 0))
+    except OSError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
+        return "missing"
+    return "ok"
+
+
+@app.command("explain")
+def explain_(
+    account: Annotated[int, typer.Option("--account", min=1, help="Who would send.")],
+    subaccount: Annotated[int | None, typer.Option("--subaccount", min=1, help="A part of it.")] = None,
+    ip_pool: Annotated[str | None, typer.Option("--ip-pool", help="What options.ip_pool would say.")] = None,
+    scheduled: Annotated[bool, typer.Option("--scheduled", help="As for scheduled mail.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show step by step where mail would leave from.
+
+    On the live directory, without sending anything.
+
+    Example: relay explain --account 1 --ip-pool marketing
+    """
+    moment = Moment.SCHEDULED if scheduled else Moment.IMMEDIATE
+    part = SubaccountId(subaccount) if subaccount else None
+
+    async def work(session: Session) -> Snapshot:
+        return await session.store.directory.snapshot()
+
+    found = explain(in_store(config, work), AccountId(account), part, ip_pool, moment)
+    if json:
+        print_json(_explained(found))
+    else:
+        for step in found.steps:
+            say(f"{step.rule:<8}{plain(step.finding)}")
+        if found.decision:
+            say(f"\npool {found.decision.pool}, one of:")
+            print_rows([_candidate(ip) for ip in found.candidates], False)
+    if found.refusal is not None:
+        raise found.refusal
+
+
+def _explained(found: Explanation) -> dict[str, object]:
+    return {
+        "steps": [{"rule": step.rule, "finding": step.finding} for step in found.steps],
+        "pool": found.decision.pool if found.decision else None,
+        "candidates": [_candidate(ip) for ip in found.candidates],
+        "refusal": sentence(found.refusal) if found.refusal else None,
+    }
+
+
+def _candidate(ip: SendingIp) -> dict[str, object]:
+    return {"address": ip.address, "hostname": ip.hostname, "weight": ip.weight}
+
+
+_SINK_HELP = f"""Run a fake next hop.
+
+It takes, defers or refuses mail, and prints a line of JSON for each recipient of each attempt.
+Nothing is stored or sent on.
+
+{SCRIPT_HELP.replace("[[rule]]", f"{_AS_IS}[[rule]]", 1)}
+Example: relay sink --listen 127.0.0.1:2526 --script later.toml
+"""
+
+
+@app.command(help=_SINK_HELP)
+def sink(
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where.")] = "127.0.0.1:2526",
+    script: Annotated[Path | None, typer.Option("--script", metavar="FILE", help="What to answer.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="PATH", help="Not read.")] = None,
+) -> None:
+    from relay.testing.sink import main as run_sink
+
+    try:
+        Endpoint.parse(listen)
+    except ValueError as error:
+        raise typer.BadParameter(f"{listen!r}: expected {error}") from error
+    raise typer.Exit(run_sink(listen, script))
+
+
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the store to this version, or make it.
+
+    `relay run` does so too.
+
+    Example: relay migrate
+    """
+    settings, _ = config_at(config)
+    before, now = migrate_store(settings.store)
+    steps = {0: f"made, version {now}", now: f"is at version {now}"}
+    say(f"store {settings.store}: {steps.get(before, f'version {before} → {now}')}")

@@ -1,0 +1,170 @@
+"""`relay queue show`: one message's whole story, from injection to its end."""
+
+from typing import assert_never
+
+from relay.cli.printing import moment, plain, print_json, print_pairs, say
+from relay.cli.session import Session
+from relay.domain.errors import UnknownObject
+from relay.domain.events import (
+    Bounce,
+    Delay,
+    Delivery,
+    Event,
+    Injection,
+    Operated,
+    PolicyRejection,
+    Subject,
+)
+from relay.domain.ids import MessageId
+from relay.domain.message import Message, State, Submission
+from relay.domain.outcome import Peer
+from relay.ports import Selection, Told
+
+_TLS = {1: "TLS", 0: "clear text", -1: "TLS failed"}
+
+
+async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
+    """Print it. Raises UnknownObject when neither queue nor event log knows the message."""
+    waiting = await session.store.queue.select(Selection(ids=(id_,)), 1)
+    message = waiting[0] if waiting else None
+    told = await session.store.events.story(id_)
+    subject = Subject.of(message) if message else _subject(told)
+    if subject is None:
+        raise UnknownObject("message", id_)
+    submission = next((one.submission for one in told if one.submission), None)
+    if as_json:
+        print_json(_as_json(message, subject, submission, told))
+        return
+    say(f"message {id_}")
+    print_pairs(_pairs(message, subject))
+    if submission:
+        say(f"\nsubmission {submission.id}")
+        print_pairs(_submission_pairs(submission))
+        say("\nwhy this pool and IP")
+        for step in submission.decision.steps:
+            say(f"  {step.rule:<8}{plain(step.finding)}")
+    say("\nstory")
+    for one in told:
+        kind, detail = _line(one.event)
+        say(f"  {moment(one.event.at)}  {kind:<10}{plain(detail)}".rstrip())
+
+
+def _subject(told: list[Told]) -> Subject | None:
+    """As the newest event has it: a re-pin changes it."""
+    events = [one.event for one in told if not isinstance(one.event, PolicyRejection)]
+    return events[-1].about if events else None
+
+
+def _pairs(message: Message | None, subject: Subject) -> list[tuple[str, object]]:
+    copy = f" ({subject.rcpt_type})" if subject.rcpt_type else ""
+    pairs: list[tuple[str, object]] = [
+        ("to", subject.rcpt_to + copy),
+        ("size", f"{subject.size_bytes} octets"),
+    ]
+    if message is None:
+        return [
+            *pairs,
+            ("pinned to", f"{subject.sending_ip}, pool {subject.ip_pool}"),
+            ("state", "left the queue"),
+        ]
+    pin = message.pin
+    bound = f", bound to {pin.bind}" if pin.bind != pin.ip else ""
+    state = message.state.value + (f", wish to {message.wish.value}" if message.wish else "")
+    return [
+        *pairs,
+        ("MAIL FROM", f"<{message.mail_from}>"),
+        ("pinned to", f"{pin.ip} ({pin.hostname}){bound}, pool {pin.pool}"),
+        ("state", state),
+        ("attempts", message.attempts),
+        ("held until" if message.state is State.HELD else "due", moment(message.due)),
+        ("expires", moment(message.expires)),
+        ("last reply", message.last_reply),
+    ]
+
+
+def _submission_pairs(submission: Submission) -> list[tuple[str, object]]:
+    sub = f", subaccount {submission.subaccount}" if submission.subaccount else ""
+    return [
+        ("by", f"account {submission.account}{sub}"),
+        ("accepted", f"{moment(submission.accepted)} by {submission.recv_method}"),
+        ("from host", submission.remote_addr),
+        ("MAIL FROM", f"<{submission.mail_from}>"),
+        ("From", submission.friendly_from),
+        ("Subject", submission.subject),
+        ("campaign", submission.options.campaign_id),
+    ]
+
+
+def _line(event: Event) -> tuple[str, str]:
+    """What happened in a word, and the rest."""
+    match event:
+        case Injection(about=about):
+            return "injection", f"pinned to {about.sending_ip}, pool {about.ip_pool}"
+        case Delivery(reply=reply, peer=peer, num_retries=retries):
+            return "delivery", f"{reply}  ({_peer(peer)}, attempt {retries + 1})"
+        case Delay(raw_reason=reason, peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
+            doubt = ", lost after the final dot: it may have arrived" if is_ambiguous else ""
+            return "delay", f"{reason}  ({_peer(peer)}, attempt {retries + 1}{doubt})"
+        case Bounce(raw_reason=reason, peer=peer, bounce_class=class_):
+            return "bounce", f"{reason}  ({_peer(peer)}, class {class_})"
+        case Operated(verb=verb, actor=actor, detail=detail):
+            return verb, f"by {actor}" + (f", {detail}" if detail else "")
+        case PolicyRejection(raw_reason=reason):
+            return "rejection", reason
+        case _:
+            assert_never(event)
+
+
+def _peer(peer: Peer) -> str:
+    return f"{peer.ip_address}, {_TLS[peer.outbound_tls]}" if peer.ip_address else "no connection"
+
+
+def _as_json(
+    message: Message | None, subject: Subject, submission: Submission | None, told: list[Told]
+) -> dict[str, object]:
+    """The same facts, with null for what is no longer known."""
+    return {
+        "id": subject.message_id,
+        "state": message.state.value if message else None,
+        "rcpt_to": subject.rcpt_to,
+        "rcpt_type": subject.rcpt_type,
+        "size_bytes": subject.size_bytes,
+        "pool": subject.ip_pool,
+        "ip": subject.sending_ip,
+        "bind": message.pin.bind if message else None,
+        "hostname": message.pin.hostname if message else None,
+        "attempts": message.attempts if message else None,
+        "due": message.due if message else None,
+        "expires": message.expires if message else None,
+        "last_reply": message.last_reply if message else None,
+        "submission": _submission_json(submission) if submission else None,
+        "events": [_event_json(one.event) for one in told],
+    }
+
+
+def _submission_json(submission: Submission) -> dict[str, object]:
+    return {
+        "transmission_id": submission.id,
+        "account": submission.account,
+        "subaccount": submission.subaccount,
+        "accepted": submission.accepted,
+        "recv_method": submission.recv_method,
+        "remote_addr": submission.remote_addr,
+        "mail_from": submission.mail_from,
+        "friendly_from": submission.friendly_from,
+        "subject": submission.subject,
+        "campaign_id": submission.options.campaign_id,
+        "ip_pool": submission.options.ip_pool,
+        "steps": [{"rule": step.rule, "finding": step.finding} for step in submission.decision.steps],
+    }
+
+
+def _event_json(event: Event) -> dict[str, object]:
+    kind, detail = _line(event)
+    told: dict[str, object] = {"at": event.at, "event": kind, "detail": detail}
+    if not isinstance(event, PolicyRejection):
+        told |= {"ip": event.about.sending_ip, "pool": event.about.ip_pool}
+    if isinstance(event, Delivery | Delay | Bounce):
+        reply = event.reply if isinstance(event, Delivery) else event.raw_reason
+        told |= {"reply": reply, "num_retries": event.num_retries, "peer": event.peer.ip_address}
+    return told

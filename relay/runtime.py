@@ -1,0 +1,225 @@
+"""The one module that knows concrete adapters: it builds them and runs the chosen roles."""
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from relay.ambient import SystemClock, SystemEntropy
+from relay.domain.ids import Epoch, IpAddress, WorkerId
+from relay.egress.conversation import Means
+from relay.egress.path import PathLimits
+from relay.egress.worker import Egress
+from relay.ingress.server import SmtpServer
+from relay.net.dns import DnsResolver
+from relay.net.smtp_session import SmtpDialer
+from relay.net.tls import ensure_self_signed, server_context
+from relay.ports import Clock, Departures, Host, MxResolver, WakeUps
+from relay.schema.config import Config
+from relay.schema.directory import load_directory
+from relay.service.budget import BodyBudget
+from relay.service.directory import changes_to
+from relay.service.identify import Ids
+from relay.service.inject import Injector
+from relay.service.live import LiveDirectory
+from relay.service.notify import Notifier
+from relay.service.retention import keep_trim
+from relay.store import Store, open_store
+
+GRACE_S = 30.0
+"""How long what is in hand may take to end once we are asked to stop."""
+
+log = logging.getLogger("relay")
+
+
+class Relay:
+    """One relay process: store, SMTP in, egress, as far as its roles go. Use it with `async with`."""
+
+    store: Store
+    directory: LiveDirectory
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        resolver: MxResolver | None = None,
+        reuse_port: bool = False,
+    ) -> None:
+        """clock and resolver: others than the machine's. reuse_port: several workers share the listeners."""
+        self._config, self._clock, self._resolver = config, clock or SystemClock(), resolver
+        self._reuse_port = reuse_port
+        self._entropy = SystemEntropy()
+        self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+        self._server: SmtpServer | None = None
+
+    @property
+    def smtp_address(self) -> tuple[str, int]:
+        """Host and port of the first listener."""
+        return self.smtp_addresses[0]
+
+    @property
+    def smtp_addresses(self) -> list[tuple[str, int]]:
+        """As bound; empty without the role."""
+        return self._server.addresses if self._server is not None else []
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._stopping.set()
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Listeners first: an address that is taken ends the start before anything runs."""
+        config = self._config
+        worker = WorkerId(f"{config.node}-{os.getpid()}-{self._entropy.octets(4).hex()}")
+        carries = "egress" in config.roles
+        store = await open_store(config.store, worker=worker if carries else None)
+        self.store = await stack.enter_async_context(store)
+        await _first_directory(store, config, self._clock)
+        self.directory = LiveDirectory(store.directory, await store.directory.snapshot(), self._clock)
+        budget = BodyBudget(config.smtp.body_budget_bytes)
+        egress = self._egress(worker, budget) if carries else None
+        if "smtp" in config.roles:
+            self._server = await self._listen(egress or _NoDepartures(store.wakeups), budget)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks.create_task(self.directory.watch(self._stopping), name="directory")
+        tasks.create_task(keep_trim(store.events, self._clock, self._stopping), name="retention")
+        if egress is not None:
+            tasks.create_task(egress.run(self._stopping, GRACE_S), name="egress")
+        stack.callback(self._stopping.set)
+        if self._server is not None:
+            # Before anything else stops: clients inside a transaction still get their answer.
+            stack.push_async_callback(self._server.close, GRACE_S)
+
+    def _egress(self, worker: WorkerId, budget: BodyBudget) -> Egress:
+        config, store, limits = self._config, self.store, self._config.limits
+        means = Means(
+            SmtpDialer(connect_timeout_s=limits.connect_timeout_s),
+            self._resolver or DnsResolver(self._entropy),
+            self._clock,
+            PathLimits(
+                limits.connections, limits.deliveries_per_connection, limits.recipients_per_transaction
+            ),
+            self._policy.first_retry,
+            self._is_ours,
+        )
+        notifier = Notifier(
+            store.queue, store.events, self.directory, self._clock, self._ids, self._policy, config.hostname
+        )
+        return Egress(
+            store.queue,
+            store.wakeups,
+            self.directory,
+            notifier,
+            means,
+            self._policy,
+            budget,
+            worker,
+            config.node,
+        )
+
+    async def _listen(self, departures: Departures, budget: BodyBudget) -> SmtpServer:
+        config, store = self._config, self.store
+        injector = Injector(
+            store.queue,
+            store.events,
+            self.directory,
+            departures,
+            self._clock,
+            self._ids,
+            self._policy,
+            config.hostname,
+        )
+        server = SmtpServer(
+            config.smtp,
+            self.directory,
+            injector,
+            budget,
+            self._clock,
+            server_context(*await asyncio.to_thread(certificate_of, config)),
+            config.hostname,
+            config.node,
+            self._reuse_port,
+        )
+        await server.start()
+        return server
+
+    def _is_ours(self, host: Host) -> bool:
+        """Whether a listener of this process would answer there: the same port and address."""
+        return any(
+            host.port == port
+            and (host.address == address or (_is_wildcard(address) and _is_local(host.address)))
+            for address, port in self.smtp_addresses
+        )
+
+
+async def prepare(config: Config) -> int:
+    """What several workers should find done: the store, its first directory, the certificate. 0."""
+    async with await open_store(config.store) as store:
+        await _first_directory(store, config, SystemClock())
+    if "smtp" in config.roles:
+        await asyncio.to_thread(certificate_of, config)
+    return 0
+
+
+async def _first_directory(store: Store, config: Config, clock: Clock) -> None:
+    """A store without a directory takes that of the file (I §3)."""
+    if await store.directory.revision() > 0 or not config.directory.exists():
+        return
+    wanted = load_directory(config.directory)
+    snapshot = await store.directory.snapshot()
+    plan = changes_to(snapshot, wanted.entries, wanted.routes, prune=False)
+    await store.directory.apply(plan.changes, snapshot.revision, "start", clock.now())
+    log.info("applied %s to the empty store", config.directory)
+
+
+def certificate_of(config: Config) -> tuple[Path, Path]:
+    """The configured PEM files, or the self-signed pair beside the store, made when missing."""
+    if config.smtp.certificate is not None and config.smtp.key is not None:
+        return config.smtp.certificate, config.smtp.key
+    beside = Path(config.store.removeprefix("sqlite:///")).parent
+    return ensure_self_signed(beside, config.hostname)
+
+
+class _NoDepartures:
+    """A process without egress: everything goes by the queue, and others are told."""
+
+    def __init__(self, wakeups: WakeUps) -> None:
+        self._wakeups = wakeups
+
+    def reserve(self, ip: IpAddress, domain: str, size_bytes: int) -> Epoch | None:
+        return None
+
+    def depart(self, ip: IpAddress, domain: str, mail: object) -> None:
+        return None
+
+    def queued(self, ip: IpAddress, domain: str, due: object) -> None:
+        self._wakeups.tell(ip, domain)
+
+
+def _is_wildcard(address: str) -> bool:
+    return address in {"0.0.0.0", "::"}
+
+
+def _is_local(address: str) -> bool:
+    """Whether the address is this machine's: then it can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,116 @@
+"""`relay directory`: previewed, applied, exported, and the same again."""
+
+import os
+import stat
+
+from relay.domain.directory import Snapshot
+from relay.ports import Selection
+from relay.store import Store
+from tests.cli.conftest import Cli
+from tests.store.conftest import build_batch
+from tests.support.mail import IP, build_message
+
+
+async def snapshot(store: Store) -> Snapshot:
+    return await store.directory.snapshot()
+
+
+def test_apply_makes_the_store_and_a_second_time_nothing(cli: Cli) -> None:
+    first = cli.ok("directory", "apply", str(cli.directory))
+    assert "+ account 1 (Acme): plan self_serve" in first
+    assert "~ routes: *" in first
+    before = cli.in_store(snapshot)
+    assert before.revision == 1
+    assert cli.ok("directory", "apply", str(cli.directory)) == "nothing to change\n"
+    assert cli.in_store(snapshot).revision == 1
+
+
+def test_diff_shows_what_apply_does_and_changes_nothing(lab: Cli) -> None:
+    text = lab.directory.read_text()
+    lab.directory.write_text(text.replace('pool = "receipts"', 'pool = "quiet"'))
+    shown = lab.ok("directory", "diff", str(lab.directory))
+    assert shown == "~ sending_ip 127.0.0.13: pool: receipts → quiet\n1 change\n"
+    assert lab.in_store(snapshot).revision == 1
+    assert lab.ok("directory", "apply", str(lab.directory)) == shown
+
+
+def test_diff_and_apply_tell_programs_the_same(lab: Cli) -> None:
+    lab.ok("pool", "create", "Live", "--account", "1")
+    text = lab.directory.read_text().replace('name = "Letters"', 'name = "Post"\nid = "letters"')
+    text = text.replace('label = "account"\nkey = "a5', 'label = "new"\nkey = "b5')
+    lab.directory.write_text(text)
+    found = lab.json("directory", "diff", str(lab.directory))
+    told = [(change["change"], change["object"].split()[0]) for change in found["changes"]]
+    assert told == [("update", "pool"), ("create", "api_key"), ("remove", "api_key")]
+    assert found["kept"] == ["pool 1/live (Live)"]
+    assert lab.json("directory", "apply", str(lab.directory)) == found
+
+
+def test_prune_removes_what_the_command_line_made(lab: Cli) -> None:
+    lab.ok("pool", "create", "Live", "--account", "1")
+    assert "pool 1/live (Live): kept" in lab.ok("directory", "apply", str(lab.directory))
+    pruned = lab.ok("directory", "apply", str(lab.directory), "--prune")
+    assert pruned == "- pool 1/live (Live)\n1 change\n"
+
+
+def test_apply_sets_back_what_the_command_line_changed(lab: Cli) -> None:
+    lab.ok("ip", "move", "127.0.0.14", "--pool", "quiet")
+    applied = lab.ok("directory", "apply", str(lab.directory))
+    assert "~ sending_ip 127.0.0.14: pool: quiet → default" in applied
+
+
+def test_an_account_with_queued_mail_is_refused_by_name(lab: Cli) -> None:
+    async def put(store: Store) -> None:
+        message = build_message(ip=IP)
+        await store.queue.enqueue(build_batch(message, revision=await store.directory.revision()))
+
+    lab.in_store(put)
+    empty = lab.folder / "empty.toml"
+    empty.write_text("")
+    assert "account 1 (Acme) still has queued mail" in lab.refused("directory", "apply", str(empty))
+
+    async def waiting(store: Store) -> int:
+        return await store.queue.count(Selection())
+
+    assert lab.in_store(waiting) == 1
+
+
+def test_too_many_ips_with_those_given_live_are_refused(lab: Cli) -> None:
+    lab.ok("ip", "add", "127.0.0.81", "--hostname", "mta81.relay.test")
+    lab.ok("account", "set-plan", "1", "manual", "--limit", "5")
+    lab.ok("ip", "assign", "127.0.0.81", "--account", "1")
+    said = lab.refused("directory", "apply", str(lab.directory))
+    assert "account 1 (Acme) would have 5 dedicated IPs; its limit is 4" in said
+
+
+def test_an_export_is_a_file_for_apply_and_for_its_owner_alone(lab: Cli) -> None:
+    lab.ok("pool", "create", "Live", "--account", "1")
+    target = lab.folder / "export.toml"
+    lab.ok("directory", "export", str(target))
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    applied = lab.ok("directory", "apply", str(target))
+    assert applied == "~ pool 1/live (Live): origin: live → file\n1 change\n"
+    assert lab.ok("directory", "export") == target.read_text()
+
+
+def test_an_export_replaces_no_file_unasked(lab: Cli) -> None:
+    before = lab.directory.read_text()
+    assert "exists already" in lab.refused("directory", "export", str(lab.directory))
+    assert lab.directory.read_text() == before
+    lab.ok("directory", "export", str(lab.directory), "--force")
+    assert "key_sha256" in lab.directory.read_text()
+
+
+def test_a_target_that_cannot_be_written_is_one_line(lab: Cli) -> None:
+    assert "No such file or directory" in lab.refused(
+        "directory", "export", os.fspath(lab.folder / "no" / "x.toml")
+    )
+
+
+def test_no_key_is_printed(cli: Cli) -> None:
+    keys = [
+        line.split('"')[1] for line in cli.directory.read_text().splitlines() if line.startswith("key = ")
+    ]
+    printed = cli.ok("directory", "apply", str(cli.directory)) + cli.ok("directory", "export")
+    assert keys
+    assert not any(key in printed for key in keys)
