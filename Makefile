@@ -1,0 +1,83 @@
+# `make run` and `make test` are all that a fresh machine needs: git, make and Python 3.11 or newer.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Postfix's programs are not on everybody's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# Real mail clients, for tests/e2e, and the reader of docker-compose.yml.
+PACKAGES := swaks msmtp postfix libsasl2-modules libnet-ssleay-perl libauthen-sasl-perl docker-compose
+INSTALL := apt-get install -y --no-install-recommends $(PACKAGES)
+
+.PHONY: help run test unit check lint format demo bench programs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+run: .venv/installed ## start the relay with a local sink as its next hop; Ctrl-C stops it
+	@exec $(BIN)/python -m relay run --with-sink
+
+demo: .venv/installed ## one message for each routing rule, and where it left from
+	@$(BIN)/python -m relay.testing.demo
+
+test: programs lint ## the whole suite
+	$(BIN)/pytest -q \
+	  --cov relay/domain --cov relay/mail --cov-branch --cov-report term-missing:skip-covered --cov-fail-under 100
+
+unit: .venv/installed-dev ## what runs without other programs and real processes
+	$(BIN)/pytest -q --ignore tests/e2e --ignore tests/test_compose.py
+
+check: test ## format, lint, types and tests
+
+lint: .venv/installed-dev ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy relay tests
+
+format: .venv/installed-dev ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: programs .venv/installed ## this relay beside Postfix, under the same load
+	@$(BIN)/python -m tests.bench
+
+programs: # as root they are installed; otherwise the line that installs them is shown
+	@missing=""; \
+	for program in swaks msmtp postfix smtp-source docker-compose; do \
+	  command -v $$program >/dev/null || missing+=" $$program"; \
+	done; \
+	[[ -n "$$(find /usr/lib -path '*/sasl2/libplain.so' -print -quit)" ]] || missing+=" libsasl2-modules"; \
+	perl -MNet::SSLeay -e 1 2>/dev/null || missing+=" libnet-ssleay-perl"; \
+	perl -MAuthen::SASL -e 1 2>/dev/null || missing+=" libauthen-sasl-perl"; \
+	if [[ -z "$$missing" ]]; then exit 0; fi; \
+	echo "The tests need programs that are not here:$$missing"; \
+	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \
+	  echo "Install them, then run make again:"; \
+	  echo "  sudo apt-get update && sudo $(INSTALL)"; \
+	  exit 1; \
+	fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq; \
+	$(INSTALL) -qq
+
+clean: ## remove what was built and installed here, but no store
+	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed. Is there another one? make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# Stamps: installed again only when pyproject.toml changed.
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/installed

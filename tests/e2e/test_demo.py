@@ -1,0 +1,64 @@
+"""`make demo`, as it is run and as it would fail."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from relay.testing.demo import Case, main, run, table
+from relay.testing.lab import lab_directory
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def test_the_demo_shows_every_row_as_the_table_has_it() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "relay.testing.demo",
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await child.communicate()
+    lines = out.decode().splitlines()
+    assert child.returncode == 0, out.decode() + err.decode()
+    assert lines[0].split() == ["rule", "pool", "expected", "IP", "seen", "IP", "ok"]
+    assert lines[-1] == "29 of 29 rows are ok"
+    rules = {line.split()[0] for line in lines[1:-2]}
+    assert rules == {"R18", "R20", "R21", "R22", "R26", "A5", "A6", "A8", "A9"}
+    literal = "550 5.7.1 IP Pool 'nowhere' does not exist"
+    assert sum(line.count(literal) == 2 for line in lines) == 2
+
+
+async def test_a_row_that_does_not_come_out_as_said_is_wrong() -> None:
+    """The demo can fail: told something untrue of the lab, it says so."""
+    untrue = [
+        Case("another pool", 1, "receipts", "marketing"),
+        Case("a refusal instead", 1, "nowhere", "receipts"),
+        Case("delivered instead", 1, "receipts", reply="550 5.7.1 "),
+        Case("refused otherwise", 1, "nowhere", reply="451 "),
+    ]
+    rows = await run(lab_directory(), lambda lab: untrue)
+    assert [row.seen for row in rows] == [
+        "127.0.0.13",
+        "550 5.7.1 IP Pool 'nowhere' does not exist",
+        "127.0.0.13",
+        "550 5.7.1 IP Pool 'nowhere' does not exist",
+    ]
+    assert not any(row.is_ok for row in rows)
+    assert table(rows).endswith("0 of 4 rows are ok")
+    assert table(rows).count("WRONG") == 4
+
+
+def test_a_directory_without_the_accounts_it_needs_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poor = tmp_path / "directory.toml"
+    assert main([str(poor)]) == 2
+    poor.write_text("", encoding="utf-8")
+    assert main([str(poor)]) == 2
+    unreadable, empty = capsys.readouterr().err.splitlines()
+    assert unreadable.startswith(f"{poor}: ")
+    assert empty == f"{poor}: no self_serve account with default pool filled"
