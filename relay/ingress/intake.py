@@ -60,7 +60,7 @@ async def hand_in(
     options = Options()
     try:
         content = reader.content()
-        fields, body = message_of(content, around.settings.max_message_bytes)
+        fields, body = message_of(content, around.settings.max_message_bytes, reader.is_plain)
         msys = first(fields, "x-msys-api")
         if msys is not None:
             options = parse_msys(msys.value)

@@ -64,6 +64,27 @@ def test_dot_stuffing_is_undone(wire: bytes, message: bytes) -> None:
     assert message_of(content, 1000) == ((), message + b"\r\n")
 
 
+@given(ALPHABET, st.lists(st.integers(1, 9), min_size=1))
+def test_content_that_needs_no_cleaning_is_known_without_looking_twice(
+    octets: bytes, cuts: list[int]
+) -> None:
+    """However it is cut; the reader may err on the side of a second look, never on the other."""
+    content = (b"\r\n" + octets).partition(b"\r\n.\r\n")[0][2:]
+    reader, rest, turn = DataReader(BodyBudget(10_000), 1000), content + b"\r\n.\r\n", 0
+    while rest:
+        length = cuts[turn % len(cuts)]
+        reader.feed(rest[:length])
+        rest, turn = rest[length:], turn + 1
+    if reader.is_plain:
+        assert message_of(reader.content(), 1000, is_plain=True) == message_of(content + b"\r\n", 1000)
+
+
+def test_most_mail_needs_no_cleaning() -> None:
+    reader = DataReader(BodyBudget(10_000), 1000)
+    reader.feed(b"Subject: hello\r\n\r\nHello.\r\n.\r\n")
+    assert reader.is_plain
+
+
 @given(ALPHABET)
 def test_what_is_stored_has_only_crlf_and_ends_in_one(octets: bytes) -> None:
     content, _ = read([octets + b"\r\n.\r\n"])
