@@ -19,21 +19,22 @@ class InjectionRefusedError(Exception):
 
 async def inject_by_smtp(
     address: tuple[str, int],
-    login: tuple[str, str],
+    login: tuple[str, str] | None,
     mail_from: str,
     recipients: Sequence[str],
     content: bytes,
 ) -> str:
     """One transaction on a connection of its own, in clear text; the text of the reply to DATA.
 
-    All recipients or none: the first that is refused ends it. Raises InjectionRefusedError;
-    aiosmtplib's own errors when the connection is lost.
+    login: None for a client that is trusted. All recipients or none: the first that is refused
+    ends it. Raises InjectionRefusedError; aiosmtplib's own errors when the connection is lost.
     """
     host, port = address
     client = aiosmtplib.SMTP(hostname=host, port=port, start_tls=False, timeout=TIMEOUT_S)
     try:
         async with client:
-            await client.login(*login)
+            if login is not None:
+                await client.login(*login)
             await client.mail(mail_from)
             for recipient in recipients:
                 await client.rcpt(recipient)

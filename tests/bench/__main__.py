@@ -56,12 +56,18 @@ class Figures:
 class Sink:
     """The counting next hop, as a process of its own."""
 
-    def __init__(self) -> None:
-        self.address = f"127.0.0.1:{free_port()}"
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.sink", self.address], stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, address: str = "", delay_ms: int = 0, pipelining: bool = True) -> None:
+        """address: HOST:PORT, else a free one."""
+        self.address = address or f"127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "tests.bench.sink", self.address, str(delay_ms)]
+        if not pipelining:
+            command.append("--one-by-one")
+        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._read()
+
+    def messages(self) -> int:
+        """How many arrived so far."""
+        return int(str(self.count()["messages"]))
 
     def count(self) -> dict[str, object]:
         self._child.send_signal(signal.SIGUSR1)
@@ -69,7 +75,8 @@ class Sink:
 
     def close(self) -> None:
         self._child.terminate()
-        self._child.wait()
+        # Waits, and closes the pipe.
+        self._child.communicate()
 
     def _read(self) -> dict[str, object]:
         assert self._child.stdout is not None
@@ -82,12 +89,12 @@ class Sink:
 
 def measure(peer: Peer, sink: Sink, load: Load, folder: Path) -> Figures:
     """Put the load on the peer, wait until the sink has all of it."""
-    before = int(str(sink.count()["messages"]))
-    cpu_before, _ = _charged(peer)
+    before = sink.messages()
+    cpu_before, _ = charged(peer)
     started = time.monotonic()
     _inject(peer, load, folder)
     accepted = time.monotonic()
-    memory = _charged(peer)[1]
+    memory = charged(peer)[1]
     counted = sink.count()
     while int(str(counted["messages"])) - before < load.messages:
         if time.monotonic() - accepted > _PATIENCE_S:
@@ -95,10 +102,10 @@ def measure(peer: Peer, sink: Sink, load: Load, folder: Path) -> Figures:
                 f"{peer.name}: {counted['messages']} of {load.messages} arrived, and no more come"
             )
         time.sleep(0.05)
-        memory = max(memory, _charged(peer)[1])
+        memory = max(memory, charged(peer)[1])
         counted = sink.count()
     time.sleep(0.5)
-    cpu_after, _ = _charged(peer)
+    cpu_after, _ = charged(peer)
     by_ip = counted["by_ip"]
     assert isinstance(by_ip, dict)
     return Figures(
@@ -141,7 +148,7 @@ def _message(pool: str, size_bytes: int) -> str:
     return head + line * max(1, (size_bytes - len(head)) // 100)
 
 
-def _charged(peer: Peer) -> tuple[float, float]:
+def charged(peer: Peer) -> tuple[float, float]:
     """CPU seconds and resident megabytes of the peer's processes, reaped children included."""
     table: dict[int, tuple[str, int, float, float]] = {}
     for folder in Path("/proc").iterdir():

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,24 +34,34 @@ class Peer:
 
 
 @contextlib.contextmanager
-def relay(folder: Path, sink: str, workers: int = 1) -> Iterator[Peer]:
-    """This relay: an Enterprise account with three pools of four IPs, the client trusted."""
+def relay(
+    folder: Path,
+    sink: str,
+    workers: int = 1,
+    *,
+    directory: str = "",
+    program: tuple[str, ...] = (),
+    settings: Mapping[str, dict[str, object]] | None = None,
+) -> Iterator[Peer]:
+    """This relay: an Enterprise account with three pools of four IPs, the client trusted.
+
+    directory: another one. program: what to run instead of `relay run`.
+    """
     port = free_port()
-    trusted = [{"network": "127.0.0.0/8", "account": 1}]
-    settings: dict[str, dict[str, object]] = {"log": {"level": "warning"}}
-    config = write_files(folder, _directory(), sink, f"127.0.0.1:{port}", settings)
-    text = config.read_text()
-    listed = ", ".join(f'{{ network = "{one["network"]}", account = {one["account"]} }}' for one in trusted)
-    config.write_text(text.replace("[smtp]\n", f"[smtp]\ntrusted = [{listed}]\n"))
-    command = [
-        sys.executable,
-        "-m",
-        "relay",
-        "run",
-        *(["--workers", str(workers)] if workers > 1 else []),
-        "--config",
-        str(config),
-    ]
+    sections: dict[str, dict[str, object]] = {
+        "": {"workers": workers},
+        "log": {"level": "warning"},
+        **(settings or {}),
+    }
+    config = folder / "relay.toml"
+    if not config.exists():
+        write_files(folder, directory or lab(), sink, "127.0.0.1:0", sections)
+        text = config.read_text().replace(
+            "[smtp]\n", '[smtp]\ntrusted = [{ network = "127.0.0.0/8", account = 1 }]\n'
+        )
+        config.write_text(text)
+    config.write_text(re.sub(r"127\.0\.0\.1:\d+(?=\"\]\n)", f"127.0.0.1:{port}", config.read_text()))
+    command = [sys.executable, *(program or ("-m", "relay", "run", "--config")), str(config)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -106,14 +117,16 @@ def _wait_for(port: int) -> None:
     raise SystemExit(f"nothing greets on port {port}")
 
 
-def _directory() -> str:
+def lab(ips: int = 12, route: str = "") -> str:
+    """One Enterprise account whose pools share that many IPs, 127.0.1.1 and on."""
     text = '[[account]]\nid = 1\nname = "Bench"\nplan = "enterprise"\n'
     text += "".join(f'[[account.pool]]\nname = "{pool}"\n' for pool in POOLS)
-    for pool, numbers in POOLS.items():
-        for number in numbers:
-            text += f'[[sending_ip]]\naddress = "127.0.1.{number}"\nhostname = "mta{number}.relay.test"\n'
-            text += f'account = 1\npool = "{pool}"\n'
-    return text
+    names = list(POOLS)
+    for number in range(1, ips + 1):
+        pool = names[(number - 1) * len(names) // max(ips, len(names))]
+        text += f'[[sending_ip]]\naddress = "127.0.1.{number}"\nhostname = "mta{number}.relay.test"\n'
+        text += f'account = 1\npool = "{pool}"\n'
+    return text + route
 
 
 _MAIN = """

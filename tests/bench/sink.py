@@ -1,6 +1,6 @@
 """The next hop of a benchmark: takes everything, counts it, and says so when asked with SIGUSR1.
 
-    python -m tests.bench.sink HOST:PORT [DELAY_MS]
+    python -m tests.bench.sink HOST:PORT [DELAY_MS] [--one-by-one]
 
 One JSON line on standard output each time: messages, octets, the time of the last one (monotonic
 seconds), and messages by source IP.
@@ -40,8 +40,8 @@ class Count:
 class Conversation(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, count: Count, delay_s: float) -> None:
-        self._count, self._delay_s = count, delay_s
+    def __init__(self, count: Count, delay_s: float, offers: bytes) -> None:
+        self._count, self._delay_s, self._offers = count, delay_s, offers
         self._tail = b""
         self._in_data = False
 
@@ -79,7 +79,7 @@ class Conversation(asyncio.Protocol):
 
     def _answer(self, verb: bytes) -> bytes:
         if verb == b"EHLO":
-            return _OFFERS
+            return self._offers
         if verb == b"DATA":
             self._in_data = True
             return b"354 go on\r\n"
@@ -92,17 +92,21 @@ class Conversation(asyncio.Protocol):
             self._transport.write(octets)
 
 
-async def main(address: str, delay_s: float) -> None:
+async def main(address: str, delay_s: float, offers: bytes) -> None:
     host, _, port = address.rpartition(":")
     count, over = Count(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: print(count.line(), flush=True))  # noqa: T201 - its output
-    server = await loop.create_server(lambda: Conversation(count, delay_s), host, int(port), backlog=2048)
+    server = await loop.create_server(
+        lambda: Conversation(count, delay_s, offers), host, int(port), backlog=2048
+    )
     print(count.line(), flush=True)  # noqa: T201 - ready
     await over.wait()
     server.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], float(([*sys.argv, "0"])[2]) / 1000))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--one-by-one"]
+    offers = _OFFERS if len(arguments) == len(sys.argv) - 1 else _OFFERS.replace(b"250-PIPELINING\r\n", b"")
+    uvloop.run(main(arguments[0], float([*arguments, "0"][1]) / 1000, offers))
