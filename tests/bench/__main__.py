@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.bench.peers import POOLS, Peer, free_port, postfix, relay
+from tests.bench.peers import POOLS, Peer, free_port, lab, postfix, relay
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 120
+_KEY = "b1" * 20
+_KEY_TABLE = f'[[account.api_key]]\nlabel = "bench"\ngrants = ["smtp/inject"]\nkey = "{_KEY}"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,12 @@ def main() -> None:
     parser.add_argument("--only", help="loads whose label contains this, such as '4 kB'")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of messages")
     parser.add_argument("--without-postfix", action="store_true")
+    parser.add_argument("--auth", action="store_true", help="what AUTH costs, instead of the table")
     parser.add_argument("--workers", type=int, default=2, help="for the last row; 0: leave it out")
     given = parser.parse_args()
+    if given.auth:
+        _auth(given.scale)
+        return
     loads = [load for load in LOADS if not given.only or given.only in load.label]
     loads = [Load(one.label, one.size_bytes, one.sessions, int(one.messages * given.scale)) for one in loads]
     _say("| load | relay | accepted/s | end-to-end/s | CPU ms | memory MB | source IPs | rate × | CPU × |")
@@ -192,6 +198,31 @@ def main() -> None:
         _row(load, relay, base)
         if given.workers > 1 and load.size_bytes == LOADS[0].size_bytes:
             _row(load, partial(relay, workers=given.workers), base)
+
+
+def _auth(scale: float) -> None:
+    """One message a connection, from a trusted client and from one that says AUTH PLAIN."""
+    messages = int(5_000 * scale)
+    directory = lab().replace('plan = "enterprise"\n', f'plan = "enterprise"\n{_KEY_TABLE}', 1)
+    figures: list[float] = []
+    for key in ("", _KEY):
+        sink = Sink()
+        with (
+            tempfile.TemporaryDirectory(prefix="relay-bench-") as name,
+            relay(Path(name), sink.address, directory=directory) as peer,
+        ):
+            before, cpu = sink.messages(), charged(peer)[0]
+            spread = ["--messages", str(messages), "--a-session", "1", "--key", key]
+            command = [sys.executable, "-m", "tests.bench.inject", f"127.0.0.1:{peer.port}", *spread]
+            subprocess.run(command, check=True)
+            while sink.messages() - before < messages:
+                time.sleep(0.05)
+            figures.append(1000 * (charged(peer)[0] - cpu) / messages)
+        sink.close()
+    _say("| 4 kB, a connection a message | CPU ms |")
+    _say("|---|---|")
+    for label, figure in zip(("trusted client", "AUTH PLAIN"), figures, strict=True):
+        _say(f"| {label} | {figure:.2f} |")
 
 
 def _row(

@@ -1,13 +1,14 @@
-"""A client that spreads its mail over many domains and pools, which smtp-source cannot.
+"""A client that spreads its mail over domains and pools, and logs in, which smtp-source cannot.
 
-    python -m tests.bench.inject HOST:PORT MESSAGES SESSIONS DOMAINS SIZE [LOGIN_KEY]
+    python -m tests.bench.inject HOST:PORT [--messages N] [--sessions N] [--domains N] [--size N]
+                                 [--a-session N] [--key KEY]
 
-Each session waits for every reply, as most clients do. LOGIN_KEY: AUTH PLAIN once a session.
+Each session waits for every reply, as most clients do.
 """
 
+import argparse
 import asyncio
 import base64
-import sys
 from itertools import count
 
 import uvloop
@@ -29,39 +30,53 @@ async def _say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, octet
     return line
 
 
-async def _session(
-    host: str, port: int, numbers: "count[int]", total: int, domains: int, size: int, key: str
-) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _session(given: argparse.Namespace, numbers: "count[int]") -> bool:
+    """One connection's worth of messages; whether there are more."""
+    host, _, port = given.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
     await reader.readline()
     await _say(reader, writer, b"EHLO bench.example\r\n")
-    if key:
-        token = base64.b64encode(f"\0SMTP_Injection\0{key}".encode())
+    if given.key:
+        token = base64.b64encode(f"\0SMTP_Injection\0{given.key}".encode())
         await _say(reader, writer, b"AUTH PLAIN " + token + b"\r\n")
-    body = (b"x" * 98 + b"\r\n") * max(1, size // 100)
-    while (number := next(numbers)) < total:
+    body = (b"x" * 98 + b"\r\n") * max(1, given.size // 100)
+    for _ in range(given.a_session):
+        number = next(numbers)
+        if number >= given.messages:
+            break
         pool = _POOL_NAMES[number % len(_POOL_NAMES)]
         head = (
-            f"From: a@src.test\r\nTo: r@d{number % domains}.example\r\nSubject: bench\r\n"
+            f"From: a@src.test\r\nTo: r@d{number % given.domains}.example\r\nSubject: bench\r\n"
             f'X-MSYS-API: {{"campaign_id": "bench", "options": {{"ip_pool": "{pool}"}}}}\r\n\r\n'
         )
         await _say(reader, writer, b"MAIL FROM:<a@src.test>\r\n")
-        await _say(reader, writer, f"RCPT TO:<r@d{number % domains}.example>\r\n".encode())
+        await _say(reader, writer, f"RCPT TO:<r@d{number % given.domains}.example>\r\n".encode())
         await _say(reader, writer, b"DATA\r\n")
         await _say(reader, writer, head.encode() + body + b".\r\n")
     await _say(reader, writer, b"QUIT\r\n")
     writer.close()
+    return bool(number < given.messages)
 
 
-async def main(address: str, total: int, sessions: int, domains: int, size: int, key: str) -> None:
-    host, _, port = address.rpartition(":")
+async def _client(given: argparse.Namespace, numbers: "count[int]") -> None:
+    while await _session(given, numbers):
+        pass
+
+
+async def main(given: argparse.Namespace) -> None:
     numbers = count()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(sessions):
-            tasks.create_task(_session(host, int(port), numbers, total, domains, size, key))
+        for _ in range(given.sessions):
+            tasks.create_task(_client(given, numbers))
 
 
 if __name__ == "__main__":
-    address, *figures = sys.argv[1:6]
-    total, sessions, domains, size = map(int, figures)
-    uvloop.run(main(address, total, sessions, domains, size, ([*sys.argv, ""])[6]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--sessions", type=int, default=50)
+    parser.add_argument("--domains", type=int, default=1)
+    parser.add_argument("--size", type=int, default=4_000)
+    parser.add_argument("--a-session", type=int, default=1_000_000, help="messages before reconnecting")
+    parser.add_argument("--key", default="", help="AUTH PLAIN with it, once a session")
+    uvloop.run(main(parser.parse_args()))

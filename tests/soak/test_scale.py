@@ -56,7 +56,8 @@ def _inject(peer: Peer, sink: Sink, messages: int, domains: int) -> float:
     """CPU milliseconds a message, from the first command to the last arrival."""
     before, cpu = sink.messages(), charged(peer)[0]
     address = f"127.0.0.1:{peer.port}"
-    command = [sys.executable, "-m", "tests.bench.inject", address, str(messages), "50", str(domains), "4000"]
+    spread = ["--messages", str(messages), "--domains", str(domains)]
+    command = [sys.executable, "-m", "tests.bench.inject", address, *spread]
     subprocess.run(command, check=True)
     deadline = time.monotonic() + 120
     while sink.messages() - before < messages:
@@ -160,7 +161,8 @@ def test_many_ips_and_domains_cost_little_more_than_one(tmp_path: Path, sink: Si
             figures[ips] = _inject(peer, sink, 10_000, domains)
     ratio = figures[200] / figures[3]
     say(
-        f"one smarthost: {figures[200]:.2f} ms for 200 IPs × 500 domains, {figures[3]:.2f} ms for 3 × 1 ({ratio:.2f})"
+        f"one smarthost: {figures[200]:.2f} ms for 200 IPs × 500 domains, "
+        f"{figures[3]:.2f} ms for 3 × 1 ({ratio:.2f})"
     )
     assert ratio <= 1.5
 
@@ -209,6 +211,7 @@ def test_pipelining_out_pays_when_the_next_hop_is_far_away(tmp_path: Path, say: 
             sink.close()
     ratio = rates[True] / rates[False]
     say(
-        f"50 ms away: {rates[True]:.1f} messages/s a connection pipelined, {rates[False]:.1f} not ({ratio:.2f})"
+        f"50 ms away: {rates[True]:.1f} messages/s a connection pipelined, "
+        f"{rates[False]:.1f} not ({ratio:.2f})"
     )
     assert ratio >= 1.6
