@@ -20,15 +20,22 @@ class SystemClock:
         return from_us(time.time_ns() // 1000)
 
     async def wait(self, event: asyncio.Event, until: datetime | None) -> bool:
-        """True once event is set, False when until (None: never) came first."""
+        """True once event is set, False when until (None: never) came first.
+
+        It lasts no longer than it was to last when it began: set back, the clock does not prolong it.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = float("inf") if until is None else loop.time() + (until - self.now()).total_seconds()
         while not event.is_set():
-            left_s = None if until is None else (until - self.now()).total_seconds()
-            if left_s is not None and left_s <= 0:
+            left_s = ends_at - loop.time()
+            if until is not None:
+                left_s = min(left_s, (until - self.now()).total_seconds())
+            if left_s <= 0:
                 # A caller that polls with a past deadline must not keep the loop to itself.
                 await asyncio.sleep(0)
                 return event.is_set()
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if left_s is None else min(left_s, _LOOK_AGAIN_S)):
+                async with asyncio.timeout(min(left_s, _LOOK_AGAIN_S)):
                     await event.wait()
         return True
 

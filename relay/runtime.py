@@ -17,6 +17,7 @@ from relay.egress.worker import Egress
 from relay.ingress.server import SmtpServer
 from relay.net.dns import DnsResolver
 from relay.net.smtp_session import SmtpDialer
+from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
 from relay.ports import Clock, Departures, Host, MxResolver, WakeUps
 from relay.schema.config import Config
@@ -48,10 +49,15 @@ class Relay:
         *,
         clock: Clock | None = None,
         resolver: MxResolver | None = None,
+        timeouts: Timeouts | None = None,
         reuse_port: bool = False,
     ) -> None:
-        """clock and resolver: others than the machine's. reuse_port: several workers share the listeners."""
+        """clock and resolver: others than the machine's. timeouts: for next hops, others than the RFC's.
+
+        reuse_port: several workers share the listeners.
+        """
         self._config, self._clock, self._resolver = config, clock or SystemClock(), resolver
+        self._timeouts = timeouts
         self._reuse_port = reuse_port
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
@@ -107,7 +113,7 @@ class Relay:
     def _egress(self, worker: WorkerId, budget: BodyBudget) -> Egress:
         config, store, limits = self._config, self.store, self._config.limits
         means = Means(
-            SmtpDialer(connect_timeout_s=limits.connect_timeout_s),
+            SmtpDialer(timeouts=self._timeouts, connect_timeout_s=limits.connect_timeout_s),
             self._resolver or DnsResolver(self._entropy),
             self._clock,
             PathLimits(
@@ -177,7 +183,12 @@ async def prepare(config: Config) -> int:
 
 async def _first_directory(store: Store, config: Config, clock: Clock) -> None:
     """A store without a directory takes that of the file (I §3)."""
-    if await store.directory.revision() > 0 or not config.directory.exists():
+    if await store.directory.revision() > 0:
+        return
+    if not config.directory.exists():
+        log.warning(
+            "%s is not there: the store begins without accounts, and nobody may send", config.directory
+        )
         return
     wanted = load_directory(config.directory)
     snapshot = await store.directory.snapshot()

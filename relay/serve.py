@@ -1,24 +1,33 @@
 """`relay run`: a relay process from its start to its signal, with what it tells the person who started it."""
 
 import asyncio
+import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import tomllib
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import uvloop
 
 from relay.domain.errors import RelayError
 from relay.runtime import Relay, prepare
 from relay.schema.config import Config
+from relay.schema.directory import load_directory
+from relay.schema.problems import ConfigError
 from relay.supervise import COULD_NOT_START, share_of, supervise
+from relay.systemd import READY, STOPPING, notify
 from relay.telemetry import configure_logging
 
 SINK = "127.0.0.1:2526"
-"""Where the lab's next hop listens."""
+"""Where the next hop listens when the directory file names none on this machine."""
+
+_ALLOCATIONS = 50_000
+"""Objects more than before, after which the collector looks at the young ones."""
 
 log = logging.getLogger("relay")
 
@@ -29,6 +38,7 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
     Raises RelayError or OSError when it cannot start.
     """
     configure_logging(config.log.format, config.log.level)
+    _allow_open_files()
     count = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
     if count == 1:
         return _in_a_loop(_serve(config, with_sink))
@@ -41,7 +51,7 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
 def _work(config: Config, with_sink: bool) -> int:
     """One of several processes."""
     try:
-        return _in_a_loop(_serve(config, with_sink, reuse_port=True))
+        return _in_a_loop(_serve(config, with_sink, is_one_of_several=True))
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -52,41 +62,61 @@ def _in_a_loop(run: Coroutine[None, None, int]) -> int:
         return runner.run(run)
 
 
-async def _serve(config: Config, with_sink: bool, *, reuse_port: bool = False) -> int:
+async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = False) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         if with_sink:
-            await _start_sink(stack)
-        relay = await stack.enter_async_context(Relay(config, reuse_port=reuse_port))
-        if with_sink:
+            await _start_sink(stack, _sink_address(config))
+        relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several))
+        if with_sink and relay.smtp_addresses:
             _tell(_welcome(config, relay.smtp_address))
+        _settle_garbage()
+        notify(READY)
         await stopping.wait()
+        if not is_one_of_several:
+            notify(STOPPING)
     return 0
 
 
-async def _start_sink(stack: AsyncExitStack) -> None:
+def _allow_open_files() -> None:
+    """As many as the system lets us: each connection, in and out, is one, and 1024 is soon reached."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _settle_garbage() -> None:
+    """What was made so far stays: the collector need not look at it again, nor at the rest so often.
+
+    Mail makes few cycles; with the usual thresholds the search for them takes 5 % of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS, 20, 20)
+
+
+async def _start_sink(stack: AsyncExitStack, address: str) -> None:
     """The sink outlives the relay: mail that is under way still finds it."""
     from relay.testing.sink import run_sink
 
     over = asyncio.Event()
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
-    tasks.create_task(run_sink(SINK, None, over, _tell), name="sink")
+    tasks.create_task(run_sink(address, None, over, _tell), name="sink")
     stack.callback(over.set)
 
 
 def _welcome(config: Config, address: tuple[str, int]) -> str:
     """Where to send, and two lines to copy that send a message through a pool."""
     host, port = address
-    key, pool = _lab(config)
+    (key, pool), sink = _lab(config), _sink_address(config)
     header = f'X-MSYS-API: {{"options": {{"ip_pool": "{pool}"}}}}'
     return f"""
-The relay is running. Nothing leaves this machine: the sink on {SINK} takes all mail.
+The relay is running. Nothing leaves this machine: the sink on {sink} takes all mail.
 
   SMTP      {host}:{port}   user SMTP_Injection   password {key}
-  next hop  {SINK}, which prints one line for each message it receives
+  next hop  {sink}, which prints one line for each message it receives
 
 Send a message through the pool {pool!r}:
 
@@ -107,7 +137,7 @@ Ctrl-C stops it.
 
 def _lab(config: Config) -> tuple[str, str]:
     """A key in clear text and a filled pool, of the first account in the directory file that has both."""
-    tables = tomllib.loads(config.directory.read_text(encoding="utf-8")) if config.directory.exists() else {}
+    tables = _directory_tables(config)
     filled = {(ip.get("account"), ip["pool"]) for ip in tables.get("sending_ip", ()) if ip.get("pool")}
     for account in tables.get("account", ()):
         keys = [
@@ -117,6 +147,21 @@ def _lab(config: Config) -> tuple[str, str]:
         if keys and pools:
             return keys[0], pools[0]
     return "YOUR-KEY", "YOUR-POOL"
+
+
+def _sink_address(config: Config) -> str:
+    """The first smarthost of the directory file that is on the loopback interface, else the lab's."""
+    smarthosts = [str(route.get("smarthost", "")) for route in _directory_tables(config).get("route", ())]
+    return next((address for address in smarthosts if address.startswith("127.")), SINK)
+
+
+def _directory_tables(config: Config) -> dict[str, Any]:
+    """The directory file as it stands, with keys in clear text; nothing of one that is not valid."""
+    try:
+        load_directory(config.directory)
+    except ConfigError:
+        return {}
+    return tomllib.loads(config.directory.read_text(encoding="utf-8"))
 
 
 def _tell(text: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from relay.schema.config import Config
+from relay.systemd import STOPPING, notify
 
 COULD_NOT_START = 3
 """Exit status of a worker that would fail again."""
@@ -39,6 +40,7 @@ def supervise(count: int, work: Callable[[int], int]) -> int:
         got = signal.sigtimedwait(_SIGNALS, _LOOK_EVERY_S)
         if got is not None and got.si_signo != signal.SIGCHLD:
             is_stopping = True
+            notify(STOPPING)
             _pass_on(signal.SIGTERM, numbers)
         for pid, status in _ended():
             number = numbers.pop(pid)

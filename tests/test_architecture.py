@@ -30,7 +30,8 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "api": (DRIVERS, {"fastapi", "starlette"}),
     "web": (DRIVERS, {"fastapi", "starlette", "jinja2"}),
     "ambient": ({"domain", "ports"}, set()),
-    "supervise": ({"schema"}, set()),
+    "supervise": ({"schema", "systemd"}, set()),
+    "systemd": (set(), set()),
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 FREE = {"__init__", "__main__", "cli", "runtime", "serve", "testing"}

@@ -12,6 +12,7 @@ from relay.cli.printing import plain, print_json, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.changes import Change, Put, Remove, SetRoutes
 from relay.domain.directory import Entry, Snapshot
+from relay.domain.route import Route, SmarthostRoute
 from relay.schema.directory import DirectoryFile, export, load_directory
 from relay.service.directory import Difference, changes_to, entries_of, identity
 
@@ -124,9 +125,7 @@ def _place(change: Change) -> tuple[str, str]:
 def _line(change: Change, before: Entry | None) -> str:
     match change:
         case SetRoutes(routes):
-            return (
-                f"~ routes: {', '.join(pattern for route in routes for pattern in route.patterns) or 'none'}"
-            )
+            return f"~ routes: {'; '.join(map(_route, routes)) or 'none'}"
         case Remove(entry):
             return f"- {_name(entry)}"
         case Put(entry) if before is None:
@@ -140,13 +139,22 @@ def _line(change: Change, before: Entry | None) -> str:
 def _told(change: Change, before: Entry | None) -> dict[str, object]:
     match change:
         case SetRoutes(routes):
-            patterns = [list(route.patterns) for route in routes]
-            return {"change": "set", "object": "routes", "domains": patterns}
+            return {"change": "set", "object": "routes", "routes": [_route(route) for route in routes]}
         case Remove(entry):
             return {"change": "remove", "object": _name(entry)}
         case Put(entry):
             verb = "create" if before is None else "update"
             return {"change": verb, "object": _name(entry), "fields": _fields(entry)}
+
+
+def _route(route: Route) -> str:
+    """All of it but the password."""
+    target = route.target
+    where = (
+        f"{target.host}:{target.port}" if isinstance(target, SmarthostRoute) else f"MX, port {target.port}"
+    )
+    user = f", as {target.username}" if isinstance(target, SmarthostRoute) and target.username else ""
+    return f"{', '.join(route.patterns)} to {where}, TLS {target.tls}{user}"
 
 
 def _name(entry: Entry) -> str:

@@ -153,8 +153,11 @@ def _submission_json(submission: Submission) -> dict[str, object]:
         "mail_from": submission.mail_from,
         "friendly_from": submission.friendly_from,
         "subject": submission.subject,
+        "sending_domain": submission.sending_domain,
         "campaign_id": submission.options.campaign_id,
-        "ip_pool": submission.options.ip_pool,
+        "rcpt_meta": submission.options.metadata,
+        "rcpt_tags": submission.options.tags,
+        "ip_pool_raw": submission.options.ip_pool,
         "steps": [{"rule": step.rule, "finding": step.finding} for step in submission.decision.steps],
     }
 
@@ -163,8 +166,15 @@ def _event_json(event: Event) -> dict[str, object]:
     kind, detail = _line(event)
     told: dict[str, object] = {"at": event.at, "event": kind, "detail": detail}
     if not isinstance(event, PolicyRejection):
-        told |= {"ip": event.about.sending_ip, "pool": event.about.ip_pool}
+        told |= {"sending_ip": event.about.sending_ip, "ip_pool": event.about.ip_pool}
     if isinstance(event, Delivery | Delay | Bounce):
-        reply = event.reply if isinstance(event, Delivery) else event.raw_reason
-        told |= {"reply": reply, "num_retries": event.num_retries, "peer": event.peer.ip_address}
+        told |= {
+            "num_retries": event.num_retries,
+            "queue_time": event.queue_time_ms,
+            "ip_address": event.peer.ip_address,
+            "outbound_tls": event.peer.outbound_tls,
+            "reply": event.reply if isinstance(event, Delivery) else event.raw_reason,
+        }
+    if isinstance(event, Delay | Bounce):
+        told |= {"bounce_class": event.bounce_class, "error_code": event.error_code}
     return told

@@ -18,6 +18,7 @@ RelayError
 ├── Unavailable              we cannot serve it now; try again               SMTP 4yz   HTTP 503
 │   ├── NoSharedPool         C §1.4: "shared" was decided and no shared IP is configured
 │   ├── StoreUnavailable
+│   ├── NoFreeId             every id that was minted is taken
 │   ├── OverCapacity
 │   ├── SourceUnplumbed      the sending IP is not on this machine
 │   └── PeerUnreachable
@@ -134,6 +135,10 @@ class NoSharedPool(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store did not take the write; nothing of it is stored."""
+
+
+class NoFreeId(Unavailable):
+    """Every id minted for the submission exists already: another process mints at the same pace."""
 
 
 class OverCapacity(Unavailable):

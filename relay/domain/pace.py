@@ -17,7 +17,8 @@ class Rest:
     until: datetime = _LONG_AGO
 
     def is_over(self, now: datetime) -> bool:
-        return now >= self.until
+        """Also when more is left than the longest rest lasts: the clock was set back meanwhile."""
+        return now >= self.until or self.until - now > LONGEST_REST
 
     def longer(self, now: datetime, first_retry: timedelta) -> "Rest":
         """After one more failure. Failures during a rest belong to the same cause and change nothing.

@@ -74,7 +74,7 @@ def resolve_pool(
         raise UnknownObject("account", str(account_id))
     effective = _effective(snapshot, account, subaccount_id, asked, when, steps)
     if effective == SHARED_POOL:
-        return _shared(snapshot, account, steps)
+        return _shared(snapshot, steps, "A6")
     if effective != DEFAULT_POOL:
         members = snapshot.members.get((account_id, effective))
         if members:
@@ -95,10 +95,9 @@ def resolve_pool(
     if members:
         return _done(DEFAULT_POOL, members, steps, "R20")
     if account.has_shared_pool:
-        steps.append(
-            Step("R21" if when is Moment.IMMEDIATE else "R32", "default pool has no sending IP: shared pool")
-        )
-        return _shared(snapshot, account, steps)
+        rule = "R21" if when is Moment.IMMEDIATE else "R32"
+        steps.append(Step(rule, "default pool has no sending IP: shared pool"))
+        return _shared(snapshot, steps, rule)
     steps.append(
         Step(
             "R22" if when is Moment.IMMEDIATE else "R33",
@@ -152,11 +151,11 @@ def _effective(
     return wanted
 
 
-def _shared(snapshot: Snapshot, account: Account, steps: list[Step]) -> Resolution:
+def _shared(snapshot: Snapshot, steps: list[Step], rule: str) -> Resolution:
     if not snapshot.shared:
         steps.append(Step("C §1.4", "no shared sending IP is configured: refused for now"))
         raise NoSharedPool
-    return _done(SHARED_POOL, snapshot.shared, steps, "R21")
+    return _done(SHARED_POOL, snapshot.shared, steps, rule)
 
 
 def _done(pool: PoolId, members: tuple[SendingIp, ...], steps: list[Step], rule: str) -> Resolution:

@@ -7,6 +7,7 @@ from relay.domain.errors import (
     MalformedAddress,
     MalformedOptions,
     MessageTooLarge,
+    NoFreeId,
     NoSharedPool,
     NotAuthenticated,
     NotGranted,
@@ -45,6 +46,7 @@ SENTENCES: Mapping[type[RelayError], str] = {
     UnknownObject: RELAYING_DENIED,
     NoSharedPool: "451 4.3.0 No shared IP pool is configured, try again later",
     StoreUnavailable: "451 4.3.0 Queue unavailable, try again later",
+    NoFreeId: "421 4.3.3 [internal] smtpapi unable to generate unique transmission id",
     OverCapacity: NO_ROOM,
 }
 

@@ -280,7 +280,10 @@ class Session(Connection):
                 reply = await hand_in(self._around, origin, transaction, reader, self.internal_error)
                 if reply.startswith("2"):
                     self._errors = self._idle_talk = 0
-                self.say(reply)
+                if reply.startswith("421"):
+                    self.hang_up(reply)
+                else:
+                    self.say(reply)
         finally:
             reader.close()
             self._client_waits = False

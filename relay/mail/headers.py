@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
+from relay.domain.errors import MalformedOptions
+
 _FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
 _SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
 _FIELDS = re.compile(_FIELD)
 _FOLD = re.compile(rb"\r\n[ \t]+")
+_STRAY = re.compile(rb"^x-msys-api[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,17 @@ def split_message(message: bytes) -> tuple[bytes, bytes]:
     An empty line between them belongs to neither (RFC 5322 §2.1). Without one the body begins
     where Postfix lets it begin: at the first line that is neither a field nor the continuation
     of one. Lines end in CRLF: the SMTP server saw to that.
+
+    Raises MalformedOptions when X-MSYS-API stands below such a line: in the body it would be
+    obeyed by nobody, and read by every recipient.
     """
     end = _end_of_header(message)
-    return message[:end], message[end + 2 if message.startswith(b"\r\n", end) else end :]
+    if message.startswith(b"\r\n", end):
+        return message[:end], message[end + 2 :]
+    body = message[end:]
+    if _STRAY.search(body.partition(b"\r\n\r\n")[0]):
+        raise MalformedOptions("X-MSYS-API stands below a line that is no header field")
+    return message[:end], body
 
 
 def fields_of(header: bytes) -> tuple[Field, ...]:

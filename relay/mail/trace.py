@@ -28,7 +28,8 @@ def received_field(
     literal = f"[IPv6:{remote_addr}]" if ":" in remote_addr else f"[{remote_addr or '127.0.0.1'}]"
     name = helo if _HELO.fullmatch(helo) else literal
     return (
-        f"Received: from {name} ({literal})\r\n by {hostname} with {protocol} id {id};\r\n {_date(now)}\r\n"
+        f"Received: from {name} ({literal})\r\n"
+        f" by {hostname} (relay) with {protocol} id {id};\r\n {_date(now)}\r\n"
     ).encode("ascii", "replace")
 
 

@@ -35,7 +35,7 @@ from relay.mail.trace import date_field, hop_count, message_id_field, received_f
 MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
 
-_NOT_FOR_COPIES = frozenset({"x-msys-api", "bcc", "x-binding"})
+_NOT_FOR_COPIES = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
 """Fields that list hidden recipients or steer this relay; in no copy (C §2.6)."""
 
 

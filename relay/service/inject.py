@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from relay.domain.directory import SendingIp, Snapshot
-from relay.domain.errors import IdTaken, Refused, StaleDirectory, StoreUnavailable
+from relay.domain.errors import IdTaken, NoFreeId, Refused, StaleDirectory, StoreUnavailable, Unavailable
 from relay.domain.events import PolicyRejection
 from relay.domain.ids import (
     SHARED_POOL,
@@ -59,6 +59,7 @@ class Injector:
 
         A refusal that an older directory caused is taken back: the directory is read again first.
         """
+        cause: type[Unavailable] = StoreUnavailable
         for _ in range(_DECISIONS):
             snapshot = self._directory.snapshot
             transmission_id = self._ids.transmission_id()
@@ -69,13 +70,13 @@ class Injector:
             except StaleDirectory:
                 await self._directory.refresh()
             except IdTaken:
-                continue
+                cause = NoFreeId
             except Refused:
                 if (await self._directory.refresh()).revision == snapshot.revision:
                     raise
             else:
                 return transmission_id
-        raise StoreUnavailable
+        raise cause
 
     async def reject(self, rejection: PolicyRejection) -> None:
         await self._events.append([rejection])

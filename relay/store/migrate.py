@@ -26,14 +26,16 @@ def migrations(package: str) -> dict[int, str]:
 def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int, int]:
     """Apply what is missing in one transaction; the version before (0: a new store) and now.
 
-    The caller sees to it that nobody else migrates meanwhile. Raises UnusableStore when the
-    store is newer than the code.
+    A store that misses nothing is only read: another process may be writing for long. The
+    caller sees to it that nobody else migrates meanwhile. Raises UnusableStore when the store
+    is newer than the code.
     """
+    if _version(connection) == max(steps):
+        return max(steps), max(steps)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")
-        (before,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-        now = max(steps)
+        before, now = _version(connection), max(steps)
         if before > now:
             raise UnusableStore(
                 f"the store has schema version {before}, this relay knows versions up to {now}: "
@@ -49,6 +51,15 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
         raise
     connection.execute("COMMIT")
     return before, now
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """0 for a store that was never migrated."""
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"
+    if connection.execute(known).fetchone() is None:
+        return 0
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+    return int(version)
 
 
 def _statements(script: str) -> Iterator[str]:

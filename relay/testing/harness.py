@@ -22,6 +22,7 @@ from relay.domain.ids import (
     TransmissionId,
 )
 from relay.domain.message import Message, State
+from relay.net.timeouts import Timeouts
 from relay.ports import MxResolver, Selection, Told
 from relay.runtime import Relay
 from relay.schema.config import load_config
@@ -65,15 +66,17 @@ class RelayHarness:
         directory: str | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
         resolver: MxResolver | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """directory: the text of a directory.toml, the lab's when None. settings: sections of relay.toml.
 
-        resolver answers for routes by MX; the lab has none.
+        resolver answers for routes by MX; the lab has none. timeouts: how long the next hop may
+        take, in real seconds; None: as long as the RFC says.
         """
         self.mta = mta
         self.clock = clock or HandMovedClock()
         self._directory = lab_directory() if directory is None else directory
-        self._resolver = resolver
+        self._resolver, self._timeouts = resolver, timeouts
         self._config = write_files(folder, self._directory, mta.address, "127.0.0.1:0", settings or {})
         self._outer = AsyncExitStack()
         self._relay: Relay | None = None
@@ -246,7 +249,9 @@ class RelayHarness:
         """One life of the relay. In a task of its own: a fixture's two halves do not share one."""
         config = load_config(self._config, {})
         try:
-            async with Relay(config, clock=self.clock, resolver=self._resolver) as self._relay:
+            async with Relay(
+                config, clock=self.clock, resolver=self._resolver, timeouts=self._timeouts
+            ) as self._relay:
                 started.set()
                 await self._stopping.wait()
         except BaseException as error:

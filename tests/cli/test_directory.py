@@ -34,6 +34,27 @@ def test_diff_shows_what_apply_does_and_changes_nothing(lab: Cli) -> None:
     assert lab.ok("directory", "apply", str(lab.directory)) == shown
 
 
+def test_a_change_of_routes_tells_where_mail_goes_now_and_no_password(lab: Cli) -> None:
+    routes = """
+        [[route]]
+        domains = ["a.example", "*.a.example"]
+        mx = true
+        tls = "required"
+        [[route]]
+        domains = ["*"]
+        smarthost = "127.0.0.9:587"
+        username = "us"
+        password = "secret"
+    """
+    text = lab.directory.read_text().partition("[[route]]")[0]
+    lab.directory.write_text(text + "\n".join(line.strip() for line in routes.splitlines()))
+    now = "a.example, *.a.example to MX, port 25, TLS required"
+    then = "* to 127.0.0.9:587, TLS opportunistic, as us"
+    assert lab.ok("directory", "diff", str(lab.directory)) == f"~ routes: {now}; {then}\n1 change\n"
+    (change,) = lab.json("directory", "apply", str(lab.directory))["changes"]
+    assert change == {"change": "set", "object": "routes", "routes": [now, then]}
+
+
 def test_diff_and_apply_tell_programs_the_same(lab: Cli) -> None:
     lab.ok("pool", "create", "Live", "--account", "1")
     text = lab.directory.read_text().replace('name = "Letters"', 'name = "Post"\nid = "letters"')

@@ -208,6 +208,13 @@ def test_show_tells_the_story_of_mail_that_has_left(lab: Cli, put: Put) -> None:
         assert piece in said
     told = lab.json("queue", "show", id_)
     assert [event["event"] for event in told["events"]] == ["injection", "delay", "delivery"]
+    for event in told["events"]:
+        assert (event["sending_ip"], event["ip_pool"]) == (IP, "marketing")
+    _, delay, delivery = told["events"]
+    both = {"queue_time": 5, "ip_address": "127.0.0.99", "outbound_tls": 1}
+    assert both.items() <= delay.items() & delivery.items()
+    assert {"num_retries": 0, "bounce_class": 21, "error_code": 451, "reply": LATER}.items() <= delay.items()
+    assert {"num_retries": 1, "reply": "250 2.0.0 Ok"}.items() <= delivery.items()
     assert (told["state"], told["ip"], told["pool"]) == (None, IP, "marketing")
     assert told["submission"]["campaign_id"] == "spring"
     assert told["submission"]["steps"][0]["rule"] == "R20"

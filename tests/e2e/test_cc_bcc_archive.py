@@ -28,7 +28,8 @@ TYPES = {
 }
 EVERYBODY_HIDDEN = (b"beth@", b"ben@", b"ann@", b"al@")
 MESSAGE = (
-    b"From: Acme <news@acme.test>\r\nTo: Tom <tom@to.example>\r\nBCC: sly@hidden.example\r\n"
+    b"From: Acme <news@acme.test>\r\nTo: Tom <tom@to.example>\r\n"
+    b"BCC: sly@hidden.example\r\nResent-Bcc: sly@hidden.example\r\n"
     b"x-msys-api: %s\r\nX-Binding: old\r\nSubject: All of it\r\nDate: Mon, 5 Jan 2026 09:00:00 +0000\r\n"
     b"Message-ID: <1@acme.test>\r\n\r\nHello all.\r\n"
 )

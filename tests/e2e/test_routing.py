@@ -2,6 +2,10 @@
 
 import pytest
 
+from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.resolve import Moment
+from relay.ingress.replies import reply_for
+from relay.service.operate import Explanation, explain
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
@@ -43,6 +47,13 @@ REFUSED = [
 ]
 
 
+def _explain(relay: RelayHarness, account: int, subaccount: int | None, asked: str | None) -> Explanation:
+    """What `relay explain` shows on the directory as it is."""
+    part = SubaccountId(subaccount) if subaccount else None
+    snapshot = relay.inside.directory.snapshot
+    return explain(snapshot, AccountId(account), part, asked, Moment.IMMEDIATE)
+
+
 @pytest.mark.parametrize(("account", "subaccount", "asked", "pool"), SENT)
 async def test_mail_leaves_from_an_ip_of_the_pool_that_the_table_names(
     relay: RelayHarness, mta: FakeMta, account: int, subaccount: int | None, asked: str | None, pool: str
@@ -55,6 +66,12 @@ async def test_mail_leaves_from_an_ip_of_the_pool_that_the_table_names(
     assert attempt.ehlo == f"mta{attempt.peer_ip.rpartition('.')[2]}.relay.test"
     told = await relay.story(injected.message_id)
     assert {one.event.about.sending_ip for one in told if hasattr(one.event, "about")} == {attempt.peer_ip}
+    submission = told[0].submission
+    assert submission is not None
+    foretold = _explain(relay, account, subaccount, asked)
+    *steps, turn = submission.decision.steps
+    assert tuple(steps) == foretold.steps, "relay explain takes the same steps"
+    assert turn.finding.endswith(attempt.peer_ip)
 
 
 @pytest.mark.parametrize(("account", "subaccount", "asked", "sentence"), REFUSED)
@@ -70,6 +87,10 @@ async def test_mail_without_a_usable_pool_is_refused_for_good_and_nothing_is_que
         await relay.inject(TO, account=account, subaccount=subaccount, ip_pool=asked)
     assert refused.value.code == 550
     assert refused.value.text.startswith(f"5.7.1 {sentence}")
+    foretold = _explain(relay, account, subaccount, asked)
+    assert foretold.refusal is not None
+    assert reply_for(foretold.refusal) == str(refused.value)
+    assert foretold.steps
     assert await relay.queue() == []
     assert mta.attempts_for(TO) == []
 

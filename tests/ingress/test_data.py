@@ -69,7 +69,7 @@ def test_content_that_needs_no_cleaning_is_known_without_looking_twice(
     octets: bytes, cuts: list[int]
 ) -> None:
     """However it is cut; the reader may err on the side of a second look, never on the other."""
-    content = (b"\r\n" + octets).partition(b"\r\n.\r\n")[0][2:]
+    content = (b"\r\n" + octets + b"\r\n.\r\n").partition(b"\r\n.\r\n")[0][2:]
     reader, rest, turn = DataReader(BodyBudget(10_000), 1000), content + b"\r\n.\r\n", 0
     while rest:
         length = cuts[turn % len(cuts)]

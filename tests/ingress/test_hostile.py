@@ -242,6 +242,11 @@ JSON_ERROR = "550 5.6.0 JSON parsing error in X-MSYS-API"
         pytest.param(
             b"X-MSYS-API: {\r\n" + msys(b"{}"), JSON_ERROR, id="the second field cannot mend the first"
         ),
+        pytest.param(
+            b"no field\r\n" + msys(b'{"bcc": ["a@b.example"]}'),
+            "550 5.6.0 X-MSYS-API stands below a line that is no header field",
+            id="a line that would end the header before it",
+        ),
         pytest.param(b"x-Msys-Api\t: {\r\n\r\n", JSON_ERROR, id="white space before the colon hides nothing"),
         pytest.param(msys(b'"' + b" " * 300_000), "5", id="300 kB of X-MSYS-API in one line"),
         pytest.param(b"Subject: x\r\n\r\na\0b\r\n", "550 5.6.0 NUL octet in message", id="NUL in the body"),

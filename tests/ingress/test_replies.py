@@ -6,6 +6,7 @@ from relay.domain import errors
 from relay.domain.errors import (
     MailLoop,
     MalformedOptions,
+    NoFreeId,
     NoSharedPool,
     PoolEmpty,
     PoolNotAllowed,
@@ -49,6 +50,7 @@ def test_what_may_succeed_later_is_never_refused_for_good(kind: type[RelayError]
         (MalformedOptions("X-MSYS-API 'tags'"), "550 5.6.0 X-MSYS-API 'tags'"),
         (UnconfiguredDomain("e.test"), "550 5.7.1 Unconfigured Sending Domain <e.test>"),
         (MailLoop(), "554 5.4.6 mail loop detected"),
+        (NoFreeId(), "421 4.3.3 [internal] smtpapi unable to generate unique transmission id"),
         (NoSharedPool(), "451 4.3.0 No shared IP pool is configured, try again later"),
         (StoreUnavailable(), "451 4.3.0 Queue unavailable, try again later"),
         (UnknownPool("{0.__class__}"), "550 5.7.1 IP Pool '{0.__class__}' does not exist"),

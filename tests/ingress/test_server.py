@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from relay.domain.errors import PoolEmpty, StaleDirectory, StoreUnavailable, UnknownPool
+from relay.domain.errors import NoFreeId, PoolEmpty, StaleDirectory, StoreUnavailable, UnknownPool
 from relay.testing.waiting import eventually
 from relay.testing.wire import Wire, connect
 from tests.ingress.conftest import Serve, Served, hello, login, plain, send, unverified
@@ -258,6 +258,14 @@ class TestFailures:
         smtp.core.log_gate.clear()
         async with smtp.open() as wire:
             assert await send(wire, b"x\r\n") == "550 5.7.1 IP Pool 'default' is empty"
+
+    async def test_without_an_id_the_client_is_told_to_come_again_and_let_go(self, smtp: Served) -> None:
+        smtp.core.failure = NoFreeId()
+        async with smtp.open() as wire:
+            reply = await send(wire, b"x\r\n")
+            assert reply == "421 4.3.3 [internal] smtpapi unable to generate unique transmission id"
+            assert await wire.reply() == ""
+        assert smtp.core.rejections == []
 
     @pytest.mark.parametrize("failure", [RuntimeError("postgresql://secret@db"), StaleDirectory()])
     async def test_a_bug_is_answered_451_with_a_reference_and_nothing_else(

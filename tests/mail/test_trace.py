@@ -20,7 +20,7 @@ def test_a_hop_is_a_received_field() -> None:
 def test_received_tells_who_gave_it_to_whom_and_how() -> None:
     assert received_field("client.example", "192.0.2.7", "relay.test", "ESMTPSA", "42", NOW) == (
         b"Received: from client.example ([192.0.2.7])\r\n"
-        b" by relay.test with ESMTPSA id 42;\r\n"
+        b" by relay.test (relay) with ESMTPSA id 42;\r\n"
         b" Mon, 05 Jan 2026 09:07:03 +0000\r\n"
     )
 
