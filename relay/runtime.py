@@ -13,6 +13,7 @@ from relay.ambient import SystemClock, SystemEntropy
 from relay.domain.ids import Epoch, IpAddress, WorkerId
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
+from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
 from relay.ingress.server import SmtpServer
 from relay.net.dns import DnsResolver
@@ -120,6 +121,7 @@ class Relay:
                 limits.connections, limits.deliveries_per_connection, limits.recipients_per_transaction
             ),
             self._policy.first_retry,
+            Solitude(),
             self._is_ours,
         )
         notifier = Notifier(

@@ -13,11 +13,13 @@ from uuid import uuid4
 from relay.domain.address import Mailbox
 from relay.domain.errors import SourceUnplumbed
 from relay.domain.ids import IpAddress
+from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Envelope, Message
 from relay.domain.outcome import Bounced, Deferred, NotTried, Outcome, Peer, backs_off, judge
 from relay.domain.reply import Phase, Reply
 from relay.domain.site import Site, usable_addresses
 from relay.egress.path import Load, Path, PathLimits
+from relay.egress.solitude import Crowded, Solitude
 from relay.ports import Claimed, Clock, Dialer, Host, Login, MxResolver, NoSession, SmtpSession, Transcript
 
 _IDLE_S = 10.0
@@ -57,6 +59,7 @@ class Means:
     clock: Clock
     limits: PathLimits
     first_retry: timedelta
+    solitude: Solitude
     is_ours: Callable[[Host], bool]
     """Whether an address and port is a listener of this relay: mail sent there would loop."""
 
@@ -90,8 +93,14 @@ class Conversation:
     async def _carry(self, load: Load) -> bool:
         """Deliver a load, or say what became of it; whether the conversation can go on."""
         untried: Sequence[Claimed] = ()
+        is_suspect = load.mail[0].message.orphaned >= LONELY_AFTER
+        company = self._means.solitude.alone() if is_suspect else self._means.solitude.together()
         try:
-            untried, goes_on = await self._attempt(load.mail)
+            async with company:
+                untried, goes_on = await self._attempt(load.mail)
+        except Crowded:
+            self._settle(load.mail, NotTried(self._means.clock.now() + _SUSPENSION, ""))
+            goes_on = True
         except Exception:  # The top of a unit of work: a bug of ours is nobody's bounce.
             reference = uuid4().hex[:12]
             ids = " ".join(claimed.message.id for claimed in load.mail[:5])
