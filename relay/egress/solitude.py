@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-
 _PATIENCE_S = 10.0
 """How long the others may be kept from beginning, for the sake of one."""
 
