@@ -1,0 +1,171 @@
+"""The durable queue."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from relay.domain.events import Event
+from relay.domain.ids import (
+    AccountId,
+    Epoch,
+    IpAddress,
+    MessageId,
+    NodeName,
+    PoolId,
+    Revision,
+    WorkerId,
+)
+from relay.domain.lifecycle import Settlement
+from relay.domain.message import Body, Message, State, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueBatch:
+    """One submission with all that it became. All or nothing."""
+
+    submission: Submission
+    bodies: Sequence[Body]
+    messages: Sequence[Message]
+    events: Sequence[Event]
+    revision: Revision
+    """Of the directory under which the messages were pinned."""
+    claimed: Mapping[IpAddress, Epoch] = field(default_factory=dict)
+    """Lanes of this worker with a place reserved: their messages start in flight (A §8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One sending IP's outbound flow, held by this worker under an epoch."""
+
+    ip: IpAddress
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One domain waiting in a lane, and when its first message is due."""
+
+    domain: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message now in flight for us, and the shared body it sends after its prefix."""
+
+    message: Message
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which unfinished messages an operator means; every field given must match."""
+
+    ids: tuple[MessageId, ...] = ()
+    ip: IpAddress | None = None
+    pool: PoolId | None = None
+    account: AccountId | None = None
+    domain: str | None = None
+    state: State | None = None
+
+
+class QueueStore(Protocol):
+    """The durable queue. Each method is one transaction; none decides anything."""
+
+    async def enqueue(self, batch: EnqueueBatch, then: Callable[[bool | None], None] | None = None) -> bool:
+        """Store all or nothing. On return the mail survives power loss.
+
+        True: messages of `claimed` lanes are in flight under the given epochs, one attempt
+        counted. False: an epoch had moved on, so every message is queued. Cancelling the
+        caller neither interrupts nor undoes it. Raises StaleDirectory, StoreUnavailable.
+
+        then is called exactly once, in the caller's loop, with the same answer, or None when
+        nothing was stored; also when the caller was cancelled meanwhile. What must follow a
+        commit whatever becomes of the client belongs there.
+        """
+
+    async def hold_lanes(self, worker: WorkerId, node: NodeName, ttl_s: float, limit: int) -> list[Lane]:
+        """Renew this worker's lanes and take free, expired or orphaned ones, up to limit in all.
+
+        A lane exists for each sending IP that may be held on the node or that still has
+        mail. One that changes hands gets a higher epoch. Only here does the database's
+        clock count, not `Clock`.
+        """
+
+    async def fair_share(self, node: NodeName) -> int:
+        """How many lanes a worker may hold so that all live ones of the node find some: at least 1."""
+
+    async def release_lanes(self, worker: WorkerId, ips: Sequence[IpAddress] | None = None) -> None:
+        """Give up these lanes, or all."""
+
+    async def orphans(self, lane: Lane) -> list[Message]:
+        """What older epochs left in flight, now under this one, `orphaned` counted up.
+
+        The caller settles each.
+        """
+
+    async def heads(self, lane: Lane, until: datetime) -> list[Head]:
+        """One row a domain that has queued mail due by then."""
+
+    async def claim(
+        self, lane: Lane, domains: Sequence[str], now: datetime, limit: int, max_bytes: int
+    ) -> list[Claimed]:
+        """Mark due messages in flight, oldest due first, and count the attempt.
+
+        Not those past `expires`. At least one, however large, when any is due. Empty when the epoch moved on.
+        """
+
+    async def claim_overdue(self, lane: Lane, now: datetime, limit: int) -> list[Message]:
+        """Mark queued and held messages past `expires` in flight, no attempt counted."""
+
+    async def settle(self, lane: Lane, settlements: Sequence[Settlement]) -> list[MessageId]:
+        """Apply outcomes and append their events; returns the ids no longer ours to settle.
+
+        A wish to hold turns a Requeue into held; a wish to cancel leaves it queued and due
+        at once, with the wish, for the next claim to discard. A body goes with its last
+        message. Also removes a message that a newer epoch queued again and has not claimed,
+        when the settlement is a Finish.
+        """
+
+    async def select(self, selection: Selection, limit: int, offset: int = 0) -> list[Message]:
+        """Unfinished messages, oldest acceptance first."""
+
+    async def count(self, selection: Selection) -> int: ...
+
+    async def hold(self, selection: Selection, now: datetime, until: datetime, actor: str) -> int:
+        """Queued → held with `until` as deadline; in flight: a wish. Returns how many."""
+
+    async def release(self, selection: Selection, now: datetime, actor: str) -> int:
+        """Held → queued and due now; the time held is added to the original expiry."""
+
+    async def retry(self, selection: Selection, now: datetime, actor: str) -> int:
+        """Queued messages become due now."""
+
+    async def cancel(self, selection: Selection, now: datetime, actor: str) -> int:
+        """Queued or held → queued, due now, with the wish to cancel; in flight: the wish."""
+
+    async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
+        """Queued and held messages get the pin of that sending IP, and keep their pool id.
+
+        Those in flight are not touched.
+        """
+
+    async def body(self, message: MessageId) -> bytes | None:
+        """The shared body of an unfinished message; for a DSN, which quotes its header section."""
+
+
+class WakeUps(Protocol):
+    """How the processes of one store tell each other that there is something to look at.
+
+    A courtesy, not a promise: whoever holds a lane also looks by himself.
+    """
+
+    def tell(self, ip: IpAddress | None = None, domain: str = "") -> None:
+        """To all others: mail for that domain waits in that lane.
+
+        No domain: look at the whole lane. No IP: look at all, and at who holds what.
+        """
+
+    def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        """Have heard called, in this loop, with what others tell."""
