@@ -71,6 +71,7 @@ class _Order(Generic[A, T]):
     argument: A
     answer: asyncio.Future[T]
     then: Callable[[T | None], None] | None
+    is_durable: bool = True
 
 
 _Any = _Order[Any, Any]
@@ -94,6 +95,7 @@ class Executor:
         self._loop = loop
         self._inbox: queue.SimpleQueue[_Any | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._is_synced = True
         self._writer = connect(path, busy_timeout_s)
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for _ in range(_READERS):
@@ -106,16 +108,24 @@ class Executor:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
+    async def write(self, unit: Callable[[Connection], T], *, is_durable: bool = True) -> T:
         """Run unit in a transaction of the writer; back when it is on disk.
+
+        is_durable: whether it must survive power loss. A group without such a unit is not synced.
 
         It is run again, alone, when the group it was in failed. Cancelling the caller neither
         interrupts nor undoes it. Raises what the unit raises, and StoreUnavailable.
         """
-        return await self.write_together(cast("Together[Callable[[Connection], T], T]", _each), unit)
+        run = cast("Together[Callable[[Connection], T], T]", _each)
+        return await self.write_together(run, unit, is_durable=is_durable)
 
     def write_together(
-        self, run: Together[A, T], argument: A, then: Callable[[T | None], None] | None = None
+        self,
+        run: Together[A, T],
+        argument: A,
+        then: Callable[[T | None], None] | None = None,
+        *,
+        is_durable: bool = True,
     ) -> asyncio.Future[T]:
         """Like write, for a hot kind of unit: run gets the arguments of all callers of one group.
 
@@ -123,7 +133,7 @@ class Executor:
         None when there is none.
         """
         answer: asyncio.Future[T] = self._loop.create_future()
-        order = _Order(run, argument, answer, then)
+        order = _Order(run, argument, answer, then, is_durable)
         if self._is_closed:
             # Not at once: then comes before the caller goes on, here too.
             self._loop.call_soon(_tell, [(order, StoreUnavailable())])
@@ -209,6 +219,7 @@ class Executor:
         for order in orders:
             kinds.setdefault(order.run, []).append(order)
         settled: list[_Settled] = []
+        self._sync(any(order.is_durable for order in orders))
         self._execute("BEGIN IMMEDIATE")
         try:
             for run, alike in kinds.items():
@@ -218,6 +229,12 @@ class Executor:
         finally:
             _roll_back(self._writer)
         return settled
+
+    def _sync(self, is_durable: bool) -> None:
+        """Whether the next commit is synced. The log keeps its order: a later sync covers earlier commits."""
+        if is_durable != self._is_synced:
+            self._execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            self._is_synced = is_durable
 
     def _execute(self, statement: str) -> None:
         try:

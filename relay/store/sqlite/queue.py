@@ -73,7 +73,8 @@ class SqliteQueue:
             ids = _due(connection, lane.ip, domains, to_us(now), limit, max_bytes)
             return _claim(connection, lane.epoch, ids) if ids else []
 
-        return await self._executor.write(unit)
+        # Nothing that was acknowledged depends on it: lost, it is claimed again.
+        return await self._executor.write(unit, is_durable=False)
 
     async def claim_overdue(self, lane: Lane, now: datetime, limit: int) -> list[Message]:
         def unit(connection: Connection) -> list[Message]:

@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from relay.domain.ids import IpAddress, WorkerId
 
-_LOOK_EVERY_S = 1.0
-_LONGEST = 512
+_TOLD_AT_ONCE = 50
+_LONGEST = 32 * 1024
 _RETRY_S = 0.005
 _MOST_UNSENT = 1000
 _LOOK_AT_ALL = b" "
@@ -30,39 +29,41 @@ class DatagramWakeUps:
         self._room = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._told: dict[bytes, None] = {}
         self._unsent: dict[str, dict[bytes, None]] = {}
-        self._retry: asyncio.TimerHandle | None = None
+        self._sending: asyncio.Handle | None = None
         self._others: list[str] = []
-        self._looked_at = float("-inf")
+        self._listed_at = 0
 
     def tell(self, ip: IpAddress | None = None, domain: str = "") -> None:
-        words = f"{ip or ''} {domain}".encode()
-        for other in self._names():
-            unsent = self._unsent.setdefault(other, {})
-            if len(unsent) < _MOST_UNSENT:
-                unsent[words] = None
-            else:
-                self._unsent[other] = {_LOOK_AT_ALL: None}
-        self._send()
+        """Sent when the loop comes round: what many tell at once goes in one datagram, each thing once."""
+        self._told[f"{ip or ''} {domain}".encode()] = None
+        if self._sending is None:
+            self._sending = asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        """What can be sent; the system keeps only a few datagrams for a process that is busy."""
+        self._sending = None
+        told, self._told = self._told, {}
+        for other in self._names() if told else ():
+            unsent = self._unsent.setdefault(other, {})
+            unsent.update(told)
+            if len(unsent) > _MOST_UNSENT:
+                self._unsent[other] = {_LOOK_AT_ALL: None}
         for other, unsent in list(self._unsent.items()):
             try:
-                for words in list(unsent):
-                    self._socket.sendto(words, self._address(other))
-                    del unsent[words]
+                while unsent:
+                    part = list(unsent)[:_TOLD_AT_ONCE]
+                    self._socket.sendto(b"\n".join(part), self._address(other))
+                    for words in part:
+                        del unsent[words]
             except BlockingIOError:
-                if self._retry is None:
-                    self._retry = asyncio.get_running_loop().call_later(_RETRY_S, self._send_again)
+                # The system keeps only a few datagrams for a process that is busy.
+                if self._sending is None:
+                    self._sending = asyncio.get_running_loop().call_later(_RETRY_S, self._send)
                 continue
             except OSError:
                 pass  # gone
             del self._unsent[other]
-
-    def _send_again(self) -> None:
-        self._retry = None
-        self._send()
 
     def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
         self._socket.bind(self._address(self._own))
@@ -70,8 +71,10 @@ class DatagramWakeUps:
         self._loop.add_reader(self._socket, self._receive, heard)
 
     def close(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+            # What was told in the last moment is sent; a command line does nothing else after it.
+            self._send()
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_reader(self._socket)
@@ -80,15 +83,15 @@ class DatagramWakeUps:
     def _receive(self, heard: Callable[[IpAddress | None, str], None]) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                words = self._socket.recv(_LONGEST).decode("utf-8", "replace")
-                ip, _, domain = words.partition(" ")
-                heard(IpAddress(ip) if ip else None, domain)
+                for words in self._socket.recv(_LONGEST).decode("utf-8", "replace").split("\n"):
+                    ip, _, domain = words.partition(" ")
+                    heard(IpAddress(ip) if ip else None, domain)
 
     def _names(self) -> list[str]:
-        """The files of the other workers, as they stood at most a second ago."""
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_EVERY_S:
-            self._looked_at = now
+        """The files of the other workers; listed again when one came or went."""
+        changed_at = self._folder.stat().st_mtime_ns
+        if changed_at != self._listed_at:
+            self._listed_at = changed_at
             self._others = [path.name for path in self._folder.iterdir() if path.name != self._own]
         return self._others
 
