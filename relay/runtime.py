@@ -29,7 +29,7 @@ from relay.service.identify import Ids
 from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
 from relay.service.notify import Notifier
-from relay.service.retention import keep_trim
+from relay.service.retention import keep_house
 from relay.store import Store, open_store
 
 GRACE_S = 30.0
@@ -85,7 +85,6 @@ class Relay:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._stopping.set()
         return await self._stack.__aexit__(kind, error, trace)
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -97,13 +96,17 @@ class Relay:
         self.store = await stack.enter_async_context(store)
         await _first_directory(store, config, self._clock)
         self.directory = LiveDirectory(store.directory, await store.directory.snapshot(), self._clock)
-        budget = BodyBudget(config.smtp.body_budget_bytes)
-        egress = self._egress(worker, budget) if carries else None
+        # One each: hosts that take their time with large mail must not keep us from accepting more.
+        share = max(config.smtp.max_message_bytes, config.smtp.body_budget_bytes // 2)
+        budget = BodyBudget(share)
+        egress = self._egress(worker, BodyBudget(share)) if carries else None
         if "smtp" in config.roles:
             self._server = await self._listen(egress or _NoDepartures(store.wakeups), budget)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(self.directory.watch(self._stopping), name="directory")
-        tasks.create_task(keep_trim(store.events, self._clock, self._stopping), name="retention")
+        tasks.create_task(
+            keep_house(store.events, store.directory, self._clock, self._stopping), name="retention"
+        )
         if egress is not None:
             tasks.create_task(egress.run(self._stopping, GRACE_S), name="egress")
         stack.callback(self._stopping.set)

@@ -55,6 +55,9 @@ def _work(config: Config, with_sink: bool) -> int:
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
+    except Exception:
+        log.exception("worker ends for a reason of our own")
+        return 1
 
 
 def _in_a_loop(run: Coroutine[None, None, int]) -> int:

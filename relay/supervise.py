@@ -16,6 +16,8 @@ COULD_NOT_START = 3
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _LOOK_EVERY_S = 1.0
+_PATIENCE_S = 120.0
+"""For workers to end in good order, whose own time limits come to less."""
 _MIN_LIFE_S = 1.0
 """A worker that lived shorter than this is not started again at once."""
 
@@ -31,7 +33,7 @@ def supervise(count: int, work: Callable[[int], int]) -> int:
     numbers: dict[int, int] = {}
     started: dict[int, float] = {}
     missing = list(range(count))
-    is_stopping, worst = False, 0
+    is_stopping, worst, patience_ends = False, 0, 0.0
     while numbers or not is_stopping:
         for number in [] if is_stopping else missing:
             pid = _fork(number, work)
@@ -39,15 +41,18 @@ def supervise(count: int, work: Callable[[int], int]) -> int:
         missing = []
         got = signal.sigtimedwait(_SIGNALS, _LOOK_EVERY_S)
         if got is not None and got.si_signo != signal.SIGCHLD:
-            is_stopping = True
+            is_stopping, patience_ends = True, time.monotonic() + _PATIENCE_S
             notify(STOPPING)
             _pass_on(signal.SIGTERM, numbers)
+        if is_stopping and time.monotonic() > patience_ends:
+            log.error("workers=%d did not end in time, and are killed", len(numbers))
+            _pass_on(signal.SIGKILL, numbers)
         for pid, status in _ended():
             number = numbers.pop(pid)
             if is_stopping:
                 worst = max(worst, abs(status))
             elif status == COULD_NOT_START:
-                is_stopping, worst = True, 1
+                is_stopping, worst, patience_ends = True, 1, time.monotonic() + _PATIENCE_S
                 _pass_on(signal.SIGTERM, numbers)
             else:
                 log.error("worker=%d pid=%d ended with %d; starting it again", number, pid, status)

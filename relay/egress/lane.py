@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
+from itertools import islice
 
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import IpAddress
@@ -16,6 +17,7 @@ from relay.domain.retry import RetryPolicy
 from relay.domain.site import Site
 from relay.egress.conversation import Conversation, Means
 from relay.egress.path import Path
+from relay.egress.paths import Paths
 from relay.egress.settler import Settler
 from relay.egress.sites import Sites
 from relay.ports import Claimed, Directory, Lane, QueueStore
@@ -58,45 +60,42 @@ class LaneFlow:
         self._sites, self._means, self._policy, self._budget = sites, means, policy, budget
         self._tasks, self._holds = tasks, holds
         self._clock = means.clock
-        self._paths: dict[Site, Path] = {}
+        self._paths = Paths(self._make_path)
         self._later: list[tuple[datetime, str]] = []
         self._unresolved: set[str] = set()
         """Domains whose site is being looked up."""
-        self._promised: dict[str, list[Path]] = {}
         self._hungry: set[Path] = set()
         """Paths to look at: they have domains waiting, and may have room."""
-        self._wake, self._changed = asyncio.Event(), asyncio.Event()
+        self._wake = asyncio.Event()
         self._stopping = False
-        self._suspended_until = self._clock.now()
+        self._suspended_until = self._clock.now() - _SUSPENSION
         self._next_scan = self._clock.now()
 
     # ── what others tell it ──────────────────────────────────────────────────────────────
 
     def reserve(self, domain: str, size_bytes: int) -> bool:
         """A place for fresh mail to that domain, if its path is known and has room."""
-        if self._stopping or size_bytes > self._budget.room_bytes or not self.may_start():
+        if self._paths.is_drained or size_bytes > self._budget.room_bytes or not self.may_start():
             return False
         site = self._sites.known(domain)
         now = self._clock.now()
-        if site is None or now < self._suspended_until:
+        if site is None or self._is_suspended(now):
             return False
-        path = self._path(site)
+        path = self._paths[site]
         # What waits in the store was there first.
         if domain in path.waiting or path.room(now) <= 0:
             return False
-        path.promise()
-        self._promised.setdefault(domain, []).append(path)
+        self._paths.promise(domain, path)
         return True
 
     def depart(self, domain: str, mail: Sequence[Claimed]) -> None:
         """Use a place that `reserve` gave."""
-        paths = self._promised[domain]
-        paths.pop().keep(mail)
-        if not paths:
-            del self._promised[domain]
+        self._paths.keep(domain, mail)
 
     def note(self, domain: str, due: datetime) -> None:
         """Mail for that domain waits in the store, due then."""
+        if self._stopping:
+            return
         now = self._clock.now()
         if due <= now:
             self._queue_up(domain)
@@ -118,17 +117,29 @@ class LaneFlow:
     def is_stopping(self) -> bool:
         return self._stopping
 
-    async def emptied(self) -> None:
-        """Wait, after stop(), until nothing of the lane is in hand."""
-        while not all(path.is_empty for path in self._paths.values()):
-            self._changed.clear()
-            await self._changed.wait()
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the lane is being given up."""
+        return self._stopping or self._paths.is_drained
+
+    @property
+    def in_hand(self) -> int:
+        return self._paths.in_hand
+
+    async def drained(self, patience_s: float) -> bool:
+        """Take nothing more in hand and wait until nothing is; False, and as before, when that takes long."""
+        is_drained = await self._paths.drain(patience_s)
+        self.nudge()
+        return is_drained
+
+    async def left(self) -> None:
+        """Wait, after stop(), until the last conversation is over."""
+        await self._paths.left()
 
     def stop(self) -> None:
         """Claim no more and start no more; conversations end with what they are carrying."""
         self._stopping = True
-        for path in self._paths.values():
-            path.close()
+        self._paths.close()
         self._wake.set()
 
     # ── what its conversations tell it (`Station`) ───────────────────────────────────────
@@ -167,41 +178,54 @@ class LaneFlow:
                 log.error("lane=%s waits: the store is unavailable", self.lane.ip)
                 await self._clock.wait(self._wake, self._clock.now() + _STORE_PAUSE)
                 continue
+            except Exception:  # The top of a unit of work: one round's. What it claimed is adopted later.
+                log.exception("lane=%s round failed for a reason of our own", self.lane.ip)
+                await self._clock.wait(self._wake, self._clock.now() + _STORE_PAUSE)
+                continue
             await self._clock.wait(self._wake, self._next_look())
 
     async def _round(self) -> None:
         now = self._clock.now()
-        if now >= self._next_scan:
+        if not now < self._next_scan <= now + SCAN_EVERY:  # the clock may be set back
             await self._scan(now)
             self._next_scan = now + SCAN_EVERY
         while self._later and self._later[0][0] <= now:
             _, domain = heappop(self._later)
             self._queue_up(domain)
-        if now < self._suspended_until or not self._holds():
+        if self._is_suspended(now) or self._paths.is_drained or not self._holds():
             return
         fed = [path for path in self._hungry if path.appetite(now) > 0][:_PATHS_AT_ONCE]
         self._hungry.difference_update(fed)
         if len(fed) == 1:
-            await self._feed(fed[0], now)
-        elif fed:
+            are_fed = await self._feed(fed[0], now)
+        else:
             # Together, so that the store claims for all of them in one commit.
             async with asyncio.TaskGroup() as tasks:
-                for path in fed:
-                    tasks.create_task(self._feed(path, now), name=f"feed {self.lane.ip}")
-        if any(path.appetite(now) > 0 for path in self._hungry):
+                feeds = [
+                    tasks.create_task(self._feed(path, now), name=f"feed {self.lane.ip}") for path in fed
+                ]
+            are_fed = all(feed.result() for feed in feeds)
+        if not are_fed:
+            raise StoreUnavailable
+        if self._budget.room_bytes and any(path.appetite(now) > 0 for path in self._hungry):
             self._wake.set()
 
     def _next_look(self) -> datetime:
         """When something may be due though nobody says so."""
-        moments = [self._next_scan]
         now = self._clock.now()
+        moments = [min(self._next_scan, now + SCAN_EVERY)]
         if self._later:
             moments.append(self._later[0][0])
         if self._hungry:
+            if not self._budget.room_bytes:
+                moments.append(now + _STORE_PAUSE)
             moments += [path.rest.until for path in self._hungry if path.rest.until > now]
             if self._suspended_until > now:
                 moments.append(self._suspended_until)
         return min(moments)
+
+    def _is_suspended(self, now: datetime) -> bool:
+        return now < self._suspended_until <= now + _SUSPENSION
 
     async def _adopt(self) -> None:
         """Take over what an earlier holder left in flight."""
@@ -234,11 +258,11 @@ class LaneFlow:
                 self._settler.put(self.lane, message, end)
             if len(overdue) < _OVERDUE_A_CLAIM:
                 break
+            await self._settler.written()
         heads = await self._queue.heads(self.lane, now + _HORIZON)
         for head in heads:
             heappush(self._later, (head.due, head.domain))
-        for site in [site for site, path in self._paths.items() if path.is_unused]:
-            del self._paths[site]
+        self._paths.forget_unused()
 
     # ── from domain to path ──────────────────────────────────────────────────────────────
 
@@ -251,7 +275,7 @@ class LaneFlow:
             self._unresolved.add(domain)
             self._tasks.create_task(self._look_up(domain), name=f"look up {domain}")
             return
-        path = self._path(site)
+        path = self._paths[site]
         path.waiting[domain] = None
         self._hungry.add(path)
         if path.appetite(self._clock.now()) > 0:
@@ -265,6 +289,9 @@ class LaneFlow:
                 await self._answer(domain, found)
         except StoreUnavailable:
             return  # the next scan finds the domain again
+        except Exception:  # The top of a unit of work: one domain's.
+            log.exception("lane=%s domain=%s not looked up", self.lane.ip, domain)
+            return
         finally:
             self._unresolved.discard(domain)
         if isinstance(found, Site) and not self._stopping:
@@ -280,27 +307,51 @@ class LaneFlow:
                 self.settle(mail.message, judge(reply, Peer()))
             is_done = len(claimed) < 100
 
-    async def _feed(self, path: Path, now: datetime) -> None:
-        """Claim for the path's waiting domains what it has room for."""
-        domains = list(path.waiting)[:_DOMAINS_A_CLAIM]
-        # Out of the line while being asked for: whoever gets mail meanwhile joins it again.
-        for domain in domains:
-            del path.waiting[domain]
+    async def _feed(self, path: Path, now: datetime) -> bool:
+        """Claim for the path's waiting domains what it has room for; False when the store is unavailable.
+
+        Never raises that: it would cancel those who feed other paths, and strand what they claim.
+        """
         room = path.room(now)
-        max_bytes = max(1, min(_BYTES_A_CLAIM, self._budget.room_bytes))
+        if room <= 0:
+            # It was chosen a turn of the loop ago: a promise was kept, or the host backed off since.
+            self._hungry.add(path)
+            return True
+        domains = self._take_line(path)
+        max_bytes = min(_BYTES_A_CLAIM, self._budget.room_bytes)
+        if max_bytes <= 0:
+            path.waiting = {**dict.fromkeys(domains), **path.waiting}
+            self._hungry.add(path)
+            return True
+        # Taken while being asked for: paths that are fed together do not all find the same room.
+        self._budget.count(max_bytes)
         try:
             claimed = await self._queue.claim(self.lane, domains, now, room, max_bytes)
         except StoreUnavailable:
             path.waiting = {**dict.fromkeys(domains), **path.waiting}
             self._hungry.add(path)
-            raise
-        octets = sum(mail.message.size_bytes for mail in claimed)
-        if len(claimed) == room or octets > _BYTES_A_CLAIM // 4 or (claimed and max_bytes < _BYTES_A_CLAIM):
+            return False
+        finally:
+            self._budget.give_back(max_bytes)
+        if claimed:
             # The claim may have ended before the mail did.
             path.waiting.update(dict.fromkeys(domains))
         if path.waiting:
             self._hungry.add(path)
         path.add(self._without_cancelled(claimed, now))
+        return True
+
+    def _take_line(self, path: Path) -> list[str]:
+        """The domains whose turn it is; out of the line meanwhile, which they join again when mail comes."""
+        domains = []
+        for domain in list(islice(path.waiting, _DOMAINS_A_CLAIM)):
+            del path.waiting[domain]
+            if self._sites.known(domain) == path.site:
+                domains.append(domain)
+            else:
+                # The routes or DNS say otherwise by now, or what they said is old.
+                self._queue_up(domain)
+        return domains
 
     def _without_cancelled(self, claimed: Sequence[Claimed], now: datetime) -> list[Claimed]:
         """The mail that is to be sent; what was cancelled has its end here."""
@@ -314,20 +365,11 @@ class LaneFlow:
 
     # ── paths ────────────────────────────────────────────────────────────────────────────
 
-    def _path(self, site: Site) -> Path:
-        path = self._paths.get(site)
-        if path is None:
-            path = Path(
-                site,
-                self._means.limits,
-                self._budget,
-                self._clock.now,
-                self._converse,
-                self._turn_back,
-                self._path_changed,
-            )
-            self._paths[site] = path
-        return path
+    def _make_path(self, site: Site) -> Path:
+        clock, limits = self._clock, self._means.limits
+        return Path(
+            site, limits, self._budget, clock.now, self._converse, self._turn_back, self._path_changed
+        )
 
     def _converse(self, path: Path) -> None:
         conversation = Conversation(self._means, self, path)
@@ -341,4 +383,4 @@ class LaneFlow:
         if path.waiting:
             self._hungry.add(path)
         self._wake.set()
-        self._changed.set()
+        self._paths.tell_change()

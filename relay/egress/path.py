@@ -71,6 +71,8 @@ class Path:
         self._carried = 0
         self._promised = 0
         self._is_closed = False
+        self.is_drained = False
+        """Whether nothing new is to be taken in hand, and `changed` is to tell when all is out of it."""
 
     # ── places ───────────────────────────────────────────────────────────────────────────
 
@@ -79,12 +81,12 @@ class Path:
 
         While it rests: what live conversations can carry. After a rest: one, to see how it goes.
         """
-        if self._is_closed:
+        if self._is_closed or self.is_drained:
             return 0
         places = self._limits.connections * IN_HAND_PER_CONNECTION
         if self.rest.failures:
             places = self.live * IN_HAND_PER_CONNECTION or int(self.rest.is_over(now))
-        return places - len(self._ready) - self._carried - self._promised
+        return places - self.in_hand
 
     def appetite(self, now: datetime) -> int:
         """How many messages to claim for it now: none before what is in hand has run low."""
@@ -100,9 +102,14 @@ class Path:
         self._tell()
 
     @property
+    def in_hand(self) -> int:
+        """Messages in memory, being sent, or promised a place."""
+        return len(self._ready) + self._carried + self._promised
+
+    @property
     def is_empty(self) -> bool:
         """Nothing in hand, and nobody there."""
-        return not (self._ready or self._carried or self._promised or self._conversations)
+        return not (self.in_hand or self._conversations)
 
     @property
     def is_unused(self) -> bool:
@@ -243,7 +250,8 @@ class Path:
 
     def _tell(self) -> None:
         wants_more = self.waiting and len(self._ready) <= self._conversations
-        if self.is_empty if self._is_closed else wants_more:
+        is_out_of_hand = self.is_empty if self._is_closed else self.is_drained and not self.in_hand
+        if is_out_of_hand or (wants_more and not self._is_closed):
             self._changed(self)
 
 

@@ -18,6 +18,8 @@ from relay.service.notify import Notifier
 
 LEASE_S = 30.0
 RENEW_EVERY_S = 10.0
+_PATIENCE_S = 10.0
+"""How long a lane that is to be given up may stand still for what it has in hand."""
 _MARGIN_S = 5.0
 """Nothing is started this shortly before a lease ends."""
 
@@ -72,12 +74,17 @@ class Egress:
         """Until stopping is set; then what is being sent may take grace_s to end, and lanes are given up."""
         self._wakeups.hear(self._heard)
         self._wakeups.tell()
-        async with asyncio.TaskGroup() as outer:
-            outer.create_task(self._settler.run(), name="settler")
-            try:
-                await self._run_lanes(stopping, grace_s)
-            finally:
-                self._settler.close()
+        deadline = asyncio.timeout(None)
+        try:
+            async with deadline, asyncio.TaskGroup() as outer:
+                outer.create_task(self._settler.run(), name="settler")
+                try:
+                    await self._run_lanes(stopping, grace_s)
+                finally:
+                    self._settler.close()
+                    deadline.reschedule(asyncio.get_running_loop().time() + grace_s)
+        except TimeoutError:
+            log.error("outcomes not written within %s s: their mail is in flight for the next start", grace_s)
         await self._release(None)
 
     async def _run_lanes(self, stopping: asyncio.Event, grace_s: float) -> None:
@@ -105,6 +112,9 @@ class Egress:
         except StoreUnavailable:
             log.error("lanes not renewed: the store is unavailable")
             return
+        except Exception:  # The top of a unit of work; the next renewal is soon.
+            log.exception("lanes not renewed, for a reason of our own")
+            return
         self._held_until = asked_at + LEASE_S - _MARGIN_S
         lanes = {lane.ip: lane for lane in held}
         for ip, flow in list(self._flows.items()):
@@ -117,19 +127,24 @@ class Egress:
         for lane in held:
             if lane.ip not in self._flows:
                 self._start(lane, sites, tasks)
-        staying = [flow for flow in self._flows.values() if not flow.is_stopping]
-        for flow in staying[share:]:
+        # Those with the least in hand leave first: what is in hand keeps its lane standing.
+        staying = [flow for flow in self._flows.values() if not flow.is_leaving]
+        staying.sort(key=lambda flow: flow.in_hand)
+        for flow in staying[: max(0, len(staying) - share)]:
             tasks.create_task(self._let_go(flow), name=f"let go {flow.lane.ip}")
 
     async def _let_go(self, flow: LaneFlow) -> None:
-        """Give up a lane that another worker is to have, once nothing of it is in hand."""
+        """Give up a lane that another worker is to have, once nothing of it is in hand; else try later."""
+        if not await flow.drained(_PATIENCE_S):
+            return
         flow.stop()
-        await flow.emptied()
+        await flow.left()
         await self._settler.written()
         if self._flows.get(flow.lane.ip) is flow:
-            del self._flows[flow.lane.ip]
+            # Forgotten only after: a renewal under way would else start the lane again.
             await self._release([flow.lane.ip])
-            self._wakeups.tell()
+            if self._flows.get(flow.lane.ip) is flow:
+                del self._flows[flow.lane.ip]
 
     def _start(self, lane: Lane, sites: Sites, tasks: asyncio.TaskGroup) -> None:
         flow = LaneFlow(
@@ -186,6 +201,7 @@ class Egress:
     async def _release(self, ips: Sequence[IpAddress] | None) -> None:
         try:
             await self._queue.release_lanes(self._worker, ips)
+            self._wakeups.tell()
         except StoreUnavailable:
             log.warning(
                 "lanes not released: the store is unavailable; they are free when this process is gone"

@@ -43,6 +43,8 @@ class LiveDirectory:
                 await self.refresh()
             except StoreUnavailable:
                 log.warning("directory not looked at: the store is unavailable")
+            except Exception:  # The top of a unit of work.
+                log.exception("directory not looked at, for a reason of our own")
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await stopping.wait()

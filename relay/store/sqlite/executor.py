@@ -168,7 +168,7 @@ class Executor:
         try:
             connection.execute("BEGIN")
             return query(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             log.warning("read failed: %s", error)
             raise StoreUnavailable from error
         finally:
@@ -254,7 +254,7 @@ def _all_unavailable(orders: Sequence[_Any]) -> list[_Settled]:
 
 
 def _translated(error: Exception) -> Exception:
-    if not isinstance(error, sqlite3.Error):
+    if not isinstance(error, sqlite3.Error | OSError):
         return error
     is_clash = isinstance(error, sqlite3.IntegrityError)
     if not is_clash:

@@ -89,10 +89,12 @@ class DatagramWakeUps:
 
     def _names(self) -> list[str]:
         """The files of the other workers; listed again when one came or went."""
-        changed_at = self._folder.stat().st_mtime_ns
-        if changed_at != self._listed_at:
-            self._listed_at = changed_at
-            self._others = [path.name for path in self._folder.iterdir() if path.name != self._own]
+        # No descriptor may be left: then those known so far are told.
+        with contextlib.suppress(OSError):
+            changed_at = self._folder.stat().st_mtime_ns
+            if changed_at != self._listed_at:
+                self._others = [path.name for path in self._folder.iterdir() if path.name != self._own]
+                self._listed_at = changed_at
         return self._others
 
     def _address(self, name: str) -> bytes:
