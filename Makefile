@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 PACKAGES := swaks msmtp postfix libsasl2-modules libnet-ssleay-perl libauthen-sasl-perl docker-compose
 INSTALL := apt-get install -y --no-install-recommends $(PACKAGES)
 
-.PHONY: help run test unit check lint format demo bench programs clean
+.PHONY: help run test unit check lint format demo bench soak programs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -45,6 +45,9 @@ format: .venv/installed-dev ## put the code into its form
 
 bench: programs .venv/installed ## this relay beside Postfix, under the same load
 	@$(BIN)/python -m tests.bench
+
+soak: programs .venv/installed-dev ## what takes minutes: a million messages, a hundred kills, 6 GB at once
+	$(BIN)/pytest -q -m soak tests/soak
 
 programs: # as root they are installed; otherwise the line that installs them is shown
 	@missing=""; \

@@ -1,6 +1,7 @@
 """`relay run`: a relay process from its start to its signal, with what it tells the person who started it."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -26,6 +27,10 @@ from relay.telemetry import configure_logging
 SINK = "127.0.0.1:2526"
 """Where the next hop listens when the directory file names none on this machine."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE_BYTES = 4 << 20
+_LOOSE_BYTES = 64 << 20
+"""What may lie unused at the end of the heap."""
 _ALLOCATIONS = 50_000
 """Objects more than before, after which the collector looks at the young ones."""
 
@@ -39,6 +44,7 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
     """
     configure_logging(config.log.format, config.log.level)
     _allow_open_files()
+    _give_memory_back()
     count = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
     if count == 1:
         return _in_a_loop(_serve(config, with_sink))
@@ -88,6 +94,17 @@ def _allow_open_files() -> None:
     """As many as the system lets us: each connection, in and out, is one, and 1024 is soon reached."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _give_memory_back() -> None:
+    """Large bodies live in mappings of their own, which end with them.
+
+    glibc would raise that limit to 32 MB by and by, and keep the holes that large mail leaves.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # not so in musl
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LOOSE_BYTES)
 
 
 def _settle_garbage() -> None:

@@ -1,7 +1,7 @@
 """The machine's own clock and randomness answer as their ports promise."""
 
 import asyncio
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from relay.ambient import SystemClock, SystemEntropy
 
@@ -21,6 +21,21 @@ async def test_a_wait_ends_with_the_event_or_with_the_moment() -> None:
     assert await clock.wait(event, clock.now() + timedelta(hours=1))
     assert await clock.wait(event, clock.now() - timedelta(days=1)), "already set"
     assert await clock.wait(event, None)
+
+
+async def test_a_clock_that_is_set_back_does_not_prolong_a_wait() -> None:
+    class SetBack(SystemClock):
+        by = timedelta()
+
+        def now(self) -> datetime:
+            return super().now() - self.by
+
+    clock = SetBack()
+    until = clock.now() + timedelta(milliseconds=50)
+    asyncio.get_running_loop().call_later(0.01, setattr, clock, "by", timedelta(hours=1))
+    async with asyncio.timeout(5):
+        assert not await clock.wait(asyncio.Event(), until)
+    assert clock.now() < until - timedelta(minutes=59)
 
 
 async def test_a_wait_without_end_can_be_cancelled() -> None:

@@ -56,9 +56,18 @@ class DataReader:
         return piece[end:]
 
     def content(self) -> bytes:
-        """The message as it came, without the end, still dot-stuffed. Raises Complaint if it was not kept."""
+        """The message as it came, without the end, still dot-stuffed. Raises Complaint if it was not kept.
+
+        Until `close` it counts twice: what is stored is a copy with other header fields. One
+        message alone always finds room for that.
+        """
         if self._refusal:
             raise Complaint(self._refusal)
+        copy_bytes = self._taken_bytes
+        if self._budget.taken_bytes > copy_bytes and self._budget.room_bytes < copy_bytes:
+            raise Complaint(NO_ROOM)
+        self._budget.count(copy_bytes)
+        self._taken_bytes += copy_bytes
         pieces, self._pieces = self._pieces, []
         if len(pieces[-1]) < len(_END):
             pieces = [b"".join(pieces)]

@@ -70,6 +70,8 @@ async def hand_in(
             transaction.smtputf8,
             transaction.eight_bit or not content.isascii(),
         )
+        # Its body is a copy: while that is being stored, the octets are to be in memory once.
+        del content
         transmission_id = await around.injector.accept(
             Handed(
                 origin.principal,

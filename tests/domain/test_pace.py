@@ -42,3 +42,10 @@ def test_failures_during_a_rest_are_the_same_failure() -> None:
 def test_a_rest_is_over_at_its_end(seconds: int, is_over: bool) -> None:
     assert Rest(1, T0 + timedelta(seconds=60)).is_over(T0 + timedelta(seconds=seconds)) == is_over
     assert RESTED.is_over(T0)
+
+
+@pytest.mark.parametrize(("minutes", "is_over"), [(9, False), (60, True)])
+def test_a_clock_that_is_set_back_does_not_prolong_a_rest_beyond_the_longest(
+    minutes: int, is_over: bool
+) -> None:
+    assert Rest(1, T0 + timedelta(seconds=60)).is_over(T0 - timedelta(minutes=minutes)) == is_over

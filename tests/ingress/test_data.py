@@ -139,9 +139,24 @@ def test_the_budget_is_taken_in_pieces_and_given_back_once() -> None:
     assert reader.feed(b"y\r\n.\r\n") == b""
     assert budget.taken_bytes == 66
     assert reader.content() == b"x" * 60 + b"y\r\n"
-    assert budget.taken_bytes == 66, "it is in memory until the reader is closed"
+    assert budget.taken_bytes == 132, "in memory until the reader is closed, and once more as it is stored"
     reader.close()
     reader.close()
+    assert budget.taken_bytes == 0
+
+
+def test_one_message_alone_finds_room_for_the_copy_that_is_stored() -> None:
+    budget = BodyBudget(100)
+    reader = DataReader(budget, 1000)
+    reader.feed(b"x" * 60 + b"\r\n.\r\n")
+    assert reader.content() == b"x" * 60 + b"\r\n"
+    other = DataReader(budget, 1000)
+    other.feed(b"y\r\n.\r\n")
+    with pytest.raises(Complaint) as complaint:
+        other.content()
+    assert complaint.value.reply == NO_ROOM
+    reader.close()
+    other.close()
     assert budget.taken_bytes == 0
 
 

@@ -31,6 +31,8 @@ _GROUP_LIMIT = 256
 _READERS = 2
 _PAGE_BYTES = 16384
 _WAL_BYTES = 64 << 20
+_RESERVE_BYTES = 64 << 20
+"""Free space that is kept for what mail on its way out writes; an eighth of a small disk."""
 
 log = logging.getLogger("relay.store")
 
@@ -97,6 +99,9 @@ class Executor:
         self._is_closed = False
         self._is_synced = True
         self._writer = connect(path, busy_timeout_s)
+        self._folder, self._wal = path.parent, path.with_name(f"{path.name}-wal")
+        self.has_room = True
+        """Whether the disk has room for more mail than there is."""
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for _ in range(_READERS):
             reader = connect(path)
@@ -219,6 +224,7 @@ class Executor:
         for order in orders:
             kinds.setdefault(order.run, []).append(order)
         settled: list[_Settled] = []
+        self._look_for_room()
         self._sync(any(order.is_durable for order in orders))
         self._execute("BEGIN IMMEDIATE")
         try:
@@ -235,6 +241,32 @@ class Executor:
         if is_durable != self._is_synced:
             self._execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             self._is_synced = is_durable
+
+    def _look_for_room(self) -> None:
+        """On a disk that is nearly full, fold the WAL into the file, whose free pages then serve again."""
+        with suppress(OSError, sqlite3.Error):
+            free_bytes, reserve_bytes = self._free_bytes()
+            wal_bytes = self._wal.stat().st_size
+            if free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
+                with suppress(sqlite3.Error):
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                free_bytes, reserve_bytes = self._free_bytes()
+            # A little more to say yes again than to say no, so that it is not said by turns.
+            wanted_bytes = reserve_bytes if self.has_room else reserve_bytes * 5 // 4
+            room_bytes = free_bytes
+            if reserve_bytes // 2 <= free_bytes < wanted_bytes:
+                (pages,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+                room_bytes += pages * _PAGE_BYTES
+            had_room, self.has_room = self.has_room, room_bytes >= wanted_bytes
+            if had_room and not self.has_room:
+                log.error("disk nearly full: free_bytes=%d; incoming mail is refused for now", free_bytes)
+            elif self.has_room and not had_room:
+                log.warning("there is room again: room_bytes=%d", room_bytes)
+
+    def _free_bytes(self) -> tuple[int, int]:
+        """Free on the disk of the store, and how much of that is kept. Raises OSError."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize, min(_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 8)
 
     def _execute(self, statement: str) -> None:
         try:

@@ -5,6 +5,7 @@ from datetime import datetime
 from heapq import merge
 from itertools import islice
 
+from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import Epoch, IpAddress, MessageId, NodeName, WorkerId, from_us, to_us
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Message
@@ -25,7 +26,14 @@ class SqliteQueue:
         self._executor, self._workers = executor, workers
 
     async def enqueue(self, batch: EnqueueBatch, then: Callable[[bool | None], None] | None = None) -> bool:
-        return await self._executor.write_together(enqueue_all, batch, then)
+        return await self._executor.write_together(self._enqueue_all, batch, then)
+
+    def _enqueue_all(
+        self, connection: Connection, batches: Sequence[EnqueueBatch]
+    ) -> Sequence[bool | RelayError]:
+        if not self._executor.has_room:
+            return [OverCapacity()] * len(batches)
+        return enqueue_all(connection, batches)
 
     # ── lanes ────────────────────────────────────────────────────────────────────────────
 
