@@ -306,6 +306,7 @@ class LaneFlow:
             for mail in self._without_cancelled(claimed, now):
                 self.settle(mail.message, judge(reply, Peer()))
             is_done = len(claimed) < 100
+        await self._look_behind([domain], self._clock.now())
 
     async def _feed(self, path: Path, now: datetime) -> bool:
         """Claim for the path's waiting domains what it has room for; False when the store is unavailable.
@@ -333,13 +334,23 @@ class LaneFlow:
             return False
         finally:
             self._budget.give_back(max_bytes)
-        if claimed:
-            # The claim may have ended before the mail did.
-            path.waiting.update(dict.fromkeys(domains))
+        path.add(self._without_cancelled(claimed, now))
+        await self._look_behind(domains, now)
         if path.waiting:
             self._hungry.add(path)
-        path.add(self._without_cancelled(claimed, now))
         return True
+
+    async def _look_behind(self, domains: Sequence[str], now: datetime) -> None:
+        """What a claim left in these domains: it may have ended before the mail did, or more is due soon."""
+        try:
+            heads = await self._queue.heads(self.lane, now + _HORIZON, domains)
+        except StoreUnavailable:
+            return  # the next scan finds it
+        for head in heads:
+            if head.due <= now:
+                self._queue_up(head.domain)
+            else:
+                heappush(self._later, (head.due, head.domain))
 
     def _take_line(self, path: Path) -> list[str]:
         """The domains whose turn it is; out of the line meanwhile, which they join again when mail comes."""

@@ -105,8 +105,8 @@ class QueueStore(Protocol):
         The caller settles each.
         """
 
-    async def heads(self, lane: Lane, until: datetime) -> list[Head]:
-        """One row a domain that has queued mail due by then."""
+    async def heads(self, lane: Lane, until: datetime, domains: Sequence[str] | None = None) -> list[Head]:
+        """One row a domain (of these; None: of all) that has queued mail due by then: when the first is."""
 
     async def claim(
         self, lane: Lane, domains: Sequence[str], now: datetime, limit: int, max_bytes: int

@@ -293,6 +293,9 @@ class Relaying(RuleBasedStateMachine):
                 self.mta.answer(to, "250 2.0.0 Ok")
         await self._end(signal.SIGTERM)
         await self._start()
+        # What was in flight through many kills waits up to a minute; it need not do so here.
+        await self.store.queue.retry(Selection(), self.clock.now(), "test")
+        self.store.wakeups.tell()
         try:
             await eventually(self._nothing_moves, 20)
         except TimeoutError:

@@ -150,3 +150,20 @@ async def test_overdue_mail_in_flight_is_left_to_its_attempt(store: Store, lane:
     await store.queue.enqueue(build_batch(build_message(expires=NOW), claimed={IP: lane.epoch}))
     assert await store.queue.claim_overdue(lane, NOW + HOUR, 10) == []
     assert len(await stored(store)) == 1
+
+
+async def test_heads_of_some_domains_are_their_next_due_messages(store: Store, lane: Lane) -> None:
+    await put(
+        store,
+        build_message("a@c.example", due=NOW + MINUTE),
+        build_message("b@c.example", due=NOW + 2 * MINUTE),
+        build_message("a@d.example"),
+        build_message("a@e.example"),
+        build_message("a@f.example", ip=OTHER_IP),
+    )
+    asked = ["c.example", "e.example", "f.example", "unknown.example"]
+    assert await store.queue.heads(lane, NOW + HOUR, asked) == [
+        Head("e.example", NOW),
+        Head("c.example", NOW + MINUTE),
+    ]
+    assert await store.queue.heads(lane, NOW, ["c.example"]) == []

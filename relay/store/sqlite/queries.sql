@@ -93,6 +93,13 @@ SELECT domain, due_us FROM (
     FROM waiting WHERE domain IS NOT NULL
 ) WHERE due_us <= :until_us ORDER BY due_us, domain;
 
+-- name: heads_of
+SELECT domain, due_us FROM (
+    SELECT value AS domain, (SELECT min(due_us) FROM message
+                             WHERE state = 'queued' AND ip = :ip AND message.domain = json_each.value) AS due_us
+    FROM json_each(:domains)
+) WHERE due_us <= :until_us ORDER BY due_us, domain;
+
 -- name: due
 SELECT json_group_array(json_array(due_us, id, size_bytes)) FROM (
     SELECT due_us, id, size_bytes FROM message

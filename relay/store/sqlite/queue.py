@@ -63,9 +63,13 @@ class SqliteQueue:
 
         return sorted(await self._executor.write(unit), key=lambda orphan: (orphan.due, orphan.id))
 
-    async def heads(self, lane: Lane, until: datetime) -> list[Head]:
+    async def heads(self, lane: Lane, until: datetime, domains: Sequence[str] | None = None) -> list[Head]:
         def query(connection: Connection) -> list[Head]:
-            rows = connection.execute(SQL["heads"], {"ip": lane.ip, "until_us": to_us(until)})
+            values: dict[str, object] = {"ip": lane.ip, "until_us": to_us(until)}
+            name = "heads"
+            if domains is not None:
+                name, values["domains"] = "heads_of", to_json(list(domains))
+            rows = connection.execute(SQL[name], values)
             return [Head(domain, from_us(due_us)) for domain, due_us in rows]
 
         return await self._executor.read(query)
