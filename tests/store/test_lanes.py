@@ -233,3 +233,17 @@ async def test_the_locks_of_the_dead_are_swept_away_when_a_store_is_opened(
     assert {path.name for path in await asyncio.to_thread(lambda: list(folder.iterdir()))} == {WORKER, SECOND}
     await store.close()
     assert {path.name for path in await asyncio.to_thread(lambda: list(folder.iterdir()))} == {WORKER}
+
+
+async def test_a_worker_that_stands_still_gets_no_share(
+    store: Store, open_another: OpenStore, store_url: str
+) -> None:
+    """It has a process, but has not renewed its lanes for longer than a lease."""
+    other = await open_another("w2")
+    assert await store.queue.fair_share(NODE) == 1
+    await other.queue.hold_lanes(WorkerId("w2"), NODE, 3600, 1)
+    file = Path(store_url.removeprefix("sqlite:///") + ".workers") / "w2"
+    os.utime(file, (0, 0))
+    assert await store.queue.fair_share(NODE) == 2
+    await other.queue.hold_lanes(WorkerId("w2"), NODE, 3600, 1)
+    assert await store.queue.fair_share(NODE) == 1

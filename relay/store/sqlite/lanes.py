@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -10,6 +11,9 @@ from relay.ports import Lane
 from relay.store.codec import to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import SQL, one
+
+STALLED_AFTER_S = 30
+"""A worker that did not renew its lanes for so long is not counted on: others may have them all."""
 
 
 class Workers:
@@ -54,9 +58,17 @@ class Workers:
             os.close(file)
         return file is None and path.exists()
 
-    def count_alive(self) -> int:
-        """How many workers have a process."""
-        return sum(self.is_alive(WorkerId(unquote(path.name))) for path in self._folder.iterdir())
+    def beat(self, worker: WorkerId) -> None:
+        """The worker is at work: its process does not only exist."""
+        os.utime(self._path(worker))
+
+    def count_at_work(self) -> int:
+        """How many workers have a process that gave a sign of life lately."""
+        oldest_ns = time.time_ns() - STALLED_AFTER_S * 1_000_000_000
+        return sum(
+            _beat_ns(path) > oldest_ns and self.is_alive(WorkerId(unquote(path.name)))
+            for path in self._folder.iterdir()
+        )
 
     def close(self) -> None:
         """This process's workers are gone: their lanes are free at once."""
@@ -67,6 +79,14 @@ class Workers:
 
     def _path(self, worker: WorkerId) -> Path:
         return self._folder / quote(worker, safe="")
+
+
+def _beat_ns(path: Path) -> int:
+    """When the worker last gave a sign of life; 0 when its file is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _lock_of_the_dead(path: Path) -> int | None:
@@ -87,13 +107,14 @@ def _lock_of_the_dead(path: Path) -> int | None:
 def fair_share(connection: Connection, workers: Workers, node: NodeName) -> int:
     """`QueueStore.fair_share`."""
     lanes = len(connection.execute(SQL["lanes"], {"node": node}).fetchall())
-    return max(1, -(-lanes // max(1, workers.count_alive())))
+    return max(1, -(-lanes // max(1, workers.count_at_work())))
 
 
 def hold_lanes(
     connection: Connection, workers: Workers, worker: WorkerId, node: NodeName, ttl_s: float, limit: int
 ) -> list[Lane]:
     """`QueueStore.hold_lanes`; the worker is registered."""
+    workers.beat(worker)
     now_us = int(one(connection, "clock_us"))
     expires_us = now_us + int(ttl_s * 1_000_000)
     lanes = connection.execute(SQL["lanes"], {"node": node}).fetchall()
