@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -74,6 +75,14 @@ class Status(StrEnum):
     TERMINATED = "terminated"
 
 
+class Check(StrEnum):
+    """What a look into DNS found of a sending domain (C §3.8)."""
+
+    UNVERIFIED = "unverified"
+    INVALID = "invalid"
+    VALID = "valid"
+
+
 class Origin(StrEnum):
     """What made a directory object: only what a file made does a later file remove."""
 
@@ -100,6 +109,9 @@ class Account:
     """Whether a bounce is answered with a DSN to the injected MAIL FROM."""
     status: Status = Status.ACTIVE
     origin: Origin = Origin.FILE
+    next_plan: Plan | None = None
+    """What the plan becomes at `next_plan_at`: a downgrade waits for the cycle to end (C §1.2)."""
+    next_plan_at: datetime | None = None
 
     @property
     def has_shared_pool(self) -> bool:
@@ -116,6 +128,10 @@ class Pool:
     name: str
     overflow_pool: str = ""
     origin: Origin = Origin.FILE
+    signing_domain: str = ""
+    """Signs by DKIM what comes from a domain that has no verified key (C §3.2)."""
+    fbl_signing_domain: str = ""
+    """Signs a second time for providers whose feedback loop goes by the signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +145,9 @@ class Subaccount:
     """May name a pool that no longer exists: its mail is refused until edited (A9)."""
     status: Status = Status.ACTIVE
     origin: Origin = Origin.FILE
+    created: datetime | None = None
+    """None: a file made it."""
+    updated: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +171,17 @@ class SendingIp:
     is_retired: bool = False
     """Deleted by the operator; kept until no queued message is pinned to it."""
     origin: Origin = Origin.FILE
+    released_from: AccountId | None = None
+    """Whose queued mail a released IP still carries (0: the shared pool's). The store sees to it."""
 
     @property
     def takes_pins(self) -> bool:
         return not (self.is_draining or self.is_retired)
+
+    @property
+    def is_free(self) -> bool:
+        """Nobody has it and nobody's mail is pinned to it."""
+        return self.account is None and not self.shared and not self.is_retired and self.released_from is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +203,18 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class DkimKey:
+    """A key pair for DKIM; both halves are base64 of DER, as the DNS record has the public one."""
+
+    selector: str
+    public: str
+    private: str = field(repr=False)
+    """Never leaves by REST, export, audit line or log."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendingDomain:
-    """A domain that an account may use in From."""
+    """A domain that an account may use in From, once it is verified."""
 
     account: AccountId
     domain: str
@@ -186,6 +222,27 @@ class SendingDomain:
     """Set: only that subaccount may use it."""
     shared_with_subaccounts: bool = False
     origin: Origin = Origin.FILE
+    tracking_domain: str = ""
+    dkim: DkimKey | None = None
+    dkim_status: Check = Check.UNVERIFIED
+    cname_status: Check = Check.UNVERIFIED
+    mx_status: Check = Check.UNVERIFIED
+    created: datetime | None = None
+    """None: a file made it."""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether its owner agrees: any check is valid, or the operator's file lists it."""
+        return self.origin is Origin.FILE or Check.VALID in (
+            self.dkim_status,
+            self.cname_status,
+            self.mx_status,
+        )
+
+    @property
+    def signs(self) -> bool:
+        """Whether receivers find the key that its signatures are made with."""
+        return self.dkim is not None and self.dkim_status is Check.VALID
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +281,12 @@ class Snapshot:
         for ip in self.ips.values():
             if ip.account is not None and not ip.shared and ip.takes_pins:
                 found.setdefault((ip.account, ip.pool or DEFAULT_POOL), []).append(ip)
-        return {key: _in_order(ips) for key, ips in found.items()}
+        return {key: in_order(ips) for key, ips in found.items()}
 
     @cached_property
     def shared(self) -> tuple[SendingIp, ...]:
         """The IPs of the shared pool that take pins."""
-        return _in_order([ip for ip in self.ips.values() if ip.shared and ip.takes_pins])
+        return in_order([ip for ip in self.ips.values() if ip.shared and ip.takes_pins])
 
 
 def is_pool_name(name: str) -> bool:
@@ -255,5 +312,6 @@ def pool_id_of(name: str) -> PoolId:
     return PoolId("_".join(words))
 
 
-def _in_order(ips: list[SendingIp]) -> tuple[SendingIp, ...]:
+def in_order(ips: Iterable[SendingIp]) -> tuple[SendingIp, ...]:
+    """By address."""
     return tuple(sorted(ips, key=lambda ip: ipaddress.ip_address(ip.address).packed))

@@ -13,10 +13,18 @@ RelayError
 │   ├── SharedNotAllowed     A6: `sp_shared` asked for by an Enterprise account or a bound subaccount
 │   ├── MessageTooLarge
 │   ├── MailLoop             too many Received fields (RFC 5321 §6.3)
+│   ├── NoIpsOnPlan          R1: a free account buys no dedicated IP
+│   ├── IpsByRequest         R4: on this plan somebody else provisions them
+│   ├── OverIpLimit          R13
 │   ├── UnknownObject        an operator or API call names something that is not there
-│   └── Conflict             the change contradicts what the directory holds
+│   ├── Conflict             the change contradicts what the directory holds
+│   ├── RestrictedDomain     nobody's own: a mailbox provider's
+│   ├── DomainElsewhere      another account has verified it
+│   ├── TooManyDomains
+│   └── ComplianceEntry      of the suppression list: not for the account to remove
 ├── Unavailable              we cannot serve it now; try again               SMTP 4yz   HTTP 503
 │   ├── NoSharedPool         C §1.4: "shared" was decided and no shared IP is configured
+│   ├── NoFreeIps            the installation has no dedicated IP left to sell
 │   ├── StoreUnavailable
 │   ├── NoFreeId             every id that was minted is taken
 │   ├── OverCapacity
@@ -24,10 +32,13 @@ RelayError
 │   └── PeerUnreachable
 └── Stale                    someone moved first
     ├── StaleDirectory       decided under an older revision: reload and decide again
+    ├── StaleRequest         a repetition of the request has begun meanwhile: that one is answered
+    ├── RecipientsSuppressed   decided without what the suppression list holds: decide again
     ├── IdTaken              another process minted the same id in the same microsecond: mint again
     └── StaleLane            another worker holds the lane now
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -114,6 +125,24 @@ class MailLoop(Refused):
     """The message carries more Received fields than any honest way needs."""
 
 
+class NoIpsOnPlan(Refused):
+    """The free plan has no dedicated IPs (R1)."""
+
+
+@dataclass
+class IpsByRequest(Refused):
+    """The account does not provision dedicated IPs itself (R4); `whom` it asks for them."""
+
+    whom: str
+
+
+@dataclass
+class OverIpLimit(Refused):
+    """The account would hold more dedicated IPs than it may (R13)."""
+
+    limit: int
+
+
 @dataclass
 class UnknownObject(Refused):
     """Nothing of that kind has that name."""
@@ -129,8 +158,37 @@ class Conflict(Refused):
     detail: str
 
 
+@dataclass
+class RestrictedDomain(Refused):
+    """The domain is a mailbox provider's: no customer may send in its name."""
+
+    domain: str
+
+
+@dataclass
+class DomainElsewhere(Refused):
+    """Another account has the domain, and its owner's word for it."""
+
+    domain: str
+
+
+@dataclass
+class TooManyDomains(Refused):
+    """The account has as many sending domains as it may have."""
+
+    limit: int
+
+
+class ComplianceEntry(Refused):
+    """The entry of the suppression list is there for compliance: the account may not remove it."""
+
+
 class NoSharedPool(Unavailable):
     """The decision was the shared pool and the installation has no shared IP (C §1.4)."""
+
+
+class NoFreeIps(Unavailable):
+    """Fewer dedicated IPs are free than were asked for (C §3.4)."""
 
 
 class StoreUnavailable(Unavailable):
@@ -162,6 +220,18 @@ class PeerUnreachable(Unavailable):
 
 class StaleDirectory(Stale):
     """The directory moved on since the decision was taken."""
+
+
+class StaleRequest(Stale):
+    """The request took so long that a repetition of it was let begin."""
+
+
+@dataclass
+class RecipientsSuppressed(Stale):
+    """Recipients of what was to be stored are on the suppression list; nothing is stored."""
+
+    found: Mapping[str, str]
+    """Recipient → the source of its entry."""
 
 
 class IdTaken(Stale):

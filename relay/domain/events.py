@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, SubaccountId, TransmissionId
-from relay.domain.message import Message
+from relay.domain.message import Message, Particulars
 from relay.domain.outcome import Peer
 
 
@@ -21,7 +21,9 @@ class Subject:
     rcpt_type: str
     size_bytes: int
     sending_ip: IpAddress
+    """Empty for what never came to be a message."""
     ip_pool: PoolId
+    particulars: Particulars | None = None
 
     @classmethod
     def of(cls, message: Message) -> "Subject":
@@ -36,6 +38,7 @@ class Subject:
             message.size_bytes,
             message.pin.ip,
             message.pin.pool,
+            message.particulars,
         )
 
 
@@ -107,6 +110,28 @@ class PolicyRejection:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationFailure:
+    """The content of an accepted transmission could not be rendered for a recipient; there is no message."""
+
+    at: datetime
+    about: Subject
+    bounce_class: int
+    error_code: int
+    raw_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRejection:
+    """A rule of ours forbade the message for a recipient of an accepted transmission (R33, C §3.9)."""
+
+    at: datetime
+    about: Subject
+    bounce_class: int
+    error_code: int
+    raw_reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operated:
     """An operator held, released, retried, cancelled or re-pinned the message."""
 
@@ -117,4 +142,13 @@ class Operated:
     detail: str = ""
 
 
-Event = Injection | Delivery | Delay | Bounce | PolicyRejection | Operated
+Event = (
+    Injection
+    | Delivery
+    | Delay
+    | Bounce
+    | PolicyRejection
+    | GenerationFailure
+    | GenerationRejection
+    | Operated
+)

@@ -24,6 +24,7 @@ from relay.domain.message import Body, Message, Submission
 from relay.domain.outcome import Bounced, Deferred, Delivered, NotTried, Outcome, Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
+from relay.domain.suppression import Suppression, after_bounce
 
 ADMIN_FAILURE = 25
 """SparkPost's bounce class for what we ended ourselves (C §3.10)."""
@@ -50,6 +51,8 @@ class Finish:
     body: BodyId
     event: Event
     notice: Notice | None = None
+    suppress: tuple[Suppression, ...] = ()
+    """Entries of the suppression list that the end gives rise to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,9 @@ def _bounce(
 ) -> Finish:
     subject, queue_ms = Subject.of(message), _queue_ms(message, now)
     event = Bounce(now, subject, num_retries, queue_ms, peer, bounce_class, reply.code, str(reply))
-    return Finish(message.id, message.body_id, event)
+    # A notice that nobody takes says nothing of whom the account writes to.
+    suppress = after_bounce(event) if message.mail_from else ()
+    return Finish(message.id, message.body_id, event, suppress=suppress)
 
 
 def _queue_ms(message: Message, now: datetime) -> int:

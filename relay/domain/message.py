@@ -119,6 +119,18 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Particulars:
+    """Where one recipient's copy differs from what its submission says of all of them."""
+
+    subject: str = ""
+    """Empty: the submission's."""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """Goes before the submission's, key by key."""
+    tags: tuple[str, ...] = ()
+    """Empty: the submission's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """The queue's unit: one recipient's copy, with its pin."""
 
@@ -152,6 +164,8 @@ class Message:
     wish: Wish = Wish.NONE
     orphaned: int = 0
     """How many holders of its lane died or lost it while this message was in flight."""
+    particulars: Particulars | None = None
+    """None: it is as the submission says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ sending IP's family count (RFC 5321 §5.1).
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from relay.domain.ids import IpAddress
@@ -43,15 +43,6 @@ def mx_site(route: MxRoute, hosts: Sequence[PreferredHost]) -> Site:
     for preference, name in sorted(hosts):
         best.setdefault(_normal(name), preference)
     return Site(tuple(sorted((preference, name) for name, preference in best.items())), route.port, route.tls)
-
-
-def before_us(hosts: Sequence[PreferredHost], is_ours: Callable[[str], bool]) -> tuple[PreferredHost, ...]:
-    """The hosts strictly better than the best that is ourselves; all when we are none of them.
-
-    Mail handed to an equal or worse exchanger would come back to us (RFC 5321 §5.1). Empty: it loops.
-    """
-    ours = min((preference for preference, name in hosts if is_ours(_normal(name))), default=None)
-    return tuple(host for host in hosts if ours is None or host[0] < ours)
 
 
 def usable_addresses(addresses: Sequence[IpAddress], source: IpAddress) -> tuple[IpAddress, ...]:

@@ -1,6 +1,7 @@
 """Who may send from what: the rows, and the live directory of a process."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -9,6 +10,21 @@ from relay.domain.directory import Snapshot
 from relay.domain.ids import (
     Revision,
 )
+from relay.ports.idempotency import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One change of one object: who, what, before and after, as JSON without secrets."""
+
+    at: datetime
+    actor: str
+    revision: Revision
+    what: str
+    """`put pool 1/news`, `remove api_key …`, `set routes`."""
+    before: str | None
+    """None: it was not there."""
+    after: str | None
 
 
 class DirectoryStore(Protocol):
@@ -19,16 +35,29 @@ class DirectoryStore(Protocol):
     async def snapshot(self) -> Snapshot: ...
 
     async def apply(
-        self, changes: Sequence[Change], based_on: Revision, actor: str, now: datetime
+        self,
+        changes: Sequence[Change],
+        based_on: Revision,
+        actor: str,
+        now: datetime,
+        answered: Answered | None = None,
     ) -> Revision:
-        """All changes, their audit lines and the next revision in one transaction.
+        """All changes, their audit lines, the ledger and the next revision in one transaction.
 
         An account that still has queued mail cannot be removed: Conflict, by name. A removed
-        IP that still has queued mail is retired. Raises StaleDirectory when based_on is past.
+        IP that still has queued mail is retired, a released one knows whose mail it carries.
+        answered: kept in the same transaction for whoever repeats the request.
+        Raises StaleDirectory when based_on is past, StaleRequest when the request was given up.
         """
 
-    async def reap_retired(self, now: datetime) -> int:
-        """Remove retired IPs that no message is pinned to any more; returns how many. Any: a new revision."""
+    async def reap_ips(self, now: datetime) -> int:
+        """Remove retired IPs that no message is pinned to any more, and let released ones be had again.
+
+        Returns how many. Any: a new revision.
+        """
+
+    async def audit(self, limit: int) -> list[AuditLine]:
+        """The latest changes, newest first."""
 
 
 class Directory(Protocol):
@@ -40,8 +69,11 @@ class Directory(Protocol):
     async def refresh(self) -> Snapshot:
         """The newest snapshot; reloaded only when the revision moved."""
 
-    async def apply(self, changes: Sequence[Change], actor: str) -> Snapshot:
+    async def apply(
+        self, changes: Sequence[Change], actor: str, answered: Answered | None = None
+    ) -> Snapshot:
         """Write changes computed from the current snapshot; swapped in before it returns.
 
-        Raises StaleDirectory, Conflict.
+        answered: kept with them for whoever repeats the request. Raises StaleDirectory,
+        Conflict, StaleRequest.
         """

@@ -6,10 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from relay.domain.events import Event
-from relay.domain.ids import (
-    MessageId,
-    TransmissionId,
-)
+from relay.domain.ids import AccountId, IpAddress, MessageId, SubaccountId, TransmissionId
 from relay.domain.message import Submission
 
 
@@ -20,6 +17,55 @@ class Told:
     id: str
     event: Event
     submission: Submission | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlace:
+    """Where a page ended; the next one goes on behind it."""
+
+    at_us: int
+    id: int
+    total: int
+    """How many events the search found when it began: later pages do not count again."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events of an account. Empty means any; of several values one must fit, and every field must."""
+
+    account: AccountId
+    since: datetime
+    until: datetime
+    """since is inclusive, until is not."""
+    kinds: frozenset[str] = frozenset()
+    """Names of C §3.10."""
+    subaccounts: frozenset[SubaccountId] = frozenset()
+    """0 is the account itself."""
+    ids: frozenset[int] = frozenset()
+    messages: frozenset[MessageId] = frozenset()
+    transmissions: frozenset[TransmissionId] = frozenset()
+    sending_ips: frozenset[IpAddress] = frozenset()
+    bounce_classes: frozenset[int] = frozenset()
+    recipients: frozenset[str] = frozenset()
+    """In whatever case, as the next two."""
+    recipient_domains: frozenset[str] = frozenset()
+    from_addresses: frozenset[str] = frozenset()
+    ip_pools: tuple[str, ...] = ()
+    """Keywords: whole parts between spaces, hyphens and underscores, in their order. So are all below."""
+    reasons: tuple[str, ...] = ()
+    sending_domains: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    campaigns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Part of what a search finds, newest first."""
+
+    told: tuple[Told, ...]
+    total: int
+    next: EventPlace | None
+    """None: there is no more."""
 
 
 class EventLog(Protocol):
@@ -35,6 +81,12 @@ class EventLog(Protocol):
 
     async def recent(self, limit: int) -> list[Told]:
         """Newest first."""
+
+    async def search(self, query: EventQuery, limit: int, after: EventPlace | None = None) -> EventPage:
+        """Up to limit of the events that the query means, newest first, behind `after` when given.
+
+        One search at a time in a process: others wait their turn.
+        """
 
     async def trim(self, before: datetime) -> int:
         """Remove older events, and submissions that nothing refers to; returns how many events."""

@@ -18,6 +18,18 @@ from relay.domain.ids import (
 )
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Body, Message, State, Submission
+from relay.domain.suppression import Kind
+from relay.ports.idempotency import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class ListCheck:
+    """That the suppression list is to be asked for a batch, in its own transaction."""
+
+    kind: Kind
+    """Of the mail."""
+    known: frozenset[str] = frozenset()
+    """Recipients that the batch leaves out already, as `key_of` makes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,10 @@ class EnqueueBatch:
     """Of the directory under which the messages were pinned."""
     claimed: Mapping[IpAddress, Epoch] = field(default_factory=dict)
     """Lanes of this worker with a place reserved: their messages start in flight (A §8)."""
+    list_check: ListCheck | None = None
+    """None: suppressed recipients get the mail too."""
+    answered: Answered | None = None
+    """Kept in the same transaction for whoever repeats the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +94,8 @@ class QueueStore(Protocol):
 
         True: messages of `claimed` lanes are in flight under the given epochs, one attempt
         counted. False: an epoch had moved on, so every message is queued. Cancelling the
-        caller neither interrupts nor undoes it. Raises StaleDirectory, StoreUnavailable.
+        caller neither interrupts nor undoes it. Raises StaleDirectory, StoreUnavailable, and
+        RecipientsSuppressed for messages that the batch's check should have left out.
 
         then is called exactly once, in the caller's loop, with the same answer, or None when
         nothing was stored; also when the caller was cancelled meanwhile. What must follow a

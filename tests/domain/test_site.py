@@ -4,7 +4,7 @@ import pytest
 
 from relay.domain.ids import IpAddress
 from relay.domain.route import MxRoute, SmarthostRoute, TlsPolicy
-from relay.domain.site import Site, before_us, mx_site, smarthost_site, usable_addresses
+from relay.domain.site import Site, mx_site, smarthost_site, usable_addresses
 
 HOSTS = ((5, "mx1.example"), (10, "mx2.example"), (10, "mx3.example"), (20, "mx4.example"))
 
@@ -47,26 +47,6 @@ def test_an_exchanger_named_twice_counts_once_at_its_best_preference() -> None:
 )
 def test_a_site_is_logged_by_its_best_host(hosts: tuple[tuple[int, str], ...], text: str) -> None:
     assert str(Site(hosts, 25, TlsPolicy.OFF)) == text
-
-
-@pytest.mark.parametrize(
-    ("ours", "left"),
-    [
-        pytest.param(set(), HOSTS, id="we are none of them"),
-        pytest.param({"mx4.example"}, HOSTS[:3], id="the worst is dropped"),
-        pytest.param({"mx3.example"}, HOSTS[:1], id="equal preference is dropped too"),
-        pytest.param({"mx4.example", "mx2.example"}, HOSTS[:1], id="the best of ours counts"),
-        pytest.param({"mx1.example"}, (), id="we are the best: it would loop"),
-    ],
-)
-def test_no_host_as_good_as_ourselves_or_worse_is_used(
-    ours: set[str], left: tuple[tuple[int, str], ...]
-) -> None:
-    assert before_us(HOSTS, ours.__contains__) == left
-
-
-def test_we_know_ourselves_in_any_case_and_with_a_final_dot() -> None:
-    assert before_us([(5, "a.example"), (10, "MX.Example.")], "mx.example".__eq__) == ((5, "a.example"),)
 
 
 def test_a_source_address_reaches_only_its_own_family() -> None:

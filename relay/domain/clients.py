@@ -1,0 +1,28 @@
+"""Where a client speaks from, and whether a key may be used from there."""
+
+import ipaddress
+
+from relay.domain.directory import ApiKey
+
+ClientAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def client_address(host: str) -> ClientAddress:
+    """The address of a socket's peer; IPv4 that came through an IPv6 socket is IPv4."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def may_come_from(key: ApiKey, client: ClientAddress) -> bool:
+    """Whether valid_ips lets the key be used from this address."""
+    return not key.valid_ips or any(_holds(entry, client) for entry in key.valid_ips)
+
+
+def _holds(entry: str, client: ClientAddress) -> bool:
+    """An entry that is no network holds nobody: it was meant as a restriction."""
+    try:
+        return client in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False

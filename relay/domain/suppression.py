@@ -1,0 +1,95 @@
+"""Whom an account must not write to again, and why (C §3.9)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from relay.domain.address import Mailbox
+from relay.domain.classify import ADMIN_FAILURE, INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE
+from relay.domain.events import Bounce, Subject
+from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.message import Message
+from relay.domain.outcome import Peer
+
+HARD = frozenset({INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE})
+"""Bounce classes after which an address is not tried again."""
+CUSTOMER_POLICY = "554 5.7.1 recipient address was suppressed due to customer policy"
+SYSTEM_POLICY = "554 5.7.1 recipient address was suppressed due to system policy"
+"""For entries that the account may not remove."""
+MAX_DESCRIPTION = 1024
+"""Characters of why an entry is there."""
+
+
+class Kind(StrEnum):
+    """The mail that an entry stops. An address may have an entry of each."""
+
+    TRANSACTIONAL = "transactional"
+    NON_TRANSACTIONAL = "non_transactional"
+
+    @classmethod
+    def of(cls, transactional: bool | None) -> "Kind":
+        """What a message is whose option says so."""
+        return cls.TRANSACTIONAL if transactional else cls.NON_TRANSACTIONAL
+
+
+class Source(StrEnum):
+    """How an entry came about."""
+
+    SPAM_COMPLAINT = "Spam Complaint"
+    LIST_UNSUBSCRIBE = "List Unsubscribe"
+    BOUNCE_RULE = "Bounce Rule"
+    UNSUBSCRIBE_LINK = "Unsubscribe Link"
+    MANUALLY_ADDED = "Manually Added"
+    COMPLIANCE = "Compliance"
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """An entry of an account's list, or of a subaccount's: each has its own and inherits nothing."""
+
+    account: AccountId
+    subaccount: SubaccountId | None
+    recipient: str
+    """As `key_of` makes it."""
+    kind: Kind
+    source: Source
+    description: str
+    created: datetime
+    updated: datetime
+
+
+def key_of(mailbox: Mailbox) -> str:
+    """The form in which recipients are listed: case does not tell mailboxes apart, domains are A-labels."""
+    return f"{mailbox.text.rpartition('@')[0].lower()}@{mailbox.domain}"
+
+
+def key_of_message(message: Message) -> str:
+    """The key of whom the message goes to."""
+    return f"{message.rcpt_to.rpartition('@')[0].lower()}@{message.domain}"
+
+
+def suppressed(message: Message, source: Source, now: datetime) -> Bounce:
+    """What is told of a message that was accepted for a suppressed recipient: it never was in the queue."""
+    reason = SYSTEM_POLICY if source is Source.COMPLIANCE else CUSTOMER_POLICY
+    return Bounce(now, Subject.of(message), 0, 0, Peer(), ADMIN_FAILURE, 554, reason)
+
+
+def after_bounce(bounce: Bounce) -> tuple[Suppression, ...]:
+    """The entries that a hard bounce gives rise to: for mail of both kinds, the address takes none."""
+    if bounce.bounce_class not in HARD:
+        return ()
+    about = bounce.about
+    recipient = f"{about.rcpt_to.rpartition('@')[0].lower()}@{about.domain}"
+    return tuple(
+        Suppression(
+            about.account,
+            about.subaccount,
+            recipient,
+            kind,
+            Source.BOUNCE_RULE,
+            bounce.raw_reason[:MAX_DESCRIPTION],
+            bounce.at,
+            bounce.at,
+        )
+        for kind in Kind
+    )

@@ -1,0 +1,323 @@
+"""A transmission's content made into messages: composed once, then filled in for each recipient (C §3.6).
+
+What is the same for all recipients is one body that they share in the queue; the fields that
+differ go before it. Only where the body itself has substitutions does each message get its own.
+"""
+
+import binascii
+from base64 import encodebytes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, assert_never
+
+from relay.domain.errors import RelayError
+from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.mail.expression import BadTemplate
+from relay.mail.headers import Field, decoded, fields_of, from_address, split_message
+from relay.mail.mime import read_leaves
+from relay.mail.template import Kind, Template, compile_template, literal
+from relay.mail.words import mailbox, mailbox_list, parameter, unstructured
+
+Data = Mapping[str, Any]
+Piece = bytes | Callable[[Data], bytes]
+"""Octets, or what makes them for one recipient."""
+
+_MAILBOX_FIELDS = frozenset(
+    {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
+)
+_DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
+_MAX_7BIT_LINE = 998
+
+
+@dataclass
+class BadPart(RelayError):
+    """What is wrong with the content and in which part: `header Subject`, `part text/html`."""
+
+    part: str
+    error: BadTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What one recipient gets."""
+
+    own_fields: bytes
+    """Header fields to go before the body."""
+    body: bytes | None
+    """Other fields, empty line and body; None: `Blueprint.shared`."""
+    subject: str
+    from_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A content, composed as far as it is the same for everybody."""
+
+    shared: bytes | None
+    """The common fields, the empty line and the body, when no recipient has a body of its own."""
+    subject: Template
+    sender: Template
+    """The address in From."""
+    friendly_from: str
+    """From, for people; a template stands as it was written."""
+    estimated_bytes: int
+    names: frozenset[str]
+    """Lower-case, of all fields that the content has."""
+    _to: tuple[Piece, ...]
+    """As the client wrote it."""
+    _own_fields: tuple[Piece, ...]
+    _body: tuple[Piece, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no recipient's values matter."""
+        is_same = self.shared is not None and not self._own_fields and self.subject.is_constant
+        return is_same and self.sender.is_constant and all(isinstance(piece, bytes) for piece in self._to)
+
+    def fill(self, data: Data, to: bytes | None) -> Filled:
+        """The copy for the recipient with these values. Raises BadTemplate.
+
+        to: the value of the field To; None keeps what the client wrote.
+        """
+        header_to = _joined(self._to, data) if to is None else b"To: " + to + b"\r\n"
+        own = header_to + _joined(self._own_fields, data)
+        body = None if self.shared is not None else _joined(self._body, data)
+        return Filled(own, body, self.subject.render(data), self.sender.render(data))
+
+
+def compose(content: Content, boundary: str, substitutes: bool = True) -> Blueprint:
+    """boundary: a text that stands in no part. Raises BadPart, and BadMime for a message that is none."""
+    make = _Maker(substitutes)
+    match content:
+        case InlineContent():
+            fields, body = make.inline_fields(content), make.inline_body(content, boundary)
+            subject = make.template("header Subject", content.subject)
+            sender = make.template("header From", content.from_email)
+            name = content.from_name
+            friendly_from = f"{name} <{content.from_email}>" if name else content.from_email
+        case Rfc822Content():
+            header, _ = split_message(content.message)
+            read = fields_of(header)
+            fields, body = make.client_fields(read), make.client_body(content.message)
+            subject = make.template("header Subject", _text_of(read, "subject"))
+            sender = make.template("header From", from_address(read) or "")
+            friendly_from = _text_of(read, "from")
+        case _:
+            assert_never(content)
+    names = frozenset(name for name, _ in fields)
+    to = tuple(piece for name, piece in fields if name == "to")
+    others = [piece for name, piece in fields if name != "to"]
+    common = [piece for piece in others if isinstance(piece, bytes)]
+    own = tuple(piece for piece in others if not isinstance(piece, bytes))
+    if len(body) > 1 and "mime-version" not in names:
+        common.append(b"MIME-Version: 1.0\r\n")
+    whole = _merged([*common, *body])
+    shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
+    size = estimated_bytes(content)
+    return Blueprint(shared, subject, sender, friendly_from, size, names, to, own, whole)
+
+
+def estimated_bytes(content: Content) -> int:
+    """About what a message will have, without its header section; values that are filled in are not known."""
+    if isinstance(content, Rfc822Content):
+        return len(content.message)
+    texts = sum(len(text.encode("utf-8", "replace")) for text in _texts_of(content))
+    files = sum(len(file.data) for file in (*content.attachments, *content.inline_images))
+    return texts + files * 4 // 3
+
+
+def _texts_of(content: InlineContent) -> Iterator[str]:
+    for text in (content.text, content.html, content.amp_html):
+        if text is not None:
+            yield text
+
+
+def to_field(name: str, address: str, header_to: str) -> bytes:
+    """The value of To: the recipient, or what `header_to` says instead."""
+    listed = mailbox_list(header_to) if header_to else None
+    if listed is None:
+        return mailbox(name, address)
+    is_bare = not set(header_to) & set("<,")
+    return mailbox(name, header_to.strip()) if is_bare else listed
+
+
+def _joined(pieces: Sequence[Piece], data: Data) -> bytes:
+    return b"".join(piece if isinstance(piece, bytes) else piece(data) for piece in pieces)
+
+
+def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Neighbouring octets joined."""
+    merged: list[Piece] = []
+    octets: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            octets.append(piece)
+        else:
+            merged += [b"".join(octets), piece]
+            octets.clear()
+    return (*merged, b"".join(octets)) if octets or not merged else tuple(merged)
+
+
+def _text_of(fields: Sequence[Field], name: str) -> str:
+    return next((decoded(field.value) for field in fields if field.name == name), "")
+
+
+class _Maker:
+    """Makes the pieces of one content."""
+
+    def __init__(self, substitutes: bool) -> None:
+        self._substitutes = substitutes
+
+    def template(self, part: str, text: str, kind: Kind = Kind.HEADER) -> Template:
+        if not self._substitutes:
+            return literal(text)
+        try:
+            return compile_template(text, kind)
+        except BadTemplate as error:
+            raise BadPart(part, error) from error
+
+    # ── fields ───────────────────────────────────────────────────────────────────────────
+
+    def inline_fields(self, content: InlineContent) -> list[tuple[str, Piece]]:
+        """Name, lower-case, and field."""
+        name = self.template("header From", content.from_name)
+        email = self.template("header From", content.from_email)
+        fields = [("from", _piece(partial(_from_field, name, email), name.is_constant and email.is_constant))]
+        fields.append(("subject", self._field("Subject", content.subject)))
+        if content.reply_to:
+            fields.append(("reply-to", self._field("Reply-To", content.reply_to)))
+        for key, value in content.headers.items():
+            if key.lower() not in _DROPPED:
+                fields.append((key.lower(), self._field(key, value)))
+        fields.append(("mime-version", b"MIME-Version: 1.0\r\n"))
+        return fields
+
+    def client_fields(self, fields: Sequence[Field]) -> list[tuple[str, Piece]]:
+        """As the client wrote them, but for those that describe the body: these stand with it."""
+        made: list[tuple[str, Piece]] = []
+        for field in fields:
+            if field.name in _DROPPED or field.name.startswith("content-"):
+                continue
+            text = decoded(field.value) if b"{{" in field.value or b"=?" in field.value else ""
+            is_template = self._substitutes and "{{" in text
+            name = field.raw[: len(field.name)].decode("ascii")
+            made.append((field.name, self._field(name, text) if is_template else field.raw))
+        return made
+
+    def _field(self, name: str, text: str) -> Piece:
+        template = self.template(f"header {name}", text)
+        return _piece(partial(_field, name, template), template.is_constant)
+
+    # ── bodies ───────────────────────────────────────────────────────────────────────────
+
+    def inline_body(self, content: InlineContent, boundary: str) -> list[Piece]:
+        """The entity of all parts: its Content- fields, the empty line, and what follows."""
+        texts = (
+            ("text/plain", content.text, Kind.TEXT),
+            ("text/x-amp-html", content.amp_html, Kind.HTML),
+            ("text/html", content.html, Kind.HTML),
+        )
+        parts = [self._text(type_, text, kind) for type_, text, kind in texts if text is not None]
+        entity = parts[0] if len(parts) == 1 else _multipart("alternative", f"{boundary}a", parts)
+        if content.inline_images:
+            images = [_file(image, is_inline=True) for image in content.inline_images]
+            entity = _multipart("related", f"{boundary}r", [entity, *images])
+        if content.attachments:
+            files = [_file(file, is_inline=False) for file in content.attachments]
+            entity = _multipart("mixed", f"{boundary}m", [entity, *files])
+        return entity
+
+    def client_body(self, message: bytes) -> list[Piece]:
+        """The message's own octets, with the texts that have substitutions made anew. Raises BadMime."""
+        header, _ = split_message(message)
+        pieces: list[Piece] = [field.raw for field in fields_of(header) if field.name.startswith("content-")]
+        at, is_top = len(header), True
+        for leaf in read_leaves(message):
+            if self._substitutes and "{{" in leaf.text:
+                if leaf.header_start == 0:
+                    pieces = [raw for raw in pieces if isinstance(raw, bytes) and not _describes_text(raw)]
+                else:
+                    pieces.append(message[at : leaf.header_start])
+                    pieces += leaf.kept_fields
+                kind = Kind.TEXT if leaf.type == "text/plain" else Kind.HTML
+                template = self.template(f"part {leaf.type}", leaf.text, kind)
+                pieces.append(_piece(partial(_text_entity, leaf.type, template), template.is_constant))
+                at, is_top = leaf.end, False
+        return [*pieces, message[at:]] if is_top or at < len(message) else pieces
+
+    def _text(self, type_: str, text: str, kind: Kind) -> list[Piece]:
+        template = self.template(f"part {type_}", text, kind)
+        return [_piece(partial(_text_entity, type_, template), template.is_constant)]
+
+
+def _piece(make: Callable[[Data], bytes], is_constant: bool) -> Piece:
+    return make({}) if is_constant else make
+
+
+def _describes_text(raw: bytes) -> bool:
+    return raw.partition(b":")[0].strip().lower() in {b"content-type", b"content-transfer-encoding"}
+
+
+# ── what the pieces say ──────────────────────────────────────────────────────────────────
+
+
+def _from_field(name: Template, email: Template, data: Data) -> bytes:
+    return b"From: " + mailbox(name.render(data), email.render(data)) + b"\r\n"
+
+
+def _field(name: str, template: Template, data: Data) -> bytes:
+    text = template.render(data)
+    value = mailbox_list(text) if name.lower() in _MAILBOX_FIELDS else None
+    return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
+
+
+def _text_entity(type_: str, template: Template, data: Data) -> bytes:
+    """A text part with its fields: as it is when it is ASCII in short lines, else quoted-printable."""
+    text = template.render(data).replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    if not text.endswith("\r\n"):
+        text += "\r\n"
+    octets = text.encode("utf-8", "replace")
+    encoding = b"7bit"
+    if not octets.isascii() or b"\0" in octets or _has_long_line(octets):
+        encoding, octets = b"quoted-printable", binascii.b2a_qp(octets)
+    return (
+        b"Content-Type: " + type_.encode("ascii") + b"; charset=utf-8\r\n"
+        b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + octets
+    )
+
+
+def _has_long_line(octets: bytes) -> bool:
+    if len(octets) <= _MAX_7BIT_LINE:
+        return False
+    return any(len(line) > _MAX_7BIT_LINE for line in octets.split(b"\r\n"))
+
+
+def _file(file: File, is_inline: bool) -> list[Piece]:
+    name = file.name.replace("/", "_").replace("\\", "_") or "file"
+    fields = [
+        b"Content-Type: " + file.type.encode("ascii", "replace") + b";\r\n " + parameter("name", name),
+        b"Content-Transfer-Encoding: base64",
+        b"Content-Disposition: "
+        + (b"inline" if is_inline else b"attachment")
+        + b";\r\n "
+        + parameter("filename", name),
+    ]
+    if is_inline:
+        fields.append(b"Content-ID: <" + file.name.encode("ascii", "replace") + b">")
+    return [b"\r\n".join(fields) + b"\r\n\r\n" + encodebytes(file.data).replace(b"\n", b"\r\n")]
+
+
+def _multipart(subtype: str, boundary: str, parts: Sequence[Sequence[Piece]]) -> list[Piece]:
+    return [
+        f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii"),
+        *_between(boundary, parts),
+        f"--{boundary}--\r\n".encode("ascii"),
+    ]
+
+
+def _between(boundary: str, parts: Sequence[Sequence[Piece]]) -> Iterator[Piece]:
+    for part in parts:
+        yield f"--{boundary}\r\n".encode("ascii")
+        yield from part
+        yield b"\r\n"

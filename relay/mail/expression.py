@@ -1,0 +1,344 @@
+"""Expressions of SparkPost's substitution language, made into functions once: no eval, no attribute access.
+
+    or            lowest; the first operand that counts, or the last
+    and
+    == != < > <= >=
+    not  #        # is the length of an array or a text
+    name  a.b  a['b']  a[1]  'text'  12.5  true false nil  (…)  macro(…)
+
+As in Lua, from which the language comes, only false and null do not count: an empty text and 0
+do; arrays begin at 1. Ours: values of unlike kinds are neither equal nor in any order.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from relay.domain.errors import RelayError
+
+Value = Any
+"""What JSON can say."""
+
+MAX_NESTING = 32
+"""Of expressions, statements, and of dynamic content."""
+
+
+@dataclass
+class BadTemplate(RelayError):
+    """A template that cannot be compiled or, for this recipient, not be rendered."""
+
+    detail: str
+    line: int = 0
+    """From 1; 0 when no place can be named."""
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.detail}" if self.line else self.detail
+
+
+@dataclass(slots=True)
+class Run:
+    """One rendering for one recipient: its values and what is left of its limits."""
+
+    data: Mapping[str, Value]
+    room: int
+    """Characters that may still be written."""
+    loops_left: int
+    out: list[str] = field(default_factory=list)
+    loop_var: Value = None
+    loop_index: int | None = None
+    loop_vars: dict[str, Value] = field(default_factory=dict)
+    depth: int = 0
+
+    def put(self, text: str) -> None:
+        """Raises BadTemplate when it becomes too much."""
+        self.room -= len(text)
+        if self.room < 0:
+            raise BadTemplate("the rendered content is too large")
+        self.out.append(text)
+
+    def look_up(self, name: str) -> Value:
+        match name:
+            case "loop_var" if self.loop_index is not None:
+                return self.loop_var
+            case "loop_index" if self.loop_index is not None:
+                return self.loop_index
+            case "loop_vars":
+                return self.loop_vars
+            case _:
+                return self.data.get(name)
+
+
+Function = Callable[[Run], Value]
+
+KEYWORDS = frozenset(
+    {"and", "or", "not", "if", "then", "elseif", "else", "end", "each", "do", "true", "false", "nil"}
+)
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<sign>==|!=|<=|>=|[<>#.,()\[\]]))",
+    re.DOTALL,
+)
+_BRACES = {
+    "opening_double_curly": "{{",
+    "closing_double_curly": "}}",
+    "opening_triple_curly": "{{{",
+    "closing_triple_curly": "}}}",
+}
+DYNAMIC = "render_dynamic_content"
+_LITERALS: Mapping[str, Value] = {"true": True, "false": False, "nil": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression, ready to be computed."""
+
+    value: Function
+    last_name: str
+    """Of a path the last name in it, by which loop_vars knows the loop; else empty."""
+    is_dynamic: bool
+    """The value is to be rendered as a template itself."""
+
+
+def compile_expression(text: str, line: int) -> Expression:
+    """Raises BadTemplate, which names the line."""
+    parser = _Parser(_tokens(text, line), line)
+    if len(parser.tokens) > 3 and parser.tokens[0] == ("name", DYNAMIC) and parser.tokens[1][1] == "(":
+        del parser.tokens[0]
+        made = parser.parenthesised()
+        parser.expect_end()
+        return Expression(made, "", is_dynamic=True)
+    made = parser.disjunction()
+    parser.expect_end()
+    return Expression(made, parser.last_name, is_dynamic=False)
+
+
+def counts(value: Value) -> bool:
+    """Whether a condition of that value holds."""
+    return value is not None and value is not False
+
+
+Token = tuple[str, str]
+
+
+def _tokens(text: str, line: int) -> list[Token]:
+    found: list[Token] = []
+    at, text = 0, text.rstrip()
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise BadTemplate(f"syntax error near {text[at:].strip()[:20]!r}", line)
+        found.append((token.lastgroup or "", token[token.lastgroup or 0]))
+        at = token.end()
+    return found
+
+
+class _Parser:
+    """Recursive descent over the tokens of one expression."""
+
+    def __init__(self, tokens: list[Token], line: int) -> None:
+        self.tokens, self._line = tokens, line
+        self._at = self._depth = 0
+        self.last_name = ""
+
+    def disjunction(self) -> Function:
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            raise BadTemplate("nested too deeply", self._line)
+        operands = [self._conjunction()]
+        while self._take("name", "or"):
+            operands.append(self._conjunction())
+        self._depth -= 1
+        return self._joined(operands, stops_at=True)
+
+    def parenthesised(self) -> Function:
+        self._need("(")
+        inner = self.disjunction()
+        self._need(")")
+        self.last_name = ""
+        return inner
+
+    def expect_end(self) -> None:
+        if self._at < len(self.tokens):
+            self._fail()
+
+    def _conjunction(self) -> Function:
+        operands = [self._comparison()]
+        while self._take("name", "and"):
+            operands.append(self._comparison())
+        return self._joined(operands, stops_at=False)
+
+    def _joined(self, operands: Sequence[Function], stops_at: bool) -> Function:
+        """The first operand that counts (or does not), else the last."""
+        if len(operands) == 1:
+            return operands[0]
+        self.last_name = ""
+
+        def join(run: Run) -> Value:
+            value = None
+            for operand in operands:
+                value = operand(run)
+                if counts(value) is stops_at:
+                    break
+            return value
+
+        return join
+
+    def _comparison(self) -> Function:
+        left = self._unary()
+        while self._at < len(self.tokens) and (sign := self.tokens[self._at][1]) in _COMPARE:
+            self._at += 1
+            left = _compared(_COMPARE[sign], left, self._unary())
+            self.last_name = ""
+        return left
+
+    def _unary(self) -> Function:
+        signs = []
+        while self._is("name", "not") or self._is("sign", "#"):
+            signs.append(self.tokens[self._at][1])
+            self._at += 1
+        value = self._primary()
+        for sign in reversed(signs):
+            value = _applied(_negated if sign == "not" else _length, value)
+            self.last_name = ""
+        return value
+
+    def _primary(self) -> Function:
+        if self._is("sign", "("):
+            return self.parenthesised()
+        kind, text = self._next()
+        if kind == "number":
+            return _constant(float(text) if "." in text else int(text))
+        if kind == "text":
+            return _constant(re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL))
+        if kind != "name":
+            self._at -= 1
+            self._fail()
+        if text in _LITERALS:
+            return _constant(_LITERALS[text])
+        if text in KEYWORDS:
+            self._at -= 1
+            self._fail()
+        return self._macro(text) if self._is("sign", "(") else self._path(text)
+
+    def _macro(self, name: str) -> Function:
+        if name == "empty":
+            return _applied(_is_empty, self.parenthesised())
+        if name not in _BRACES:
+            raise BadTemplate(f"unknown macro '{name}'", self._line)
+        self._need("(")
+        self._need(")")
+        return _constant(_BRACES[name])
+
+    def _path(self, name: str) -> Function:
+        steps: list[Function] = []
+        last = name
+        while self._at < len(self.tokens):
+            if self._take("sign", "."):
+                kind, last = self._next()
+                if kind != "name":
+                    self._at -= 1
+                    self._fail()
+                steps.append(_constant(last))
+            elif self._take("sign", "["):
+                steps.append(self.disjunction())
+                last = ""
+                self._need("]")
+            else:
+                break
+        self.last_name = last
+        if not steps:
+            return lambda run: run.look_up(name)
+
+        def walk(run: Run) -> Value:
+            value = run.look_up(name)
+            for step in steps:
+                value = _member(value, step(run))
+            return value
+
+        return walk
+
+    # ── tokens ───────────────────────────────────────────────────────────────────────────
+
+    def _is(self, kind: str, text: str) -> bool:
+        return self._at < len(self.tokens) and self.tokens[self._at] == (kind, text)
+
+    def _take(self, kind: str, text: str) -> bool:
+        found = self._is(kind, text)
+        self._at += found
+        return found
+
+    def _need(self, sign: str) -> None:
+        if not self._take("sign", sign):
+            self._fail(f"'{sign}' expected")
+
+    def _next(self) -> Token:
+        if self._at == len(self.tokens):
+            self._fail()
+        self._at += 1
+        return self.tokens[self._at - 1]
+
+    def _fail(self, what: str = "syntax error") -> NoReturn:
+        near = f"near '{self.tokens[self._at][1][:20]}'" if self._at < len(self.tokens) else "at the end"
+        raise BadTemplate(f"{what} {near}", self._line)
+
+
+# ── what the signs mean ──────────────────────────────────────────────────────────────────
+
+
+def _constant(value: Value) -> Function:
+    return lambda run: value
+
+
+def _applied(function: Callable[[Value], Value], argument: Function) -> Function:
+    return lambda run: function(argument(run))
+
+
+def _compared(function: Callable[[Value, Value], bool], left: Function, right: Function) -> Function:
+    return lambda run: function(left(run), right(run))
+
+
+def _negated(value: Value) -> bool:
+    return not counts(value)
+
+
+def _length(value: Value) -> int:
+    return len(value) if isinstance(value, list | str) else 0
+
+
+def _is_empty(value: Value) -> bool:
+    return value is None or (isinstance(value, list | dict | str) and not value)
+
+
+def _member(value: Value, key: Value) -> Value:
+    """By name of an object, by number from 1 of an array; null where there is nothing."""
+    if isinstance(value, Mapping):
+        return value.get(key) if isinstance(key, str) else None
+    if isinstance(value, list) and isinstance(key, int) and not isinstance(key, bool):
+        return value[key - 1] if 1 <= key <= len(value) else None
+    return None
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _equal(left: Value, right: Value) -> bool:
+    if _is_number(left) and _is_number(right):
+        return bool(left == right)
+    return type(left) is type(right) and bool(left == right)
+
+
+def _ordered(left: Value, right: Value) -> bool:
+    """Whether one can come before the other."""
+    return (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))
+
+
+_COMPARE: Mapping[str, Callable[[Value, Value], bool]] = {
+    "==": _equal,
+    "!=": lambda left, right: not _equal(left, right),
+    "<": lambda left, right: _ordered(left, right) and left < right,
+    ">": lambda left, right: _ordered(left, right) and left > right,
+    "<=": lambda left, right: _ordered(left, right) and left <= right,
+    ">=": lambda left, right: _ordered(left, right) and left >= right,
+}

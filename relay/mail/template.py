@@ -1,0 +1,299 @@
+"""SparkPost's substitution language: compiled once for a transmission, rendered for each recipient.
+
+Outside braces text is itself. `{{…}}` is an expression, escaped for where it stands; `{{{…}}}`
+is one unescaped; `if`, `elseif`, `else`, `each` and `end` are statements, and one that stands
+alone on its line leaves no empty line behind.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from relay.mail.expression import (
+    MAX_NESTING,
+    BadTemplate,
+    Expression,
+    Function,
+    Run,
+    Value,
+    compile_expression,
+    counts,
+)
+
+MAX_RENDERED = 20 << 20
+"""Characters of one part for one recipient."""
+MAX_LOOPS = 100_000
+"""Rounds of all `each` in one rendering."""
+
+
+class Kind(Enum):
+    """Where a template stands, which settles how values are escaped in it."""
+
+    TEXT = "text"
+    HTML = "html"
+    HEADER = "header"
+
+
+Node = str | Callable[[Run], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled text."""
+
+    source: str
+    nodes: tuple[Node, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it says the same to every recipient."""
+        return all(isinstance(node, str) for node in self.nodes)
+
+    def render(self, data: Mapping[str, Any]) -> str:
+        """The text for the recipient with these values. Raises BadTemplate."""
+        run = Run(data, MAX_RENDERED, MAX_LOOPS)
+        _render(self.nodes, run)
+        return "".join(run.out)
+
+
+def literal(text: str) -> Template:
+    """A template in which braces mean nothing."""
+    return Template(text, (text,) if text else ())
+
+
+def compile_template(text: str, kind: Kind) -> Template:
+    """Raises BadTemplate with the line of what is wrong."""
+    if "{{" not in text:
+        return literal(text)
+    return Template(text, _Compiler(text, kind).compile())
+
+
+def _render(nodes: Sequence[Node], run: Run) -> None:
+    for node in nodes:
+        if isinstance(node, str):
+            run.put(node)
+        else:
+            node(run)
+
+
+# ── compiling ────────────────────────────────────────────────────────────────────────────
+
+_STATEMENT = re.compile(r"(if|elseif|else|each|end)(?![A-Za-z0-9_])\s*(.*)", re.DOTALL)
+_THEN = re.compile(r"(.*\S)\s+(?:then|do)", re.DOTALL)
+_REST_OF_LINE = re.compile(r"[ \t]*(?:\r?\n|\Z)")
+_OUTSIDE_URLS = " \t\r\n\"'<>"
+_MAX_EXPRESSION = 1000
+"""Characters between two pairs of braces."""
+
+
+class _Block:
+    """An `if` or `each` that is being read, or the whole text."""
+
+    def __init__(self, word: str, line: int, argument: Expression | None = None) -> None:
+        self.word, self.line = word, line
+        self.nodes: list[Node] = []
+        self.branches = [(argument, self.nodes)]
+
+    def branch(self, condition: Expression | None) -> None:
+        self.nodes = []
+        self.branches.append((condition, self.nodes))
+
+
+class _Compiler:
+    """Reads a template from left to right, with the open blocks on a stack."""
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        self._text, self._kind = text, kind
+        self._line, self._counted = 1, 0
+        self._stack = [_Block("", 1)]
+        self._is_fresh_line = True
+        """Only blanks and statements stand before, on this line."""
+        self._is_in_url = False
+
+    def compile(self) -> tuple[Node, ...]:
+        text, at = self._text, 0
+        while (start := text.find("{{", at)) >= 0:
+            self._add_text(text[at:start])
+            self._count_lines(start)
+            is_raw = text.startswith("{{{", start)
+            opening, closing = ("{{{", "}}}") if is_raw else ("{{", "}}")
+            end = text.find(closing, start + len(opening))
+            if end < 0:
+                raise BadTemplate(f"substitution is missing its ending '{closing}'", self._line)
+            inner, at = text[start + len(opening) : end].strip(), end + len(closing)
+            if len(inner) > _MAX_EXPRESSION:
+                raise BadTemplate("expression is too long", self._line)
+            statement = None if is_raw else _STATEMENT.fullmatch(inner)
+            if statement:
+                self._add_statement(statement[1], statement[2])
+                rest = _REST_OF_LINE.match(text, at) if self._is_fresh_line else None
+                at = rest.end() if rest else at
+            else:
+                self._add_expression(inner, is_raw)
+        self._add_text(text[at:])
+        if len(self._stack) > 1:
+            raise BadTemplate(f"'{self._stack[-1].word}' without its 'end'", self._stack[-1].line)
+        return tuple(self._stack[0].nodes)
+
+    def _count_lines(self, start: int) -> None:
+        self._line += self._text.count("\n", self._counted, start)
+        self._counted = start
+
+    def _add_text(self, text: str) -> None:
+        if not text:
+            return
+        self._stack[-1].nodes.append(text)
+        before, newline, last_line = text.rpartition("\n")
+        is_blank = not last_line.strip(" \t")
+        self._is_fresh_line = is_blank and (bool(newline) or (self._is_fresh_line and not before))
+        begins = max(map(text.rfind, _OUTSIDE_URLS)) + 1
+        is_url = text.startswith(("https://", "http://"), begins)
+        self._is_in_url = (self._is_in_url and not begins) or is_url
+
+    def _add_expression(self, text: str, is_raw: bool) -> None:
+        expression = compile_expression(text, self._line)
+        self._is_fresh_line = False
+        if expression.is_dynamic:
+            self._stack[-1].nodes.append(_dynamic(expression.value, self._kind))
+        else:
+            escape = _plain if is_raw or self._kind is Kind.HEADER else self._escape()
+            self._stack[-1].nodes.append(_written(expression.value, escape))
+
+    def _escape(self) -> Callable[[str], str]:
+        if self._is_in_url:
+            return percent_encoded
+        return html_escaped if self._kind is Kind.HTML else _plain
+
+    def _add_statement(self, word: str, rest: str) -> None:
+        block = self._stack[-1]
+        if word in {"if", "each"}:
+            if len(self._stack) > MAX_NESTING:
+                raise BadTemplate("nested too deeply", self._line)
+            self._stack.append(_Block(word, self._line, self._argument(rest)))
+            return
+        if not block.word or (word != "end" and (block.word != "if" or block.branches[-1][0] is None)):
+            raise BadTemplate(f"'{word}' without its '{'if or each' if word == 'end' else 'if'}'", self._line)
+        if word == "elseif":
+            block.branch(self._argument(rest))
+            return
+        if rest:
+            raise BadTemplate(f"syntax error near '{rest[:20]}'", self._line)
+        if word == "else":
+            block.branch(None)
+        else:
+            self._stack.pop()
+            self._stack[-1].nodes.append(_chosen(block) if block.word == "if" else _repeated(block))
+
+    def _argument(self, text: str) -> Expression:
+        then = _THEN.fullmatch(text)
+        expression = compile_expression(then[1] if then else text, self._line)
+        if expression.is_dynamic:
+            raise BadTemplate("dynamic content is no condition", self._line)
+        return expression
+
+
+# ── nodes ────────────────────────────────────────────────────────────────────────────────
+
+
+def _written(value: Function, escape: Callable[[str], str]) -> Node:
+    return lambda run: run.put(escape(as_text(value(run))))
+
+
+def _chosen(block: _Block) -> Node:
+    branches: list[tuple[Function | None, tuple[Node, ...]]] = [
+        (None if condition is None else condition.value, tuple(nodes)) for condition, nodes in block.branches
+    ]
+
+    def choose(run: Run) -> None:
+        for condition, nodes in branches:
+            if condition is None or counts(condition(run)):
+                _render(nodes, run)
+                return
+
+    return choose
+
+
+def _repeated(block: _Block) -> Node:
+    ((array, own),) = block.branches
+    assert array is not None
+    name, nodes, line = array.last_name, tuple(own), block.line
+    value_of: Function = array.value
+
+    def repeat(run: Run) -> None:
+        values = value_of(run)
+        if values is None:
+            return
+        if not isinstance(values, list):
+            raise BadTemplate("'each' needs an array", line)
+        outer = run.loop_var, run.loop_index, run.loop_vars
+        run.loop_vars = dict(run.loop_vars)
+        for run.loop_index, value in enumerate(values, 1):
+            run.loops_left -= 1
+            if run.loops_left < 0:
+                raise BadTemplate("too many rounds of 'each'", line)
+            run.loop_var = run.loop_vars[name] = value
+            _render(nodes, run)
+        run.loop_var, run.loop_index, run.loop_vars = outer
+
+    return repeat
+
+
+_compiled_dynamic = lru_cache(maxsize=64)(compile_template)
+"""Dynamic content is the transmission's, so it is the same text for many recipients."""
+
+
+def _dynamic(value: Function, kind: Kind) -> Node:
+    def render(run: Run) -> None:
+        text = value(run)
+        if text is None:
+            return
+        if not isinstance(text, str):
+            raise BadTemplate("dynamic content must be a text")
+        run.depth += 1
+        if run.depth > MAX_NESTING:
+            raise BadTemplate("dynamic content is nested too deeply")
+        _render(_compiled_dynamic(text, kind).nodes, run)
+        run.depth -= 1
+
+    return render
+
+
+# ── values as text ───────────────────────────────────────────────────────────────────────
+
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "/": "&#x2F;"})
+_RESERVED = re.compile(rb"[^A-Za-z0-9_.~-]")
+
+
+def as_text(value: Value) -> str:
+    """What a value looks like: nothing for null, 5 for 5.00, JSON for arrays and objects."""
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return f"{value:.14g}"
+        case _:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def html_escaped(text: str) -> str:
+    return text.translate(_HTML)
+
+
+def percent_encoded(text: str) -> str:
+    """Fit for a place inside a URL (RFC 3986 §2.1)."""
+    octets = text.encode("utf-8", "replace")
+    return _RESERVED.sub(lambda found: b"%%%02X" % found[0][0], octets).decode("ascii")
+
+
+def _plain(text: str) -> str:
+    return text

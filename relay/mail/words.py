@@ -1,0 +1,91 @@
+"""Text in header fields: as it is, quoted, or as encoded words (RFC 5322 §3.2.5, RFC 2047, RFC 2231)."""
+
+from base64 import b64encode
+from email.utils import getaddresses
+
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedAddress
+
+_ATOM_OCTETS = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~ "
+)
+_ENCODED_WORD_OCTETS = 42
+"""UTF-8 octets a word; in base64 with its frame they stay under the 75 that RFC 2047 §2 allows."""
+_MAX_LINE = 900
+"""Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before."""
+_ATTRIBUTE_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
+
+
+def one_line(text: str) -> str:
+    """The text without control characters, runs of white space as one space: nothing that ends a field."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def phrase(text: str) -> bytes:
+    """A display name: as it is, quoted, or as encoded words."""
+    text = one_line(text)
+    octets = text.encode("utf-8", "replace")
+    if all(octet in _ATOM_OCTETS for octet in octets) and len(octets) <= _ENCODED_WORD_OCTETS:
+        return octets
+    if octets.isascii() and len(octets) <= _ENCODED_WORD_OCTETS:
+        return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return _encoded(text)
+
+
+def unstructured(text: str) -> bytes:
+    """The value of a field that only people read, such as Subject; folded where it is long."""
+    text = one_line(text)
+    if not text.isascii() or any(len(word) > _MAX_LINE for word in text.split(" ")):
+        return _encoded(text)
+    lines, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + len(word) > 77:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return "\r\n ".join([*lines, line]).encode("ascii")
+
+
+def mailbox_list(text: str) -> bytes | None:
+    """The value of a field that lists mailboxes, one a line, names encoded; None when it is no such list."""
+    found = getaddresses([one_line(text)])
+    try:
+        mailboxes = [mailbox(name, parse_mailbox(address).text) for name, address in found]
+    except MalformedAddress:
+        return None
+    return b",\r\n ".join(mailboxes) or None
+
+
+def mailbox(name: str, address: str) -> bytes:
+    """One mailbox, with its display name if there is one."""
+    octets = address.encode("utf-8", "replace")
+    return phrase(name) + b" <" + octets + b">" if one_line(name) else octets
+
+
+def parameter(name: str, text: str) -> bytes:
+    """A parameter of Content-Type or Content-Disposition: quoted, or percent-encoded (RFC 2231 §4)."""
+    text = one_line(text)
+    if text.isascii():
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{name}="{quoted}"'.encode("ascii")
+    octets = text.encode("utf-8", "replace")
+    encoded = b"".join(
+        bytes((octet,)) if octet in _ATTRIBUTE_CHARS else b"%%%02X" % octet for octet in octets
+    )
+    return name.encode("ascii") + b"*=utf-8''" + encoded
+
+
+def _encoded(text: str) -> bytes:
+    return b"\r\n ".join(b"=?utf-8?b?" + b64encode(word) + b"?=" for word in _words(text))
+
+
+def _words(text: str) -> list[bytes]:
+    """Pieces of the UTF-8 text that fit an encoded word and split no character."""
+    words = [b""]
+    for char in text:
+        octets = char.encode("utf-8", "replace")
+        if len(words[-1]) + len(octets) > _ENCODED_WORD_OCTETS:
+            words.append(b"")
+        words[-1] += octets
+    return words

@@ -1,0 +1,129 @@
+"""Submissions whose messages are made after they were accepted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from relay.domain.events import Event
+from relay.domain.ids import AccountId, MessageId, Revision, TransmissionId
+from relay.domain.message import Body, Message, Submission
+from relay.domain.transmission import (
+    CampaignCancellation,
+    Content,
+    Progress,
+    Recipient,
+    Transmission,
+    Verdict,
+)
+from relay.ports.idempotency import Answered
+
+
+@dataclass(frozen=True, slots=True)
+class TransmissionStanding:
+    """A transmission as it stands."""
+
+    transmission: Transmission
+    progress: Progress
+    verdict: Verdict | None
+    """None until it is decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the recipients from `position` up to `next` became."""
+
+    transmission: TransmissionId
+    position: int
+    next: int
+    submission: Submission | None
+    """With the first recipients only."""
+    bodies: Sequence[Body]
+    messages: Sequence[Message]
+    events: Sequence[Event]
+    num_failed: int
+
+    @property
+    def num_generated(self) -> int:
+        """Suppressed recipients count: each is told to be injected and bounced."""
+        return self.next - self.position - self.num_failed
+
+
+class TransmissionStore(Protocol):
+    """Transmissions and their recipients. Each method is one transaction; none decides anything."""
+
+    async def add_recipients(
+        self, transmission: TransmissionId, first: int, recipients: Sequence[Recipient]
+    ) -> None:
+        """Up to CHUNK recipients, from the index first on, before the transmission is submitted.
+
+        Raises IdTaken when there are some already.
+        """
+
+    async def submit(
+        self,
+        transmission: Transmission,
+        content: Content,
+        verdict: Verdict | None,
+        revision: Revision,
+        answered: Answered | None = None,
+    ) -> None:
+        """On return it survives power loss, with the recipients that were added.
+
+        revision: of the directory under which the verdict was found. answered: kept in the same
+        transaction for whoever repeats the request. Raises StaleDirectory, IdTaken, StaleRequest.
+        """
+
+    async def hold_due(
+        self, holder: str, now: datetime, ttl_s: float, limit: int
+    ) -> list[TransmissionStanding]:
+        """Renew this holder's transmissions and take due ones that nobody holds; the earliest first.
+
+        What is held for longer than its ttl_s, by the database's clock, is free again.
+        """
+
+    async def release(self, holder: str) -> None:
+        """Give up all that this holder has."""
+
+    async def next_start(self, after: datetime) -> datetime | None:
+        """The earliest start after that moment, of those still to come."""
+
+    async def content(self, transmission: TransmissionId) -> Content | None: ...
+
+    async def recipients(self, transmission: TransmissionId, position: int) -> list[Recipient]:
+        """Those from position on, as many as stand together: at most CHUNK."""
+
+    async def decide(self, transmission: TransmissionId, verdict: Verdict, revision: Revision) -> bool:
+        """Write the verdict and begin; False when it is not `submitted` any more. Raises StaleDirectory."""
+
+    async def advance(self, made: Made, holder: str, now: datetime) -> bool:
+        """Messages, events and the new position at once.
+
+        False, and nothing is stored, when the position is another, it was cancelled, or somebody
+        else holds it. An immediate one is forgotten with its last recipient.
+        """
+
+    async def find(self, transmission: TransmissionId) -> TransmissionStanding | None: ...
+
+    async def listed(self, account: AccountId, ended_since: datetime) -> list[TransmissionStanding]:
+        """The account's scheduled ones, oldest first, but for those that ended before."""
+
+    async def cancel(self, transmission: TransmissionId, now: datetime) -> bool:
+        """`submitted` → `Canceled`, its recipients gone; False when it is not `submitted` any more."""
+
+    async def cancel_campaign(self, cancellation: CampaignCancellation) -> None:
+        """Cancel its unfinished transmissions, and keep the wish for the messages. The id is the store's."""
+
+    async def cancellations(self) -> list[CampaignCancellation]:
+        """Those not yet done."""
+
+    async def mail_of(
+        self, cancellation: CampaignCancellation, after: MessageId, limit: int
+    ) -> list[Message]:
+        """Unfinished messages that it means, by id, those behind `after`."""
+
+    async def close(self, cancellation: CampaignCancellation) -> None:
+        """It is done."""
+
+    async def forget(self, ended_before: datetime, unsubmitted_before: TransmissionId) -> int:
+        """Drop what ended before, and recipients of lesser ids that were never submitted; how many."""

@@ -1,0 +1,378 @@
+"""Messages composed from a transmission's content: what a reader of mail gets to see (C §3.6)."""
+
+import email
+from contextlib import suppress
+from email import policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.domain.errors import MalformedOptions
+from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.mail.compose import BadPart, compose, estimated_bytes, to_field
+from relay.mail.expression import BadTemplate
+from relay.mail.mime import MAX_DEPTH, BadMime
+from relay.mail.words import mailbox_list, parameter, phrase, unstructured
+
+PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
+
+
+def message_of(
+    content: Content, data: dict[str, Any] | None = None, to: bytes | None = b"bob@b.example"
+) -> bytes:
+    """The whole message as its recipient gets it."""
+    blueprint = compose(content, "=_b")
+    filled = blueprint.fill(data or {}, to)
+    body = blueprint.shared if filled.body is None else filled.body
+    assert body is not None
+    return filled.own_fields + body
+
+
+def parsed(
+    content: Content, data: dict[str, Any] | None = None, to: bytes | None = b"bob@b.example"
+) -> EmailMessage:
+    raw = message_of(content, data, to)
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    assert b"\r" not in raw.replace(b"\r\n", b"")
+    assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
+    assert raw.isascii()
+    message = email.message_from_bytes(raw, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    assert [part.defects for part in message.walk() if part.defects] == []
+    return message
+
+
+def types(message: EmailMessage) -> list[str]:
+    return [part.get_content_type() for part in message.walk()]
+
+
+def text_of(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    assert isinstance(part, EmailMessage)
+    content: str = part.get_content()
+    return content.replace("\r\n", "\n")
+
+
+# ── inline content ───────────────────────────────────────────────────────────────────────
+
+
+def test_one_text_is_a_message_of_one_part() -> None:
+    message = parsed(PLAIN)
+    assert (message["from"], message["to"], message["subject"]) == (
+        "from@acme.test",
+        "bob@b.example",
+        "Hello",
+    )
+    assert message["mime-version"] == "1.0"
+    assert types(message) == ["text/plain"]
+    assert message["content-transfer-encoding"] == "7bit"
+    assert text_of(message, "plain") == "Hello.\n"
+
+
+def test_html_text_and_amp_stand_beside_each_other_the_richest_last() -> None:
+    message = parsed(InlineContent("a@b.test", "s", text="t", html="<p>h</p>", amp_html="<html amp4email>"))
+    assert types(message) == ["multipart/alternative", "text/plain", "text/x-amp-html", "text/html"]
+
+
+def test_images_are_related_to_the_html_and_files_are_mixed_with_all() -> None:
+    content = InlineContent(
+        "a@b.test",
+        "s",
+        text="t",
+        html='<img src="cid:logo">',
+        attachments=(File("Prüfung/1.pdf", "application/pdf", b"\x00" * 100),),
+        inline_images=(File("logo", "image/png", b"png"),),
+    )
+    message = parsed(content)
+    assert types(message) == [
+        "multipart/mixed",
+        "multipart/related",
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+        "image/png",
+        "application/pdf",
+    ]
+    image, file = (part for part in message.walk() if part.get_filename())
+    assert (image["content-id"], image.get_content_disposition()) == ("<logo>", "inline")
+    assert image.get_payload(decode=True) == b"png"
+    assert (file.get_filename(), file.get_content_disposition()) == ("Prüfung_1.pdf", "attachment")
+    assert file.get_payload(decode=True) == b"\x00" * 100
+    assert estimated_bytes(content) == 1 + 20 + 103 * 4 // 3
+
+
+@pytest.mark.parametrize("text", ["süß", "x" * 2000, "nul\0", "short\n" + "y" * 999 + "\n"])
+def test_what_cannot_travel_as_it_is_becomes_quoted_printable(text: str) -> None:
+    message = parsed(InlineContent("a@b.test", "s", text=text))
+    assert message["content-transfer-encoding"] == "quoted-printable"
+    assert text_of(message, "plain").rstrip("\n") == text.rstrip("\n")
+
+
+def test_many_short_lines_stay_as_they_are() -> None:
+    assert parsed(InlineContent("a@b.test", "s", text="short\n" * 300))["content-transfer-encoding"] == "7bit"
+
+
+def test_line_ends_of_all_kinds_become_crlf() -> None:
+    assert message_of(InlineContent("a@b.test", "s", text="a\nb\rc\r\nd")).endswith(
+        b"\r\n\r\na\r\nb\r\nc\r\nd\r\n"
+    )
+
+
+def test_fields_are_encoded_for_what_they_are() -> None:
+    headers = {"CC": "Jöe <joe@c.example>, d@d.example", "X-Note": "grün", "Bcc": "secret@e.example"}
+    message = parsed(
+        InlineContent(
+            "a@b.test",
+            "Größe " * 30,
+            from_name="Jürgen, Dr.",
+            text="t",
+            reply_to="Büro <office@b.test>",
+            headers=headers,
+        )
+    )
+    assert message["from"] == '"Jürgen, Dr." <a@b.test>'
+    assert message["subject"] == ("Größe " * 30).strip()
+    assert message["reply-to"] == "Büro <office@b.test>"
+    assert message["cc"] == "Jöe <joe@c.example>, d@d.example"
+    assert message["x-note"] == "grün"
+    assert message["bcc"] is None
+
+
+def test_a_field_of_mailboxes_that_are_none_is_text() -> None:
+    assert parsed(InlineContent("a@b.test", "s", text="t", reply_to="nobody"))["reply-to"] == "nobody"
+
+
+def test_no_text_can_add_a_field() -> None:
+    content = InlineContent("a@b.test", "{{x}}", from_name="{{x}}", text="t", headers={"X-A": "{{x}}"})
+    message = parsed(content, {"x": "y\r\nBcc: evil@e.example\r\n\r\nbody"})
+    assert message["bcc"] is None
+    assert message["subject"] == message["x-a"] == "y Bcc: evil@e.example body"
+
+
+# ── substitution ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_body_without_substitutions_is_shared() -> None:
+    blueprint = compose(InlineContent("a@b.test", "Dear {{name}}", text="t"), "=_b")
+    assert blueprint.shared is not None
+    assert b"Subject" not in blueprint.shared
+    filled = blueprint.fill({"name": "Zoë"}, b"z@z.example")
+    assert filled.body is None
+    assert filled.own_fields.startswith(b"To: z@z.example\r\nSubject: =?utf-8?b?")
+    assert filled.subject == "Dear Zoë"
+    assert not blueprint.is_constant
+    assert compose(PLAIN, "=_b").is_constant
+    assert not compose(InlineContent("{{a}}@b.test", "s", text="t"), "=_b").is_constant
+
+
+def test_every_part_is_filled_in_for_its_recipient() -> None:
+    content = InlineContent(
+        "{{box}}@acme.test",
+        "s",
+        from_name="{{who}}",
+        text="{{x}}",
+        html="{{x}}",
+        attachments=(File("f", "a/b", b"{{x}}"),),
+    )
+    message = parsed(content, {"x": "<ü>", "box": "news", "who": "Acme"})
+    assert message["from"] == "Acme <news@acme.test>"
+    assert text_of(message, "plain") == "<ü>\n"
+    assert text_of(message, "html") == "&lt;ü&gt;\n"
+    (file,) = (part for part in message.walk() if part.get_filename())
+    assert file.get_payload(decode=True) == b"{{x}}"
+
+
+def test_without_substitution_braces_stay() -> None:
+    blueprint = compose(InlineContent("a@b.test", "{{x}}", text="{{ broken"), "=_b", substitutes=False)
+    assert blueprint.shared is not None
+    assert b"{{ broken" in blueprint.shared
+    raw = Rfc822Content(b"From: a@b.test\r\nSubject: {{x\r\n\r\n{{x\r\n")
+    assert compose(raw, "=_b", substitutes=False).shared == b"From: a@b.test\r\nSubject: {{x\r\n\r\n{{x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (InlineContent("a@b.test", "{{", text="t"), "header Subject"),
+        (InlineContent("{{@b.test", "s", text="t"), "header From"),
+        (InlineContent("a@b.test", "s", text="t", headers={"X-A": "{{"}), "header X-A"),
+        (InlineContent("a@b.test", "s", text="{{"), "part text/plain"),
+        (InlineContent("a@b.test", "s", html="{{"), "part text/html"),
+        (Rfc822Content(b"From: a@b.test\r\n\r\n{{\r\n"), "part text/plain"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_template_that_cannot_be_compiled_names_its_part(content: Content, part: str) -> None:
+    with pytest.raises(BadPart) as caught:
+        compose(content, "=_b")
+    assert caught.value.part == part
+    assert caught.value.error.line == 1
+
+
+# ── To ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "header_to", "shown"),
+    [
+        ("", "", b"bob@b.example"),
+        ("Bob", "", b"Bob <bob@b.example>"),
+        ("Bob", "team@b.example", b"Bob <team@b.example>"),
+        ("", "team@b.example", b"team@b.example"),
+        ("Bob", "Team <team@b.example>", b"Team <team@b.example>"),
+        ("", "a@b.example, Zoe <z@b.example>", b"a@b.example,\r\n Zoe <z@b.example>"),
+        ("", "nobody", b"bob@b.example"),
+    ],
+)
+def test_header_to_stands_for_the_recipient(name: str, header_to: str, shown: bytes) -> None:
+    assert to_field(name, "bob@b.example", header_to) == shown
+
+
+# ── whole messages ───────────────────────────────────────────────────────────────────────
+
+MULTIPART = (
+    b"From: Acme <a@acme.test>\r\nTo: list@acme.test\r\nSubject: =?utf-8?q?F=C3=BCr_{{name}}?=\r\n"
+    b"X-MSYS-API: {}\r\nMIME-Version: 1.0\r\n"
+    b'Content-Type: multipart/mixed; boundary="out"\r\n\r\npreamble\r\n--out\r\n'
+    b'Content-Type: multipart/alternative; boundary="in"\r\n\r\n--in\r\n'
+    b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+    b"X-Part: 1\r\n\r\nf=FCr {{name}}\r\n--in\r\n"
+    b"Content-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\nPGI+e3tuYW1lfX08L2I+\r\n--in--\r\n"
+    b"--out \r\nContent-Type: text/plain\r\n"
+    b"Content-Disposition: attachment; filename=a.txt\r\n\r\n{{name}}\r\n"
+    b"--out\r\nContent-Type: text/plain\r\n\r\nstays\r\n--out--\r\nepilogue {{x}}\r\n"
+)
+
+
+def test_a_clients_message_is_filled_in_and_otherwise_left_alone() -> None:
+    message = parsed(Rfc822Content(MULTIPART), {"name": "<Zoë>"}, None)
+    assert message["subject"] == "Für <Zoë>"
+    assert message["to"] == "list@acme.test"
+    assert message["x-msys-api"] is None
+    texts = [part for part in message.walk() if part.get_content_maintype() == "text"]
+    assert [part.get_payload(decode=True) for part in texts] == [
+        "für <Zoë>\r\n".encode(),
+        "<b>&lt;Zoë&gt;</b>\r\n".encode(),
+        b"{{name}}",
+        b"stays",
+    ]
+    assert texts[0]["x-part"] == "1"
+    assert message.preamble == "preamble"
+    assert (message.epilogue or "").strip() == "epilogue {{x}}"
+
+
+def test_a_clients_message_without_substitutions_is_shared_octet_for_octet() -> None:
+    raw = MULTIPART.replace(b"{{", b"(").replace(b"e3tuYW1lfX08L2I+", b"PC9iPg==").replace(b"PGI+", b"")
+    blueprint = compose(Rfc822Content(raw), "=_b")
+    assert blueprint.shared is not None
+    assert blueprint.shared.endswith(raw[raw.index(b"\r\n\r\npreamble") :])
+    assert blueprint.friendly_from == "Acme <a@acme.test>"
+    assert blueprint.estimated_bytes == len(raw)
+
+
+def test_header_to_replaces_what_the_client_wrote() -> None:
+    message = parsed(Rfc822Content(MULTIPART), {}, b"other@b.example")
+    assert message.get_all("to") == ["other@b.example"]
+
+
+def test_a_single_text_is_filled_in() -> None:
+    fields = b"From: a@acme.test\r\nContent-Type: text/html; charset=us-ascii\r\nContent-Language: de\r\n"
+    raw = fields + b"\r\n<p>{{x}}"
+    message = parsed(Rfc822Content(raw), {"x": "ü"})
+    assert (message.get_content_type(), message["content-language"]) == ("text/html", "de")
+    assert message["mime-version"] == "1.0"
+    assert text_of(message, "html") == "<p>ü\n"
+
+
+def test_a_message_that_is_all_header_stays_one() -> None:
+    assert compose(Rfc822Content(b"From: a@acme.test\r\n"), "=_b").shared == b"From: a@acme.test\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: text/plain; charset=nonsense\r\n",
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n",
+        b"Content-Transfer-Encoding: x-uuencode\r\n",
+        b"Content-Type: application/json\r\n",
+    ],
+)
+def test_a_text_that_cannot_be_read_stays_as_it_is(fields: bytes) -> None:
+    raw = b"From: a@acme.test\r\n" + fields + b"\r\n{{x}}\xff\r\n"
+    blueprint = compose(Rfc822Content(raw), "=_b")
+    assert blueprint.shared is not None
+    assert blueprint.shared.endswith(b"{{x}}\xff\r\n")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"Content-Type: multipart/mixed\r\n\r\nx\r\n", id="no boundary"),
+        pytest.param(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nx\r\n", id="no part"),
+        pytest.param(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nx --b\r\n--bc\r\n", id="near misses"),
+        pytest.param(
+            b"".join(
+                b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n)
+                for n in range(MAX_DEPTH + 2)
+            ),
+            id="too deep",
+        ),
+        pytest.param(
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 1100, id="too many parts"
+        ),
+        pytest.param(
+            b"Content-Type: multipart/mixed; boundary*=utf-8''%C3%BC\r\n\r\n--\xc3\xbc\r\n", id="boundary"
+        ),
+    ],
+)
+def test_what_is_no_mime_tree_is_refused(raw: bytes) -> None:
+    with pytest.raises(BadMime):
+        compose(Rfc822Content(b"From: a@acme.test\r\n" + raw), "=_b")
+
+
+def test_the_last_part_may_lack_its_end() -> None:
+    raw = b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{{x}}\r\n--b"
+    assert b"\r\n\r\nfilled\r\n" in message_of(Rfc822Content(raw), {"x": "filled"})
+    raw = b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n{{x}}"
+    assert message_of(Rfc822Content(raw), {"x": "filled"}).endswith(b"\r\n\r\nfilled\r\n")
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_long_text_is_folded() -> None:
+    folded = unstructured("word " * 100)
+    assert all(len(line) <= 78 for line in folded.split(b"\r\n"))
+    assert folded.replace(b"\r\n", b"") == (b"word " * 100).strip()
+    assert unstructured("") == b""
+    assert unstructured("x" * 1000).startswith(b"=?utf-8?b?")
+
+
+def test_parameters_are_quoted_or_percent_encoded() -> None:
+    assert parameter("name", 'a"b\\c') == rb'name="a\"b\\c"'
+    assert parameter("name", "ä b") == b"name*=utf-8''%C3%A4%20b"
+
+
+def test_lists_of_mailboxes_are_told_from_text() -> None:
+    assert mailbox_list("a@b.test") == b"a@b.test"
+    assert mailbox_list("") is None
+    assert phrase('a "b"') == b'"a \\"b\\""'
+
+
+@given(st.text(), st.text(max_size=200), st.text(max_size=50))
+def test_any_text_arrives_as_it_was_written(text: str, subject: str, name: str) -> None:
+    message = parsed(InlineContent("a@b.test", subject, from_name=name, text=text or "x"))
+    raw = message.get_payload(decode=True)
+    assert isinstance(raw, bytes)
+    shown = (text or "x").replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    assert raw.replace(b"\r\n", b"\n").removesuffix(b"\n") == shown.removesuffix(b"\n")
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_a_message_or_refused(octets: bytes) -> None:
+    raw = b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + octets
+    with suppress(BadMime, BadPart, BadTemplate, MalformedOptions):
+        assert b"--b" in message_of(Rfc822Content(raw), {})

@@ -1,0 +1,291 @@
+"""SparkPost's substitution language, by the examples of its reference and the corners between them."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.mail.expression import MAX_NESTING, BadTemplate
+from relay.mail.template import Kind, compile_template, literal
+
+NAMES = {"name": "Clark", "none": None, "empty": "", "zero": 0, "yes": True, "no": False, "age": 40}
+NESTED = {
+    "address": {"street": "Howard Street", "city": "San Francisco"},
+    "part": "street",
+    "children": ["Rusty", "Audrey"],
+    "cart": [{"name": "Jacket", "price": 39.99, "sizes": ["S", "M"]}, {"name": "Gloves", "price": 5.00}],
+    "nothing": [],
+}
+DATA: dict[str, Any] = NAMES | NESTED
+
+
+def render(text: str, kind: Kind = Kind.TEXT, **data: Any) -> str:
+    return compile_template(text, kind).render(DATA | data)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("no braces { } }}", "no braces { } }}", id="plain text"),
+        pytest.param("{{name}} {{ name }} {{  name   }}", "Clark Clark Clark", id="white space"),
+        pytest.param("[{{unknown}}{{none}}]", "[]", id="missing and null"),
+        pytest.param("{{none or 'you'}} {{name or 'you'}}", "you Clark", id="default"),
+        pytest.param('{{none or unknown or "x"}}', "x", id="several defaults"),
+        pytest.param("{{empty or 'x'}}|{{zero or 'x'}}", "|0", id="an empty text and 0 count"),
+        pytest.param("{{yes and name}} {{no and name}}", "Clark false", id="and"),
+        pytest.param("{{address.street}}", "Howard Street", id="dots"),
+        pytest.param("{{address['city']}} {{address[part]}}", "San Francisco Howard Street", id="brackets"),
+        pytest.param("{{children[1]}} {{children[2]}}", "Rusty Audrey", id="arrays begin at 1"),
+        pytest.param(
+            "{{children[0]}}{{children[3]}}{{children['1']}}{{children[yes]}}", "", id="no such item"
+        ),
+        pytest.param("{{address[1]}}{{name.first}}{{none.deep.er}}", "", id="no such member"),
+        pytest.param("{{cart[1].name}}", "Jacket", id="index and dot"),
+        pytest.param("{{#children}} {{#name}} {{#none}}", "2 5 0", id="length"),
+        pytest.param("{{39.99}} {{5.00}} {{12}} {{cart[2].price}}", "39.99 5 12 5", id="numbers"),
+        pytest.param("{{true}} {{false}} [{{nil}}]", "true false []", id="literals"),
+        pytest.param("{{children}}", '["Rusty","Audrey"]', id="an array is JSON"),
+        pytest.param(r"{{'it\'s'}} {{" + r'"a\\b"}}', r"it's a\b", id="quotes in texts"),
+        pytest.param("{{(none or name)}}", "Clark", id="parentheses"),
+        pytest.param("{{opening_double_curly()}}x{{closing_double_curly()}}", "{{x}}", id="double braces"),
+        pytest.param("{{opening_triple_curly()}}x{{closing_triple_curly( )}}", "{{{x}}}", id="triple braces"),
+        pytest.param("{{loop_var}}{{loop_index}}{{loop_vars.x}}", "", id="no loop"),
+    ],
+)
+def test_an_expression_shows_its_value(text: str, shown: str) -> None:
+    assert render(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("yes", True),
+        ("no", False),
+        ("none", False),
+        ("empty", True),
+        ("not yes", False),
+        ("not none", True),
+        ("not not yes", True),
+        ("age > 30", True),
+        ("age < 30", False),
+        ("age >= 40 and age <= 40", True),
+        ("age == 40.0", True),
+        ("name == 'Clark'", True),
+        ("name != 'Clark'", False),
+        ("name < 'D'", True),
+        ("age == '40'", False),
+        ("age > '30'", False),
+        ("none > 30", False),
+        ("yes == 1", False),
+        ("none == unknown", True),
+        ("no or age > 30 and name == 'Clark'", True),
+        ("not age == 40", False),
+        ("empty(nothing)", True),
+        ("empty(children)", False),
+        ("empty(none)", True),
+        ("empty(age)", False),
+        ("not empty(cart)", True),
+        ("(age > 30) == true", True),
+        ("yes then", True),
+        ("#children == 2", True),
+    ],
+)
+def test_a_condition_holds_or_not(condition: str, holds: bool) -> None:
+    assert render("{{if " + condition + "}}yes{{else}}no{{end}}") == ("yes" if holds else "no")
+
+
+def test_an_if_without_blank_is_an_if() -> None:
+    assert render("{{if(age > 30)}}old{{end}}") == "old"
+
+
+@pytest.mark.parametrize(("age", "word"), [(10, "child"), (15, "teen"), (40, "adult")])
+def test_the_first_branch_that_holds_is_taken(age: int, word: str) -> None:
+    text = "{{if age < 12}}child{{elseif age < 18 then}}teen{{else}}adult{{end}}"
+    assert render(text, age=age) == word
+
+
+def test_without_an_else_nothing_is_shown() -> None:
+    assert render("[{{if none}}x{{elseif no}}y{{end}}]") == "[]"
+
+
+def test_statements_alone_on_their_line_leave_no_empty_line() -> None:
+    text = 'Start\n{{ if state == "MD" }}  \nMaryland\r\n{{ end }}\r\nEnd\n'
+    assert render(text, state="MD") == "Start\nMaryland\r\nEnd\n"
+
+
+def test_a_statement_beside_text_keeps_the_line() -> None:
+    assert render("a {{if yes}}\nb{{end}}\nc") == "a \nb\nc"
+    assert render("{{name}}\n{{if yes}}{{end}}\nc\n{{if yes}}x{{end}}") == "Clark\nc\nx"
+
+
+def test_each_shows_every_item() -> None:
+    text = "{{ each children }}\n{{loop_index}}: {{loop_var}}\n{{ end }}\n"
+    assert render(text) == "1: Rusty\n2: Audrey\n"
+
+
+def test_nested_loops_know_their_arrays_by_name() -> None:
+    text = (
+        "{{each cart}}\n{{loop_vars.cart.name}}: {{each loop_vars.cart.sizes}}"
+        "{{loop_vars.cart.name}}-{{loop_vars.sizes}},{{end}}{{loop_var.price}}\n{{end}}\n"
+    )
+    assert render(text) == "Jacket: Jacket-S,Jacket-M,39.99\nGloves: 5\n"
+
+
+def test_each_of_null_or_nothing_shows_nothing() -> None:
+    assert render("[{{each none}}x{{end}}{{each nothing}}x{{end}}]") == "[]"
+
+
+def test_each_takes_do_and_any_expression() -> None:
+    assert render("{{each (none or children) do}}{{loop_var}}{{end}}") == "RustyAudrey"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (Kind.HTML, "&lt;b&gt;&amp;&quot;&#39;&#x2F; <b>&\"'/"),
+        (Kind.TEXT, "<b>&\"'/ <b>&\"'/"),
+        (Kind.HEADER, "<b>&\"'/ <b>&\"'/"),
+    ],
+)
+def test_values_are_escaped_in_html_unless_braces_are_triple(kind: Kind, shown: str) -> None:
+    assert render("{{x}} {{{x}}}", kind, x="<b>&\"'/") == shown
+
+
+def test_values_in_links_are_percent_encoded() -> None:
+    text = '<a href="https://c.example/d?user={{user}}&code={{code}}">{{code}}</a> {{{code}}}'
+    shown = render(text, Kind.HTML, user="jörn", code="Daily Deal!/")
+    link = "https://c.example/d?user=j%C3%B6rn&code=Daily%20Deal%21%2F"
+    assert shown == f'<a href="{link}">Daily Deal!&#x2F;</a> Daily Deal!/'
+
+
+def test_a_value_that_holds_the_rest_of_a_link_goes_in_triple_braces() -> None:
+    text = "http://{{{host}}}/{{x}} and {{x}}, http://a.example\n{{x}}"
+    assert (
+        render(text, host="b.example/c", x="a b") == "http://b.example/c/a%20b and a b, http://a.example\na b"
+    )
+
+
+def test_dynamic_content_is_rendered_and_not_escaped() -> None:
+    text = "{{each offers}}{{render_dynamic_content(dynamic_html[loop_var])}}{{end}}"
+    dynamic = {"a": '<a href="http://t.example?n={{name}}">{{name}}</a>', "b": "{{name}}"}
+    shown = render(text, Kind.HTML, offers=["b", "a", "none"], dynamic_html=dynamic, name="<x>")
+    assert shown == '&lt;x&gt;<a href="http://t.example?n=%3Cx%3E">&lt;x&gt;</a>'
+
+
+def test_braces_in_values_mean_nothing() -> None:
+    assert render("{{x}} {{{x}}}", x="{{name}}") == "{{name}} {{name}}"
+
+
+def test_a_literal_shows_its_braces() -> None:
+    assert literal("{{name}}").render({"name": "x"}) == "{{name}}"
+    assert literal("").render({}) == ""
+
+
+def test_a_template_knows_whether_it_is_the_same_for_all() -> None:
+    assert compile_template("{x}", Kind.TEXT).is_constant
+    assert not compile_template("{{x}}", Kind.TEXT).is_constant
+    assert compile_template("{{x}}", Kind.TEXT).source == "{{x}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("a\n{{name", "line 2: substitution is missing its ending '}}'"),
+        ("{{{name}}", "line 1: substitution is missing its ending '}}}'"),
+        ("{{}}", "line 1: syntax error at the end"),
+        ("\n\n{{a b}}", "line 3: syntax error near 'b'"),
+        ("{{a.}}", "line 1: syntax error at the end"),
+        ("{{a.'b'}}", "line 1: syntax error near ''b''"),
+        ("{{a[1}}", "line 1: ']' expected at the end"),
+        ("{{(a}}", "line 1: ')' expected at the end"),
+        ("{{a ? b}}", "line 1: syntax error near '? b'"),
+        ("{{a == }}", "line 1: syntax error at the end"),
+        ("{{== a}}", "line 1: syntax error near '=='"),
+        ("{{and}}", "line 1: syntax error near 'and'"),
+        ("{{'a}}", 'line 1: syntax error near "\'a"'),
+        ("{{evil()}}", "line 1: unknown macro 'evil'"),
+        ("{{opening_double_curly(1)}}", "line 1: ')' expected near '1'"),
+        ("{{render_dynamic_content(a) b}}", "line 1: syntax error near 'b'"),
+        ("{{if render_dynamic_content(a)}}{{end}}", "line 1: dynamic content is no condition"),
+        ("{{if a}}", "line 1: 'if' without its 'end'"),
+        ("x\n{{each a}}\n\n", "line 2: 'each' without its 'end'"),
+        ("{{end}}", "line 1: 'end' without its 'if or each'"),
+        ("{{else}}", "line 1: 'else' without its 'if'"),
+        ("{{each a}}{{else}}{{end}}", "line 1: 'else' without its 'if'"),
+        ("{{if a}}{{else}}{{else}}{{end}}", "line 1: 'else' without its 'if'"),
+        ("{{if a}}{{else}}{{elseif b}}{{end}}", "line 1: 'elseif' without its 'if'"),
+        ("{{if a}}{{end if}}", "line 1: syntax error near 'if'"),
+        ("{{if}}{{end}}", "line 1: syntax error at the end"),
+        ("{{" + "x" * 1001 + "}}", "line 1: expression is too long"),
+        ("{{" + "(" * 40 + ")" * 40 + "}}", "line 1: nested too deeply"),
+        ("{{if a}}" * (MAX_NESTING + 1), "line 1: nested too deeply"),
+    ],
+)
+def test_what_cannot_be_compiled_is_told_with_its_line(text: str, error: str) -> None:
+    with pytest.raises(BadTemplate) as caught:
+        compile_template(text, Kind.TEXT)
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "error"),
+    [
+        ("\n{{each a}}{{end}}", {"a": "x"}, "line 2: 'each' needs an array"),
+        ("{{render_dynamic_content(a)}}", {"a": 1}, "dynamic content must be a text"),
+        ("{{render_dynamic_content(a)}}", {"a": "{{"}, "line 1: substitution is missing its ending '}}'"),
+        (
+            "{{render_dynamic_content(a)}}",
+            {"a": "{{render_dynamic_content(a)}}"},
+            "dynamic content is nested too deeply",
+        ),
+        (
+            "{{each a}}{{each a}}{{each a}}{{end}}{{end}}{{end}}",
+            {"a": [0] * 100},
+            "line 1: too many rounds of 'each'",
+        ),
+        (
+            "{{each a}}{{b}}{{end}}",
+            {"a": [0] * 30, "b": "x" * (1 << 20)},
+            "the rendered content is too large",
+        ),
+    ],
+    ids=["no array", "no text", "bad dynamic content", "recursion", "loops", "size"],
+)
+def test_what_cannot_be_rendered_is_told(text: str, data: dict[str, Any], error: str) -> None:
+    with pytest.raises(BadTemplate) as caught:
+        compile_template(text, Kind.TEXT).render(data)
+    assert str(caught.value) == error
+
+
+def test_a_loop_leaves_no_trace() -> None:
+    text = "{{each children}}{{each children}}{{end}}{{loop_index}}{{end}}{{loop_var}}{{loop_vars.children}}"
+    assert render(text) == "12"
+
+
+PIECES = st.sampled_from(
+    [
+        *("{{", "}}", "{{{", "}}}", "if ", "else", "elseif ", "each ", "end", " or ", " and ", "not ", "#"),
+        *("name", "children", "cart", "loop_var", ".", "[1]", "(", ")", "'x'", "==", " ", "\n", "http://x/"),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_any_text_renders_or_is_refused(text: str) -> None:
+    with suppress(BadTemplate):
+        assert compile_template(text, Kind.HTML).render(DATA) is not None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(VALUES)
+def test_no_value_breaks_out_of_html(value: Any) -> None:
+    shown = compile_template('<p title="{{x}}">', Kind.HTML).render({"x": value})
+    assert not set(shown.removeprefix('<p title="').removesuffix('">')) & set("<>\"'")
