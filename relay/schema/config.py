@@ -203,6 +203,8 @@ class HttpSettings(_TlsFiles):
     """`[http]`: REST, console, metrics and health."""
 
     listen: HostPort = Endpoint("127.0.0.1", 8025)
+    requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 100
+    """Of one key on average, in bursts ten times as many; transmissions are not counted."""
 
 
 class QueueSettings(Table):

@@ -31,7 +31,9 @@ _HEAD = """\
 def export(snapshot: Snapshot) -> str:
     """A file that loads back to the same entries, all with Origin.FILE.
 
-    Retired IPs are left out. What the file has no key for (suspended, draining) is a comment.
+    Retired IPs are left out, and sending domains that nobody verified: a file that lists them would
+    vouch for them. What the file has no key for (suspended, draining, a DKIM key) is a comment;
+    private keys stay in the store.
     """
     ips = sorted(
         (ip for ip in snapshot.ips.values() if not ip.is_retired),
@@ -39,7 +41,8 @@ def export(snapshot: Snapshot) -> str:
     )
     blocks = [_HEAD, *(_sending_ip(ip) for ip in ips)]
     for account in _sorted(snapshot.accounts):
-        domains = [domain for domain in _sorted(snapshot.domains) if domain.account == account.id]
+        listed = [domain for domain in _sorted(snapshot.domains) if domain.account == account.id]
+        domains = [domain for domain in listed if domain.is_verified]
         blocks.append(_account(account, lists_domains=bool(domains)))
         pools = [pool for pool in _sorted(snapshot.pools) if pool.id != DEFAULT_POOL]
         blocks += [_pool(pool) for pool in pools if pool.account == account.id]
@@ -120,7 +123,8 @@ def _sending_domain(domain: SendingDomain) -> str:
         "subaccount": domain.subaccount,
         "shared_with_subaccounts": domain.shared_with_subaccounts,
     }
-    return _table("account.sending_domain", values)
+    key = "" if domain.dkim is None else f"DKIM key {domain.dkim.selector}, which is not in this file"
+    return _table("account.sending_domain", values, key)
 
 
 def _route(route: Route) -> str:

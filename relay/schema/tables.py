@@ -27,7 +27,7 @@ from relay.schema.problems import Table
 
 MOST_IPS = 100_000
 """Dedicated IPs of one account: what stands for "no limit" where the file needs a number."""
-_MAX_NAME = 64
+MAX_NAME = 64
 _LARGEST_ID = 2**31 - 1
 _KEY = re.compile(r"[0-9A-Fa-f]{40}")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
@@ -35,9 +35,9 @@ _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 def parse_name(text: object) -> str:
     """A name for people. Raises ValueError with what was expected, as the others do."""
-    if isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= _MAX_NAME:
+    if isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= MAX_NAME:
         return text
-    raise ValueError(f"1 to {_MAX_NAME} printable characters")
+    raise ValueError(f"1 to {MAX_NAME} printable characters")
 
 
 def parse_address(text: object) -> IpAddress:

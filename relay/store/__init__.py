@@ -11,13 +11,26 @@ from types import TracebackType
 from typing import Self
 
 from relay.domain.ids import WorkerId
-from relay.ports import DirectoryStore, EventLog, QueueStore, WakeUps
+from relay.ports import (
+    BillingStore,
+    DirectoryStore,
+    EventLog,
+    IdempotencyStore,
+    QueueStore,
+    SuppressionStore,
+    TransmissionStore,
+    WakeUps,
+)
 from relay.store.migrate import UnusableStore, migrate, migrations
+from relay.store.sqlite.billing import SqliteBilling
 from relay.store.sqlite.directory import SqliteDirectory
 from relay.store.sqlite.eventlog import SqliteEventLog
 from relay.store.sqlite.executor import Executor, connect
+from relay.store.sqlite.idempotency import SqliteIdempotency
 from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.queue import SqliteQueue
+from relay.store.sqlite.suppressions import SqliteSuppressions
+from relay.store.sqlite.transmissions import SqliteTransmissions
 from relay.store.sqlite.wakeups import DatagramWakeUps
 
 __all__ = ["Store", "UnusableStore", "migrate_store", "open_store"]
@@ -32,6 +45,10 @@ class Store:
     directory: DirectoryStore
     events: EventLog
     wakeups: WakeUps
+    suppressions: SuppressionStore
+    billing: BillingStore
+    idempotency: IdempotencyStore
+    transmissions: TransmissionStore
 
     def __init__(self, executor: Executor, workers: Workers, wakeups: DatagramWakeUps) -> None:
         self._executor, self._workers, self._wakeups = executor, workers, wakeups
@@ -39,6 +56,10 @@ class Store:
         self.queue = SqliteQueue(executor, workers)
         self.directory = SqliteDirectory(executor)
         self.events = SqliteEventLog(executor)
+        self.suppressions = SqliteSuppressions(executor)
+        self.billing = SqliteBilling(executor)
+        self.idempotency = SqliteIdempotency(executor)
+        self.transmissions = SqliteTransmissions(executor)
 
     async def close(self) -> None:
         await self._executor.close()

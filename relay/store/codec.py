@@ -13,6 +13,8 @@ from relay.domain.events import (
     Delay,
     Delivery,
     Event,
+    GenerationFailure,
+    GenerationRejection,
     Injection,
     Operated,
     PolicyRejection,
@@ -30,7 +32,17 @@ from relay.domain.ids import (
     from_us,
     to_us,
 )
-from relay.domain.message import Copy, Message, Options, Pin, RcptType, State, Submission, Wish
+from relay.domain.message import (
+    Copy,
+    Message,
+    Options,
+    Particulars,
+    Pin,
+    RcptType,
+    State,
+    Submission,
+    Wish,
+)
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision, Step
 from relay.ports import Told
@@ -68,6 +80,7 @@ MESSAGE_COLUMNS = (
     "epoch",
     "wish",
     "orphaned",
+    "particulars",
 )
 STORED_MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "body_row", "shares_body")
 SUBMISSION_COLUMNS = ("id", "account", "accepted_us", "fields")
@@ -119,6 +132,7 @@ def message_row(
         epoch,
         message.wish.value,
         message.orphaned,
+        "" if message.particulars is None else to_json(_particulars_fields(message.particulars)),
         body_row,
         shares_body,
     )
@@ -150,7 +164,17 @@ def message(row: Row) -> Message:
         Epoch(row[23]),
         Wish(row[24]),
         row[25],
+        _particulars(from_json(row[26])) if row[26] else None,
     )
+
+
+def _particulars_fields(particulars: Particulars) -> list[object]:
+    return [particulars.subject, particulars.metadata, particulars.tags]
+
+
+def _particulars(fields: Sequence[Any]) -> Particulars:
+    subject, metadata, tags = fields
+    return Particulars(subject, metadata, tuple(tags))
 
 
 # ── submissions ──────────────────────────────────────────────────────────────────────────
@@ -183,7 +207,7 @@ def submission_row(submission: Submission) -> Row:
         "subject": submission.subject,
         "friendly_from": submission.friendly_from,
         "sending_domain": submission.sending_domain,
-        "options": _options_fields(submission.options),
+        "options": options_fields(submission.options),
         "pool": decision.pool,
         "steps": [(step.rule, step.finding) for step in decision.steps],
     }
@@ -205,12 +229,12 @@ def submission(row: Row) -> Submission:
         fields["subject"],
         fields["friendly_from"],
         fields["sending_domain"],
-        _options(fields["options"]),
+        options_of(fields["options"]),
         Decision(PoolId(fields["pool"]), tuple(Step(rule, finding) for rule, finding in fields["steps"])),
     )
 
 
-def _options_fields(options: Options) -> dict[str, object]:
+def options_fields(options: Options) -> dict[str, object]:
     """Only what was asked for; most mail asks for a pool and little else."""
     fields: dict[str, object] = {}
     for name, default in _PLAIN_DEFAULTS:
@@ -223,7 +247,7 @@ def _options_fields(options: Options) -> dict[str, object]:
     return fields
 
 
-def _options(fields: Mapping[str, Any]) -> Options:
+def options_of(fields: Mapping[str, Any]) -> Options:
     given: dict[str, Any] = {name: fields[name] for name in _PLAIN_OPTIONS if name in fields}
     for name in _COPIES:
         if name in fields:
@@ -248,6 +272,10 @@ def event_row(event: Event) -> Row:
             kind, own = "delay", {**_attempt_fields(event), **failure}
         case Bounce():
             kind, own = "bounce", {**_attempt_fields(event), **_failure_fields(event)}
+        case GenerationFailure():
+            kind, own = "generation_failure", _failure_fields(event)
+        case GenerationRejection():
+            kind, own = "generation_rejection", _failure_fields(event)
         case Operated():
             kind = "operated"
             own = {"verb": event.verb, "actor": event.actor, "detail": event.detail}
@@ -262,13 +290,15 @@ def event_row(event: Event) -> Row:
     own["rcpt_type"] = about.rcpt_type
     own["size_bytes"] = about.size_bytes
     own["ip_pool"] = about.ip_pool
+    if about.particulars is not None:
+        own["particulars"] = _particulars_fields(about.particulars)
     return (
         to_us(event.at),
         kind,
         about.message_id,
         about.transmission_id,
         about.account,
-        about.sending_ip,
+        about.sending_ip or None,
         to_json(own),
     )
 
@@ -286,7 +316,7 @@ def _attempt_fields(event: Delivery | Delay | Bounce) -> dict[str, object]:
     }
 
 
-def _failure_fields(event: Delay | Bounce) -> dict[str, object]:
+def _failure_fields(event: Delay | Bounce | GenerationFailure | GenerationRejection) -> dict[str, object]:
     return {
         "bounce_class": event.bounce_class,
         "error_code": event.error_code,
@@ -323,8 +353,9 @@ def _event(row: Row) -> Event:
         fields.pop("domain"),
         fields.pop("rcpt_type"),
         fields.pop("size_bytes"),
-        IpAddress(row[5]),
+        IpAddress(row[5] or ""),
         PoolId(fields.pop("ip_pool")),
+        _particulars(fields.pop("particulars")) if "particulars" in fields else None,
     )
     if "peer" in fields:
         fields["peer"] = Peer(*fields["peer"])
@@ -336,5 +367,7 @@ _KINDS: Mapping[str, Callable[..., Event]] = {
     "delivery": Delivery,
     "delay": Delay,
     "bounce": Bounce,
+    "generation_failure": GenerationFailure,
+    "generation_rejection": GenerationRejection,
     "operated": Operated,
 }

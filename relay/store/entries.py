@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any, assert_never
 
 from relay.domain.directory import (
     Account,
     ApiKey,
+    Check,
+    DkimKey,
     Entry,
     Origin,
     Plan,
@@ -17,7 +20,16 @@ from relay.domain.directory import (
     Status,
     Subaccount,
 )
-from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, Revision, SubaccountId
+from relay.domain.ids import (
+    AccountId,
+    IpAddress,
+    NodeName,
+    PoolId,
+    Revision,
+    SubaccountId,
+    from_us,
+    to_us,
+)
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.store.codec import from_json, to_json
 
@@ -48,6 +60,23 @@ def entry_json(entry: Entry) -> str:
     fields = asdict(entry)
     if isinstance(entry, ApiKey):
         fields["grants"] = sorted(entry.grants)
+    if isinstance(entry, SendingDomain):
+        fields["created"] = None if entry.created is None else to_us(entry.created)
+    if isinstance(entry, Subaccount):
+        fields |= {"created": _us(entry.created), "updated": _us(entry.updated)}
+    if isinstance(entry, Account):
+        fields["next_plan_at"] = None if entry.next_plan_at is None else to_us(entry.next_plan_at)
+    return to_json(fields)
+
+
+def told_json(value: str | None) -> str | None:
+    """What `entry_json` wrote, fit for an audit line: without a private key."""
+    if value is None or '"private":' not in value:
+        return value
+    fields = from_json(value)
+    dkim = fields.get("dkim")
+    if isinstance(dkim, dict):
+        del dkim["private"]
     return to_json(fields)
 
 
@@ -93,6 +122,9 @@ def snapshot(revision: Revision, rows: Iterable[tuple[str, str]]) -> Snapshot:
     )
 
 
+_CHECKS = ("dkim_status", "cname_status", "mx_status")
+
+
 def _target(fields: dict[str, Any]) -> MxRoute | SmarthostRoute:
     fields["tls"] = TlsPolicy(fields["tls"])
     return SmarthostRoute(**fields) if "host" in fields else MxRoute(**fields)
@@ -100,7 +132,12 @@ def _target(fields: dict[str, Any]) -> MxRoute | SmarthostRoute:
 
 def _account(fields: dict[str, Any]) -> Account:
     enums = {"plan": Plan(fields["plan"]), "status": Status(fields["status"]), **_origin(fields)}
-    return Account(**{**fields, "id": AccountId(fields["id"]), **enums})
+    next_plan, at_us = fields.get("next_plan"), fields.get("next_plan_at")
+    pending = {
+        "next_plan": None if next_plan is None else Plan(next_plan),
+        "next_plan_at": None if at_us is None else from_us(at_us),
+    }
+    return Account(**{**fields, "id": AccountId(fields["id"]), **enums, **pending})
 
 
 def _pool(fields: dict[str, Any]) -> Pool:
@@ -114,6 +151,8 @@ def _subaccount(fields: dict[str, Any]) -> Subaccount:
             "id": SubaccountId(fields["id"]),
             "status": Status(fields["status"]),
             **_origin(fields),
+            "created": _moment(fields.get("created")),
+            "updated": _moment(fields.get("updated")),
         }
     )
 
@@ -129,7 +168,22 @@ def _api_key(fields: dict[str, Any]) -> ApiKey:
 
 
 def _sending_domain(fields: dict[str, Any]) -> SendingDomain:
-    return SendingDomain(**{**fields, **_origin(fields)})
+    """Older rows have neither keys nor checks."""
+    dkim, created = fields.get("dkim"), fields.get("created")
+    checks = {name: Check(fields[name]) for name in _CHECKS if name in fields}
+    read = {
+        "dkim": None if dkim is None else DkimKey(**dkim),
+        "created": None if created is None else from_us(created),
+    }
+    return SendingDomain(**{**fields, **_origin(fields), **checks, **read})
+
+
+def _us(moment: datetime | None) -> int | None:
+    return None if moment is None else to_us(moment)
+
+
+def _moment(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)
 
 
 def _origin(fields: dict[str, Any]) -> dict[str, Origin]:

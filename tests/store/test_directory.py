@@ -166,15 +166,15 @@ async def test_an_ip_with_mail_is_retired_until_the_mail_has_gone(store: Store, 
     await put(store, build_message())
     ip = (await store.directory.snapshot()).ips[IP]
     assert (await apply(store, Remove(ip))).ips[IP] == replace(ip, is_retired=True)
-    assert await store.directory.reap_retired(NOW) == 0
+    assert await store.directory.reap_ips(NOW) == 0
     mail = await claim(store, lane)
-    assert await store.directory.reap_retired(NOW) == 0
+    assert await store.directory.reap_ips(NOW) == 0
     await store.queue.settle(lane, [finish(message) for message in mail])
     revision = await store.directory.revision()
-    assert await store.directory.reap_retired(NOW) == 1
+    assert await store.directory.reap_ips(NOW) == 1
     assert await store.directory.revision() == revision + 1
     assert list((await store.directory.snapshot()).ips) == [OTHER_IP]
-    assert await store.directory.reap_retired(NOW) == 0
+    assert await store.directory.reap_ips(NOW) == 0
     assert await store.directory.revision() == revision + 1
 
 

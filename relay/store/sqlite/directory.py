@@ -8,11 +8,14 @@ from typing import assert_never
 from relay.domain.changes import Change, Put, Remove, SetRoutes
 from relay.domain.directory import Account, Entry, Pool, SendingIp, Snapshot
 from relay.domain.errors import Conflict, StaleDirectory
-from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, to_us
+from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us, to_us
 from relay.domain.route import Route
-from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot
+from relay.ports import Answered, AuditLine
+from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot, told_json
 from relay.store.sqlite.enqueue import make_lanes
 from relay.store.sqlite.executor import Connection, Executor
+from relay.store.sqlite.idempotency import keep_answer
+from relay.store.sqlite.ledger import book
 from relay.store.sqlite.statements import SQL, one
 
 
@@ -32,7 +35,12 @@ class SqliteDirectory:
         return await self._executor.read(query)
 
     async def apply(
-        self, changes: Sequence[Change], based_on: Revision, actor: str, now: datetime
+        self,
+        changes: Sequence[Change],
+        based_on: Revision,
+        actor: str,
+        now: datetime,
+        answered: Answered | None = None,
     ) -> Revision:
         def unit(connection: Connection) -> Revision:
             if _revision(connection) != based_on:
@@ -40,25 +48,39 @@ class SqliteDirectory:
             edit = _Edit(connection, actor, now)
             for change in changes:
                 edit.make(change)
+            if answered is not None:
+                keep_answer(connection, answered)
             return edit.revision
 
         return await self._executor.write(unit)
 
-    async def reap_retired(self, now: datetime) -> int:
+    async def reap_ips(self, now: datetime) -> int:
         def unit(connection: Connection) -> int:
             rows = connection.execute(SQL["entries_of_kind"], ("sending_ip",)).fetchall()
             empty = [
                 ip
                 for ip in (entry("sending_ip", value) for (value,) in rows)
-                if isinstance(ip, SendingIp) and ip.is_retired and not _has_mail(connection, ip)
+                if isinstance(ip, SendingIp)
+                and (ip.is_retired or ip.released_from is not None)
+                and not _has_mail(connection, ip)
             ]
             if empty:
                 edit = _Edit(connection, "retention", now)
                 for ip in empty:
-                    edit.delete(ip)
+                    if ip.is_retired:
+                        edit.delete(ip)
+                    else:
+                        edit.put(replace(ip, released_from=None))
             return len(empty)
 
         return await self._executor.write(unit)
+
+    async def audit(self, limit: int) -> list[AuditLine]:
+        def query(connection: Connection) -> list[AuditLine]:
+            rows = connection.execute(SQL["audit_lines"], (limit,)).fetchall()
+            return [AuditLine(from_us(row[0]), row[1], Revision(row[2]), *row[3:]) for row in rows]
+
+        return await self._executor.read(query)
 
 
 class _Edit:
@@ -75,10 +97,11 @@ class _Edit:
             case Put(Account() as account):
                 self.put(account)
                 self._put_default_pool(account)
+            case Put(SendingIp() as ip):
+                self._put_ip(ip)
+                make_lanes(self._connection, [ip.address])
             case Put(item):
                 self.put(item)
-                if isinstance(item, SendingIp):
-                    make_lanes(self._connection, [item.address])
             case Remove(Account() as account):
                 self._remove_account(account)
             case Remove(Pool() as pool):
@@ -98,6 +121,7 @@ class _Edit:
         if before != after:
             self._connection.execute(SQL["put_entry"], (kind, key, after))
             self._audit(f"put {kind} {key}", before, after)
+            self._book(None if before is None else entry(kind, before), item)
 
     def delete(self, item: Entry) -> None:
         """Nothing happens when it is not there."""
@@ -106,6 +130,7 @@ class _Edit:
         if before is not None:
             self._connection.execute(SQL["remove_entry"], (kind, key))
             self._audit(f"remove {kind} {key}", before, None)
+            self._book(entry(kind, before), None)
 
     def _put_default_pool(self, account: Account) -> None:
         pool = Pool(account.id, DEFAULT_POOL, "Default", origin=account.origin)
@@ -118,7 +143,7 @@ class _Edit:
             raise Conflict(f"account {account.id} ({account.name}) still has queued mail")
         for item in self._owned(account.id):
             if isinstance(item, SendingIp):
-                self.put(replace(item, account=None, pool=None))
+                self._put_ip(replace(item, account=None, pool=None))
             else:
                 self.delete(item)
         self.delete(account)
@@ -132,12 +157,19 @@ class _Edit:
                 self.put(replace(item, pool=PoolId(DEFAULT_POOL)))
         self.delete(pool)
 
+    def _put_ip(self, ip: SendingIp) -> None:
+        """With whose queued mail it still carries, which the store alone can tell (R27)."""
+        before = self._stored_ip(ip)
+        owner = None
+        if before is not None and ip.account is None and not ip.shared and _has_mail(self._connection, ip):
+            owner = AccountId(0) if before.shared else before.account
+            owner = before.released_from if owner is None else owner
+        self.put(replace(ip, released_from=owner))
+
     def _remove_ip(self, ip: SendingIp) -> None:
         """Retired while messages are pinned to it, so that they find its binding (R27-R29)."""
-        kind, key = place(ip)
-        value = self._value(kind, key)
-        stored = entry(kind, value) if value else None
-        if isinstance(stored, SendingIp) and _has_mail(self._connection, stored):
+        stored = self._stored_ip(ip)
+        if stored is not None and _has_mail(self._connection, stored):
             self.put(replace(stored, is_retired=True))
         else:
             self.delete(ip)
@@ -155,12 +187,21 @@ class _Edit:
         found = [entry(kind, value) for kind, value in rows if kind != ROUTES]
         return [item for item in found if not isinstance(item, Account) and item.account == account]
 
+    def _stored_ip(self, ip: SendingIp) -> SendingIp | None:
+        kind, key = place(ip)
+        value = self._value(kind, key)
+        stored = entry(kind, value) if value else None
+        return stored if isinstance(stored, SendingIp) else None
+
+    def _book(self, before: Entry | None, after: Entry | None) -> None:
+        book(self._connection, before, after, self.revision, self._at_us)
+
     def _value(self, kind: str, key: str) -> str | None:
         row = self._connection.execute(SQL["entry"], (kind, key)).fetchone()
         return row[0] if row else None
 
     def _audit(self, what: str, before: str | None, after: str | None) -> None:
-        line = (self._at_us, self._actor, self.revision, what, before, after)
+        line = (self._at_us, self._actor, self.revision, what, told_json(before), told_json(after))
         self._connection.execute(SQL["audit"], line)
 
 

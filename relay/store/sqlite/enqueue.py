@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from relay.domain.errors import StaleDirectory
+from relay.domain.errors import RecipientsSuppressed, RelayError, StaleDirectory, StaleRequest
 from relay.domain.ids import BodyId, Epoch, IpAddress
 from relay.domain.message import Body, Message, State
+from relay.domain.suppression import key_of_message
 from relay.ports import EnqueueBatch
 from relay.store.codec import Row, event_row, message_row, submission_row, to_json
 from relay.store.sqlite.executor import Connection
+from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.statements import (
     SQL,
     insert_bodies,
@@ -19,20 +21,31 @@ from relay.store.sqlite.statements import (
     one,
     one_list,
 )
+from relay.store.sqlite.suppressions import suppressed_among, suppressing
 
 
-def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequence[bool | StaleDirectory]:
-    """For each batch whether its messages are in flight as claimed; StaleDirectory when it was not stored."""
+def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequence[bool | RelayError]:
+    """For each batch whether its messages are in flight as claimed, or why it was not stored."""
     revision = one(connection, "revision")
     lanes = {message.pin.ip for batch in batches for message in batch.messages}
     lanes.update(ip for batch in batches for ip in batch.claimed)
     epochs = _epochs(connection, lanes)
     storing = Storing(connection)
-    results: list[bool | StaleDirectory] = []
+    careful = suppressing(connection, {batch.submission.account for batch in batches if batch.list_check})
+    results: list[bool | RelayError] = []
     for batch in batches:
         if batch.revision != revision:
             results.append(StaleDirectory())
             continue
+        if batch.submission.account in careful and (found := _suppressed(connection, batch)):
+            results.append(RecipientsSuppressed(found))
+            continue
+        if batch.answered is not None:
+            try:
+                keep_answer(connection, batch.answered)
+            except StaleRequest as error:
+                results.append(error)
+                continue
         is_current = all(epochs.get(ip) == epoch for ip, epoch in batch.claimed.items())
         storing.submissions.append(submission_row(batch.submission))
         storing.add_mail(batch.bodies, batch.messages, batch.claimed if is_current else {})
@@ -93,6 +106,15 @@ def make_lanes(connection: Connection, ips: Iterable[IpAddress]) -> None:
     """Free lanes for addresses that have none yet."""
     for ip in ips:
         connection.execute(SQL["make_lane"], (ip,))
+
+
+def _suppressed(connection: Connection, batch: EnqueueBatch) -> dict[str, str]:
+    """Recipients that the batch does not know to be on the list, with the sources of their entries."""
+    check, submission = batch.list_check, batch.submission
+    if check is None:
+        return {}
+    recipients = {key_of_message(message) for message in batch.messages} - check.known
+    return suppressed_among(connection, submission.account, submission.subaccount, check.kind, recipients)
 
 
 def _epochs(connection: Connection, ips: Iterable[IpAddress]) -> dict[IpAddress, Epoch]:

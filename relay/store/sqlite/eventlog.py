@@ -1,12 +1,14 @@
 """The event log on SQLite."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 from relay.domain.events import Event
 from relay.domain.ids import MessageId, TransmissionId, to_us
-from relay.ports import Told
+from relay.ports import EventPage, EventPlace, EventQuery, Told
 from relay.store.codec import event_row, to_json, told
+from relay.store.sqlite.eventsearch import search
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.statements import SQL, insert_events, one_list
 
@@ -19,6 +21,8 @@ class SqliteEventLog:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        # A search may look at all events of an account: it gets one reading thread, the lanes the other.
+        self._searching = asyncio.Lock()
 
     async def append(self, events: Sequence[Event]) -> None:
         rows = [event_row(event) for event in events]
@@ -32,6 +36,10 @@ class SqliteEventLog:
 
     async def recent(self, limit: int) -> list[Told]:
         return await self._told("recent", limit)
+
+    async def search(self, query: EventQuery, limit: int, after: EventPlace | None = None) -> EventPage:
+        async with self._searching:
+            return await self._executor.read(lambda connection: search(connection, query, limit, after))
 
     async def trim(self, before: datetime) -> int:
         """In slices from the oldest id on, until a slice has nothing old.

@@ -26,12 +26,18 @@ DELETE FROM directory_entry WHERE kind = ? AND key = ?;
 -- name: audit
 INSERT INTO audit (at_us, actor, revision, what, before, after) VALUES (?, ?, ?, ?, ?, ?);
 
+-- name: audit_lines
+SELECT at_us, actor, revision, what, before, after FROM audit ORDER BY id DESC LIMIT ?;
+
 -- name: account_has_mail
-SELECT EXISTS (SELECT 1 FROM message WHERE account = ?);
+SELECT EXISTS (SELECT 1 FROM message WHERE account = ?1)
+    OR EXISTS (SELECT 1 FROM transmission WHERE account = ?1 AND ended_us IS NULL);
 
 -- name: ip_has_mail
 SELECT EXISTS (SELECT 1 FROM message WHERE state = 'in_flight' AND ip = :ip)
-    OR EXISTS (SELECT 1 FROM message WHERE state <> 'in_flight' AND ip = :ip);
+    OR EXISTS (SELECT 1 FROM message WHERE state <> 'in_flight' AND ip = :ip)
+    OR EXISTS (SELECT 1 FROM transmission, json_each(transmission.verdict, '$.ips') AS sender
+               WHERE transmission.ended_us IS NULL AND json_extract(sender.value, '$[0]') = :ip);
 
 -- name: epochs
 SELECT json_group_array(json_array(ip, epoch)) FROM lane WHERE ip IN (SELECT value FROM json_each(?));

@@ -10,6 +10,7 @@ from relay.store.codec import event_row, sayable, submission_row, to_json
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import SQL, one_list
+from relay.store.sqlite.suppressions import suppress_new
 
 Work = tuple[Lane, Sequence[Settlement]]
 
@@ -57,6 +58,8 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
             if not stands.shares_body or _was_last(connection, stands.body_row):
                 bodies.append(stands.body_row)
             storing.events.append(event_row(settlement.event))
+            if settlement.suppress:
+                suppress_new(connection, settlement.suppress)
             if settlement.notice is not None:
                 _add_notice(connection, storing, settlement.notice)
         stale.append(refused)

@@ -1,0 +1,48 @@
+"""The frame of all REST answers: results, or errors (C §3.1)."""
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, WithJsonSchema
+
+Shape = TypeVar("Shape")
+
+PageSize = Annotated[str, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100})]
+
+
+class Results(BaseModel, Generic[Shape]):
+    """What was asked for."""
+
+    results: Shape
+
+
+class Links(BaseModel):
+    next: str | None = None
+    """The next page; absent on the last one."""
+
+
+class Page(BaseModel, Generic[Shape]):
+    """A part of a list."""
+
+    results: list[Shape]
+    total_count: int
+    links: Links
+
+
+class Message(BaseModel):
+    message: str
+
+
+class Problem(BaseModel):
+    """One thing that is wrong. Only message is always there."""
+
+    message: str
+    description: str | None = None
+    code: str | None = None
+    param: str | None = None
+    value: object = None
+
+
+class Errors(BaseModel):
+    """Why a request was refused."""
+
+    errors: list[Problem]

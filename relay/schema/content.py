@@ -1,0 +1,142 @@
+"""The content of a transmission: in parts, or as a whole message (C §3.6)."""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from email.utils import parseaddr
+from typing import Any
+
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedAddress
+from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.schema.fault import Fault, sized, typed
+
+MAX_FILE_NAME_BYTES = 255
+MAX_HEADERS = 200
+MAX_HEADER_BYTES = 10_000
+
+_PARTS = (
+    "from",
+    "subject",
+    "text",
+    "html",
+    "amp_html",
+    "reply_to",
+    "headers",
+    "attachments",
+    "inline_images",
+)
+_STORED = {"template_id": "template", "ab_test_id": "A/B test"}
+_RESERVED = frozenset({"subject", "from", "to", "reply-to"})
+_NAME = re.compile(r"[!-9;-~]{1,100}", re.ASCII)
+_TYPE = re.compile(
+    r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?[\w-]{1,50}=(?:\"[ !#-~]{0,200}\"|[\w.+:/'-]{1,200}))*", re.ASCII
+)
+_CONTENT_ID = re.compile(r"[!#-;=?-~]{1,255}", re.ASCII)
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def parse_content(given: Mapping[str, Any]) -> Content:
+    """`content` of the body. Raises Fault."""
+    content: dict[str, Any] = typed(given, "content", dict, {})
+    if given.get("content") is None:
+        raise Fault(1400, "content object or template_id required")
+    parts = [name for name in _PARTS if content.get(name) is not None]
+    for name, kind in _STORED.items():
+        if content.get(name) is not None:
+            if parts or content.get("email_rfc822") is not None:
+                raise Fault(1301, "Both content object and template_id are specified")
+            raise Fault(1603, f"{kind} '{str(content[name])[:100]}' does not exist")
+    if content.get("email_rfc822") is not None:
+        if parts:
+            raise Fault(1301, f"content.email_rfc822 and content.{parts[0]} are mutually exclusive")
+        message: str = typed(content, "email_rfc822", str, "", "content.")
+        return Rfc822Content(_LINE_END.sub(b"\r\n", message.encode("utf-8", "replace")))
+    if not parts:
+        raise Fault(1400, "No valid fields exist in the 'content' object")
+    return _inline(content)
+
+
+def _inline(content: Mapping[str, Any]) -> InlineContent:
+    name, email = _sender(content)
+    subject = typed(content, "subject", str, "", "content.")
+    if not subject:
+        raise Fault(1400, "content.subject is a required field")
+    texts = {key: typed(content, key, str, None, "content.") for key in ("text", "html", "amp_html")}
+    if not (texts["text"] or texts["html"]):
+        raise Fault(1400, "At least one of 'text' or 'html' needs to exist in 'content'")
+    return InlineContent(
+        from_email=email,
+        subject=subject,
+        from_name=name,
+        text=texts["text"] or None,
+        html=texts["html"] or None,
+        amp_html=texts["amp_html"] or None,
+        reply_to=typed(content, "reply_to", str, "", "content."),
+        headers=_headers(content),
+        attachments=_files(content, "attachments"),
+        inline_images=_files(content, "inline_images"),
+    )
+
+
+def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
+    """Display name and address. Raises Fault."""
+    given = content.get("from")
+    if given is None or given == "":
+        raise Fault(1400, "content.from is a required field")
+    if isinstance(given, dict):
+        name = typed(given, "name", str, "", "content.from.")
+        email = typed(given, "email", str, "", "content.from.")
+        if not email:
+            raise Fault(1400, "content.from.email is a required field")
+    else:
+        text = typed(content, "from", str, "", "content.")
+        name, email = ("", text) if "<" not in text else parseaddr(text)
+    email = email.strip()
+    if "{{" in email:
+        return name, email
+    if "@" not in email:
+        raise Fault(7001, "No sending domain specified")
+    try:
+        return name, parse_mailbox(email).text
+    except MalformedAddress as error:
+        raise Fault(1300, f"content.from.email '{email[:320]}' is not a valid email address") from error
+
+
+def _headers(content: Mapping[str, Any]) -> dict[str, str]:
+    headers: dict[str, Any] = typed(content, "headers", dict, {}, "content.")
+    if len(headers) > MAX_HEADERS:
+        raise Fault(1300, f"content.headers is limited to {MAX_HEADERS} entries")
+    for name in headers:
+        lower = name.lower()
+        if not _NAME.fullmatch(name) or lower in _RESERVED or lower.startswith("content-"):
+            raise Fault(1300, f"header '{name[:100]}' is not allowed in content.headers")
+    values = {name: sized(headers, name, MAX_HEADER_BYTES, "content.headers.") for name in headers}
+    return {name: value for name, value in values.items() if value}
+
+
+def _files(content: Mapping[str, Any], field: str) -> tuple[File, ...]:
+    files: list[Any] = typed(content, field, list, [], "content.")
+    return tuple(
+        _file(file, f"content.{field}[{index}]", is_inline=field == "inline_images")
+        for index, file in enumerate(files)
+    )
+
+
+def _file(given: Any, field: str, is_inline: bool) -> File:
+    if not isinstance(given, dict):
+        typed({field: given or 0}, field, dict, {})
+    for name in ("name", "type", "data"):
+        if not typed(given, name, str, "", f"{field}."):
+            raise Fault(1400, f"{field}.{name} is a required field")
+    name = sized(given, "name", MAX_FILE_NAME_BYTES, f"{field}.")
+    if is_inline and not _CONTENT_ID.fullmatch(name):
+        raise Fault(1300, f"{field}.name must be usable as a Content-ID")
+    if not _TYPE.fullmatch(given["type"]):
+        raise Fault(1300, f"{field}.type is not a MIME type")
+    try:
+        data = b64decode("".join(given["data"].split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Fault(1300, f"{field}.data must be base64") from error
+    return File(name, given["type"], data)

@@ -1,0 +1,132 @@
+"""Entries of the suppression list as REST shows and takes them (C §3.9)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedAddress
+from relay.domain.suppression import MAX_DESCRIPTION, Kind, Suppression, key_of
+from relay.schema.request import RequestBody
+
+MOST_ENTRIES = 10_000
+
+_NO_TYPE = "Must supply a suppression type"
+_BAD_TYPE = "Type must be one of: 'transactional', 'non_transactional'"
+_NO_ADDRESS = "Recipient must be a valid email address"
+
+KindName = Annotated[str, WithJsonSchema({"type": "string", "enum": [kind.value for kind in Kind]})]
+
+
+class BadEntry(ValueError):
+    """What was sent is no entry; str() is the sentence to answer."""
+
+    def __init__(self, sentence: str, value: object = None) -> None:
+        super().__init__(sentence)
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An entry to be made."""
+
+    recipient: str
+    kind: Kind
+    description: str
+
+
+class EntryShape(BaseModel):
+    """An entry."""
+
+    recipient: str
+    type: KindName
+    source: str
+    description: str
+    created: str
+    updated: str
+    transactional: bool | None = None
+    non_transactional: bool | None = None
+    subaccount_id: int | None = None
+
+    @classmethod
+    def of(cls, entry: Suppression) -> Self:
+        return cls(
+            recipient=entry.recipient,
+            type=entry.kind.value,
+            source=entry.source.value,
+            description=entry.description,
+            created=entry.created.isoformat(timespec="seconds"),
+            updated=entry.updated.isoformat(timespec="seconds"),
+            transactional=True if entry.kind is Kind.TRANSACTIONAL else None,
+            non_transactional=True if entry.kind is Kind.NON_TRANSACTIONAL else None,
+            subaccount_id=entry.subaccount,
+        )
+
+
+class EntryBody(RequestBody):
+    """What PUT /suppression-list/{recipient} takes: for the description of the API alone."""
+
+    type: KindName
+    description: Annotated[str, WithJsonSchema({"type": "string", "maxLength": MAX_DESCRIPTION})] = ""
+
+
+class ListedBody(EntryBody):
+    """An entry of a bulk update."""
+
+    recipient: Annotated[str, WithJsonSchema({"type": "string", "format": "email"})]
+
+
+class BulkBody(RequestBody):
+    """What PUT /suppression-list takes: for the description of the API alone."""
+
+    recipients: Annotated[list[ListedBody], Field(min_length=1, max_length=MOST_ENTRIES)]
+
+
+def wanted(recipient: object, fields: Mapping[str, Any]) -> list[Wanted]:
+    """The entries that one object asks for: of its type, or of the older flags. Raises BadEntry."""
+    description = fields.get("description") or ""
+    if not isinstance(description, str) or len(description) > MAX_DESCRIPTION:
+        raise BadEntry(f"description must be a string of at most {MAX_DESCRIPTION} characters")
+    key = parse_recipient(recipient)
+    return [Wanted(key, kind, description) for kind in _kinds(fields)]
+
+
+def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:
+    """Raises BadEntry."""
+    listed = value.get("recipients")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ENTRIES:
+        raise BadEntry(f"recipients must be an array of 1 to {MOST_ENTRIES} entries")
+    found: list[Wanted] = []
+    for fields in listed:
+        if not isinstance(fields, dict):
+            raise BadEntry("each of recipients must be an object")
+        found += wanted(fields.get("recipient", fields.get("email")), fields)
+    return found
+
+
+def parse_recipient(text: object) -> str:
+    """The form in which recipients are listed. Raises BadEntry."""
+    if isinstance(text, str):
+        try:
+            return key_of(parse_mailbox(text.strip()))
+        except MalformedAddress:
+            pass
+    raise BadEntry(_NO_ADDRESS, text[:254] if isinstance(text, str) else None)
+
+
+def parse_kind(text: object) -> Kind:
+    """Raises BadEntry."""
+    if isinstance(text, str) and text in set(Kind):
+        return Kind(text)
+    raise BadEntry(_BAD_TYPE)
+
+
+def _kinds(fields: Mapping[str, Any]) -> list[Kind]:
+    if fields.get("type") is not None:
+        return [parse_kind(fields["type"])]
+    kinds = [kind for kind in Kind if fields.get(kind.value) is True]
+    if not kinds:
+        raise BadEntry(_NO_TYPE)
+    return kinds

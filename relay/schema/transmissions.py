@@ -1,0 +1,238 @@
+"""Bodies of `POST /transmissions`, read into values (C §3.6).
+
+Written by hand over json, not with pydantic: a body may have a hundred thousand recipients, and
+the sentences are the contract's own.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedAddress
+from relay.domain.message import Options
+from relay.domain.transmission import MAX_AHEAD, Content, Recipient
+from relay.mail.words import mailbox_list
+from relay.schema.content import parse_content
+from relay.schema.fault import Fault, optional, pool_name, sized, typed
+from relay.schema.scan import scan_object
+
+MAX_CAMPAIGN_BYTES = 64
+MAX_DESCRIPTION_BYTES = 1024
+MAX_METADATA_BYTES = 10_000
+MAX_SUBSTITUTION_BYTES = 100_000
+MAX_TAGS = 10
+MAX_KEPT_FAULTS = 10_000
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d:\d\d|Z)",
+    re.ASCII,
+)
+_FLAGS = (
+    *("open_tracking", "click_tracking", "initial_open", "transactional", "sandbox"),
+    *("skip_suppression", "inline_css", "perform_substitutions"),
+)
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a body asks for."""
+
+    content: Content
+    options: Options
+    asked_options: dict[str, Any]
+    """As they came."""
+    start: datetime | None
+    """None: at once."""
+    description: str
+    return_path: str
+    substitution_data: dict[str, Any]
+    substitutes: bool
+    recipients: list[Recipient] = field(default_factory=list)
+    """Those that are valid, in their order."""
+    faults: list[Fault] = field(default_factory=list)
+    """Of the others, the first so many."""
+    num_rejected: int = 0
+
+
+def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AHEAD) -> Asked:
+    """Raises Fault with the first that is wrong with the whole; with single recipients it is in `faults`."""
+    recipients = _Recipients(checks_surrogates=_SURROGATE.search(body) is not None)
+    try:
+        given = scan_object(body.decode(), "recipients", recipients.add)
+        if recipients.checks_surrogates:
+            _check_surrogates(given)
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise Fault(1305, "Non-UTF-8 data found in json") from error
+    except (ValueError, RecursionError) as error:
+        raise Fault(1300, "Problems parsing request as json") from error
+    asked_options = typed(given, "options", dict, {})
+    for name in _FLAGS:
+        typed(asked_options, name, bool, None, "options.")
+    if asked_options.get("sandbox"):
+        # Whoever asks for it must not find that the mail went out.
+        raise Fault(1300, "options.sandbox is not available on this installation")
+    content = parse_content(given)
+    asked = Asked(
+        content=content,
+        options=_options(given, asked_options),
+        asked_options=asked_options,
+        start=_start(asked_options.get("start_time"), now, max_ahead),
+        description=sized(given, "description", MAX_DESCRIPTION_BYTES),
+        return_path=_return_path(given),
+        substitution_data=_substitution_data(given, "Transmission"),
+        substitutes=optional(asked_options.get("perform_substitutions"), True),
+        recipients=recipients.valid,
+        faults=recipients.faults,
+        num_rejected=recipients.num_rejected,
+    )
+    _check_recipients(given, asked)
+    return asked
+
+
+def _check_surrogates(value: Any) -> None:
+    """Half a surrogate pair is no character, and no UTF-8 can write it."""
+    json.dumps(value, ensure_ascii=False).encode()
+
+
+def _options(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Options:
+    return Options(
+        ip_pool=pool_name(asked),
+        campaign_id=sized(given, "campaign_id", MAX_CAMPAIGN_BYTES),
+        metadata=_metadata(given),
+        open_tracking=asked.get("open_tracking"),
+        click_tracking=asked.get("click_tracking"),
+        transactional=asked.get("transactional"),
+        skip_suppression=bool(asked.get("skip_suppression")),
+        inline_css=bool(asked.get("inline_css")),
+        dkim_key=typed(asked, "dkim_key", str, "", "options."),
+    )
+
+
+def _start(text: object, now: datetime, max_ahead: timedelta) -> datetime | None:
+    """None for what is not given, `now`, or past."""
+    if text is None or text == "now":
+        return None
+    try:
+        if not (isinstance(text, str) and _TIME.fullmatch(text)):
+            raise ValueError(text)
+        start = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise Fault(1300, "Error parsing scheduled start_time") from error
+    if start - now > max_ahead:
+        raise Fault(1300, f"start_time may be at most {max_ahead.days} days ahead")
+    return start if start > now else None
+
+
+def _return_path(given: Mapping[str, Any]) -> str:
+    text: str = typed(given, "return_path", str, "")
+    if text:
+        try:
+            parse_mailbox(text)
+        except MalformedAddress as error:
+            raise Fault(1300, f"return_path '{text[:320]}' is not a valid email address") from error
+    return text
+
+
+def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = typed(given, "metadata", dict, {})
+    if metadata and (size := _bytes_of(metadata)) > MAX_METADATA_BYTES:
+        raise Fault(
+            1300,
+            f"field 'metadata' is of length '{size}', but needs to be of max length '{MAX_METADATA_BYTES}'",
+        )
+    return metadata
+
+
+def _substitution_data(given: Mapping[str, Any], level: str) -> dict[str, Any]:
+    data: dict[str, Any] = typed(given, "substitution_data", dict, {})
+    if data and _bytes_of(data) >= MAX_SUBSTITUTION_BYTES:
+        raise Fault(2002, f"{level}-level substitution data must be less than {MAX_SUBSTITUTION_BYTES} bytes")
+    return data
+
+
+def _bytes_of(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+# ── recipients ───────────────────────────────────────────────────────────────────────────
+
+
+def _check_recipients(given: Mapping[str, Any], asked: Asked) -> None:
+    listed = given.get("recipients")
+    if listed is None:
+        raise Fault(1400, "recipients or list_id required")
+    if isinstance(listed, dict):
+        list_id = listed.get("list_id")
+        if list_id is None:
+            raise Fault(1400, "recipients or list_id required")
+        raise Fault(1603, f"Recipient list '{str(list_id)[:100]}' does not exist")
+    if not isinstance(listed, list):
+        typed(given, "recipients", list, [])
+    if not asked.recipients:
+        raise Fault(5002, "At least one valid recipient is required")
+
+
+class _Recipients:
+    """Takes recipients one by one, as they are scanned."""
+
+    def __init__(self, checks_surrogates: bool) -> None:
+        self.checks_surrogates = checks_surrogates
+        self.valid: list[Recipient] = []
+        self.faults: list[Fault] = []
+        self.num_rejected = 0
+
+    def add(self, value: Any, size: int) -> None:
+        """size: characters of JSON; a short recipient breaks no limit of size. Raises UnicodeEncodeError."""
+        if self.checks_surrogates:
+            _check_surrogates(value)
+        try:
+            self.valid.append(_recipient(value, size))
+        except Fault as fault:
+            self.num_rejected += 1
+            if len(self.faults) < MAX_KEPT_FAULTS:
+                self.faults.append(fault)
+
+
+def _recipient(value: Any, size: int) -> Recipient:
+    if not isinstance(value, dict):
+        typed({"recipients": value}, "recipients", dict, {})
+        raise Fault(1400, "address.email is required for each recipient")
+    address = value.get("address")
+    name = header_to = ""
+    if isinstance(address, dict):
+        name = typed(address, "name", str, "", "address.")
+        header_to = typed(address, "header_to", str, "", "address.")
+        address = address.get("email")
+    if address is None or address == "":
+        raise Fault(1400, "address.email is required for each recipient")
+    try:
+        mailbox = parse_mailbox(address.strip() if isinstance(address, str) else "")
+    except MalformedAddress as error:
+        raise Fault(1300, f"invalid recipient address.email: {str(address)[:320]}") from error
+    if header_to and mailbox_list(header_to) is None:
+        raise Fault(1300, f"invalid recipient address.header_to: {header_to[:320]}")
+    if len(value) == 1:
+        return Recipient(mailbox, name, header_to)
+    is_short = size < MAX_METADATA_BYTES
+    return Recipient(
+        mailbox,
+        name,
+        header_to,
+        _return_path(value),
+        _tags(value),
+        typed(value, "metadata", dict, {}) if is_short else _metadata(value),
+        typed(value, "substitution_data", dict, {}) if is_short else _substitution_data(value, "Recipient"),
+    )
+
+
+def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The first ten; the rest is dropped without a word, as the contract has it."""
+    tags: list[Any] = typed(given, "tags", list, [])
+    for index, tag in enumerate(tags):
+        typed({f"tags[{index}]": tag}, f"tags[{index}]", str, "")
+    return tuple(tag for tag in tags[:MAX_TAGS] if tag is not None)

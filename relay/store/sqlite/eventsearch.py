@@ -1,0 +1,135 @@
+"""The search in the event log as SQL: one statement made of the filters given, and one that counts.
+
+Filters work on columns and on the JSON beside them. Only what narrows a search to few events has
+an index; the rest looks at the events of the account between two times, newest first.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from relay.domain.ids import to_us
+from relay.ports import EventPage, EventPlace, EventQuery
+from relay.store.codec import TOLD_COLUMNS, sayable, to_json, told
+from relay.store.sqlite.executor import Connection
+
+_FROM = "FROM event LEFT JOIN submission ON submission.id = event.transmission_id"
+_COLUMNS = ", ".join(TOLD_COLUMNS)
+_NEWEST_FIRST = "ORDER BY event.at_us DESC, event.id DESC LIMIT :limit"
+_BEHIND = "(event.at_us, event.id) < (:at_us, :id)"
+_FAILURES = (
+    "event.kind IN ('bounce', 'delay', 'policy_rejection', 'generation_failure', 'generation_rejection')"
+)
+_SUBJECT = "coalesce(nullif(event.fields ->> '$.particulars[0]', ''), submission.fields ->> '$.subject')"
+_FEW = 20
+_SEARCHABLE = "event.kind <> 'operated'"
+"""What operators did is told by `relay queue show`; SparkPost has no such event."""
+
+
+def search(connection: Connection, query: EventQuery, limit: int, after: EventPlace | None) -> EventPage:
+    """Up to limit events behind `after`, newest first."""
+    asked = _Search(query)
+    where, values = " AND ".join(asked.terms), asked.values
+    behind = where
+    if after is not None:
+        behind, values = f"{where} AND {_BEHIND}", {**values, "at_us": after.at_us, "id": after.id}
+    text = f"SELECT {_COLUMNS} {_FROM} WHERE {behind} {_NEWEST_FIRST}"
+    rows = connection.execute(text, {**values, "limit": limit + 1}).fetchall()
+    page, has_more = rows[:limit], len(rows) > limit
+    if after is not None:
+        total = after.total
+    elif has_more:
+        source = _FROM if asked.joins else "FROM event"
+        (total,) = connection.execute(f"SELECT count(*) {source} WHERE {where}", asked.values).fetchone()
+    else:
+        total = len(page)
+    place = EventPlace(page[-1][1], page[-1][0], total) if has_more else None
+    return EventPage(tuple(told(row) for row in page), total, place)
+
+
+class _Search:
+    """Terms of the condition, and their values."""
+
+    def __init__(self, query: EventQuery) -> None:
+        # With a plus, a term takes no index: those over ids and messages leave less to look at.
+        mark = "+" if query.ids or query.messages or query.transmissions else ""
+        self.terms = [
+            f"{mark}event.account = :account",
+            f"{mark}event.at_us >= :since_us",
+            f"{mark}event.at_us < :until_us",
+        ]
+        self.values: dict[str, Any] = {
+            "account": query.account,
+            "since_us": to_us(query.since),
+            "until_us": to_us(query.until),
+        }
+        self._one_of("event.kind", "kinds", query.kinds)
+        if not query.kinds:
+            self.terms.append(_SEARCHABLE)
+        if query.bounce_classes or query.reasons:
+            # Said of the kind, which the index has: what was delivered is not looked at.
+            self.terms.append(_FAILURES)
+        self._one_of("event.id", "ids", query.ids)
+        self._one_of("event.message_id", "messages", query.messages)
+        self._one_of("event.transmission_id", "transmissions", query.transmissions)
+        self._one_of("event.ip", "ips", query.sending_ips)
+        self._one_of("coalesce(event.fields ->> '$.subaccount', 0)", "subaccounts", query.subaccounts)
+        self._one_of("event.fields ->> '$.bounce_class'", "classes", query.bounce_classes)
+        self._one_of("lower(event.fields ->> '$.rcpt_to')", "recipients", _lower(query.recipients))
+        self._one_of("event.fields ->> '$.domain'", "domains", _lower(query.recipient_domains))
+        self._words("event.fields ->> '$.ip_pool'", "pools", query.ip_pools)
+        self._words("event.fields ->> '$.raw_reason'", "reasons", query.reasons)
+        self._words("submission.fields ->> '$.sending_domain'", "sending_domains", query.sending_domains)
+        self._words(_SUBJECT, "subjects", query.subjects)
+        self._words("submission.fields ->> '$.options.campaign_id'", "campaigns", query.campaigns)
+        self.joins = bool(query.sending_domains or query.subjects or query.campaigns or query.from_addresses)
+        """Whether a term is about the submission."""
+        if query.from_addresses:
+            self._any(
+                "from_addresses",
+                _lower(query.from_addresses),
+                "lower(submission.fields ->> '$.friendly_from') = value"
+                " OR instr(lower(submission.fields ->> '$.friendly_from'), '<' || value || '>') > 0",
+            )
+
+    def _one_of(self, what: str, name: str, values: Collection[object]) -> None:
+        if values:
+            self.terms.append(f"{what} IN (SELECT value FROM json_each(:{name}))")
+            self.values[name] = to_json(list(values))
+
+    def _words(self, what: str, name: str, keywords: Iterable[str]) -> None:
+        """Keywords of C §3.10: `black` finds `Black-Friday`, `fri` does not."""
+        padded = [_padded(keyword) for keyword in keywords]
+        if padded:
+            self._any(name, padded, f"instr({_normal(what)}, value) > 0")
+
+    def _any(self, name: str, values: Sequence[str], condition: str) -> None:
+        """The condition, which speaks of `value`, holds for one of the values."""
+        if len(values) > _FEW:
+            self.terms.append(f"EXISTS (SELECT 1 FROM json_each(:{name}) WHERE {condition})")
+            self.values[name] = to_json(values)
+            return
+        # A subquery for each event costs as much as the rest.
+        names = [f"{name}_{number}" for number in range(len(values))]
+        self.terms.append(f"({' OR '.join(condition.replace('value', f':{one}') for one in names)})")
+        self.values.update(zip(names, values, strict=True))
+
+
+def _normal(what: str) -> str:
+    """SQL for the text in small letters with one space wherever its parts meet."""
+    return f"(' ' || replace(replace(lower({what}), '-', ' '), '_', ' ') || ' ')"
+
+
+def _padded(keyword: str) -> str:
+    """The same of a keyword. Small letters as SQLite makes them: ASCII alone."""
+    return f" {_ascii_lower(sayable(keyword)).replace('-', ' ').replace('_', ' ')} "
+
+
+def _lower(texts: Iterable[str]) -> list[str]:
+    return [_ascii_lower(sayable(text)) for text in texts]
+
+
+def _ascii_lower(text: str) -> str:
+    return text.translate(_SMALL)
+
+
+_SMALL = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

@@ -1,0 +1,161 @@
+"""The suppression lists on SQLite."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from relay.domain.errors import ComplianceEntry
+from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
+from relay.domain.suppression import Kind, Source, Suppression
+from relay.ports import SuppressionPage, SuppressionQuery
+from relay.store.codec import Row, from_json, sayable, to_json
+from relay.store.sql import load_queries
+from relay.store.sqlite.executor import Connection, Executor
+
+_COLUMNS = "account, subaccount, recipient, kind, source, description, created_us, updated_us"
+_SQL = load_queries("relay.store.sqlite", "suppressions.sql", {})
+
+
+class SqliteSuppressions:
+    """`SuppressionStore`."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def put(self, entries: Sequence[Suppression]) -> None:
+        rows = [_row(entry) for entry in entries]
+        await self._executor.write(lambda connection: _put(connection, rows))
+
+    async def remove(
+        self, account: AccountId, subaccount: SubaccountId | None, recipient: str, kinds: Collection[Kind]
+    ) -> bool:
+        values = {
+            "account": account,
+            "subaccount": subaccount or 0,
+            "recipient": sayable(recipient),
+            "kinds": to_json([kind.value for kind in kinds]),
+        }
+
+        def unit(connection: Connection) -> bool:
+            sources = [source for (source,) in connection.execute(_SQL["suppression_sources"], values)]
+            if Source.COMPLIANCE.value in sources:
+                raise ComplianceEntry
+            return connection.execute(_SQL["unsuppress"], values).rowcount > 0
+
+        return await self._executor.write(unit)
+
+    async def find(
+        self, query: SuppressionQuery, limit: int, offset: int = 0, after: Suppression | None = None
+    ) -> SuppressionPage:
+        where, values = _where(query)
+        text = f"SELECT {_COLUMNS} FROM suppression WHERE {where}"
+        page_values = {**values, "limit": limit + 1, "offset": offset}
+        if after is not None:
+            text += " AND (subaccount, recipient, kind) > (:after_subaccount, :after_recipient, :after_kind)"
+            page_values |= {
+                "after_subaccount": after.subaccount or 0,
+                "after_recipient": sayable(after.recipient),
+                "after_kind": after.kind.value,
+            }
+        text += " ORDER BY subaccount, recipient, kind LIMIT :limit OFFSET :offset"
+
+        def read(connection: Connection) -> SuppressionPage:
+            counted = connection.execute(f"SELECT count(*) FROM suppression WHERE {where}", values)
+            (total,) = counted.fetchone()
+            entries = [_entry(row) for row in connection.execute(text, page_values)]
+            return SuppressionPage(tuple(entries[:limit]), total, len(entries) > limit)
+
+        return await self._executor.read(read)
+
+    async def among(
+        self, account: AccountId, subaccount: SubaccountId | None, kind: Kind, recipients: Collection[str]
+    ) -> Mapping[str, Source]:
+        def read(connection: Connection) -> Mapping[str, Source]:
+            found = suppressed_among(connection, account, subaccount, kind, recipients)
+            return {recipient: Source(source) for recipient, source in found.items()}
+
+        return await self._executor.read(read)
+
+
+def suppressing(connection: Connection, accounts: Collection[AccountId]) -> frozenset[AccountId]:
+    """Which of the accounts have suppressed anybody: the others need no further look."""
+    (found,) = connection.execute(_SQL["suppressing"], (to_json(list(accounts)),)).fetchone()
+    return frozenset(map(AccountId, from_json(found)))
+
+
+def suppressed_among(
+    connection: Connection,
+    account: AccountId,
+    subaccount: SubaccountId | None,
+    kind: Kind,
+    recipients: Collection[str],
+) -> dict[str, str]:
+    """Recipient → source, of those that are on the list."""
+    values = {
+        "account": account,
+        "subaccount": subaccount or 0,
+        "kind": kind.value,
+        "recipients": to_json(list(map(sayable, recipients))),
+    }
+    (found,) = connection.execute(_SQL["suppressed"], values).fetchone()
+    return dict(from_json(found))
+
+
+def suppress_new(connection: Connection, entries: Sequence[Suppression]) -> None:
+    """Add what is not there yet."""
+    connection.executemany(_SQL["suppress_new"], [_row(entry) for entry in entries])
+
+
+def _put(connection: Connection, rows: Sequence[Row]) -> None:
+    connection.executemany(_SQL["suppress"], rows)
+
+
+def _where(query: SuppressionQuery) -> tuple[str, dict[str, Any]]:
+    terms, values = ["account = :account"], {"account": query.account}
+
+    def add(term: str, **more: Any) -> None:
+        terms.append(term)
+        values.update(more)
+
+    if not query.all_subaccounts:
+        add("subaccount = :subaccount", subaccount=query.subaccount or 0)
+    if query.recipient is not None:
+        add("recipient = :recipient", recipient=sayable(query.recipient))
+    if query.domain:
+        add("substr(recipient, -length(:domain)) = :domain", domain=f"@{query.domain}")
+    if query.kinds:
+        add("kind IN (SELECT value FROM json_each(:kinds))", kinds=to_json(sorted(query.kinds)))
+    if query.sources:
+        add("source IN (SELECT value FROM json_each(:sources))", sources=to_json(sorted(query.sources)))
+    if query.description:
+        add("instr(lower(description), lower(:description)) > 0", description=sayable(query.description))
+    if query.since is not None:
+        add("updated_us >= :since_us", since_us=to_us(query.since))
+    if query.until is not None:
+        add("updated_us < :until_us", until_us=to_us(query.until))
+    return " AND ".join(terms), values
+
+
+def _row(entry: Suppression) -> Row:
+    return (
+        entry.account,
+        entry.subaccount or 0,
+        sayable(entry.recipient),
+        entry.kind.value,
+        entry.source.value,
+        sayable(entry.description),
+        to_us(entry.created),
+        to_us(entry.updated),
+    )
+
+
+def _entry(row: Row) -> Suppression:
+    return Suppression(
+        AccountId(row[0]),
+        SubaccountId(row[1]) if row[1] else None,
+        row[2],
+        Kind(row[3]),
+        Source(row[4]),
+        row[5],
+        from_us(row[6]),
+        from_us(row[7]),
+    )

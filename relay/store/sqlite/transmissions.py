@@ -1,0 +1,262 @@
+"""Transmissions on SQLite."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from relay.domain.errors import StaleDirectory
+from relay.domain.ids import AccountId, MessageId, Revision, TransmissionId, from_us, to_us
+from relay.domain.message import Message
+from relay.domain.transmission import (
+    CHUNK,
+    CampaignCancellation,
+    Content,
+    Recipient,
+    Transmission,
+    TransmissionState,
+    Verdict,
+)
+from relay.ports.idempotency import Answered
+from relay.ports.transmissions import Made, TransmissionStanding
+from relay.store.codec import MESSAGE_COLUMNS, event_row, message, submission_row
+from relay.store.sql import load_queries
+from relay.store.sqlite.enqueue import Storing, make_lanes
+from relay.store.sqlite.executor import Connection, Executor
+from relay.store.sqlite.idempotency import keep_answer
+from relay.store.sqlite.statements import one
+from relay.store.transmission_codec import (
+    STANDING_COLUMNS,
+    cancellation,
+    content_of,
+    content_text,
+    recipients_of,
+    recipients_text,
+    standing,
+    transmission_row,
+    verdict_text,
+)
+
+_SQL = load_queries(
+    "relay.store.sqlite",
+    "transmissions.sql",
+    {
+        "standing": ", ".join(STANDING_COLUMNS),
+        "message": ", ".join(f"message.{name}" for name in MESSAGE_COLUMNS),
+    },
+)
+_ALL = 1 << 62
+
+
+class SqliteTransmissions:
+    """`TransmissionStore`."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    # ── accepting ────────────────────────────────────────────────────────────────────────
+
+    async def add_recipients(
+        self, transmission: TransmissionId, first: int, recipients: Sequence[Recipient]
+    ) -> None:
+        row = transmission, first, recipients_text(recipients)
+
+        def unit(connection: Connection) -> None:
+            connection.execute(_SQL["add_recipients"], row)
+
+        await self._executor.write(unit)
+
+    async def submit(
+        self,
+        transmission: Transmission,
+        content: Content,
+        verdict: Verdict | None,
+        revision: Revision,
+        answered: Answered | None = None,
+    ) -> None:
+        state = TransmissionState.SUBMITTED if verdict is None else TransmissionState.GENERATING
+        decided = None if verdict is None else verdict_text(verdict)
+        row = *transmission_row(transmission), decided, state.value
+        text = content_text(content)
+
+        def unit(connection: Connection) -> None:
+            _check(connection, revision)
+            if answered is not None:
+                keep_answer(connection, answered)
+            connection.execute(_SQL["submit"], row)
+            connection.execute(_SQL["add_content"], (transmission.id, text))
+
+        await self._executor.write(unit)
+
+    # ── making messages ──────────────────────────────────────────────────────────────────
+
+    async def hold_due(
+        self, holder: str, now: datetime, ttl_s: float, limit: int
+    ) -> list[TransmissionStanding]:
+        def unit(connection: Connection) -> list[TransmissionStanding]:
+            clock_us = int(one(connection, "clock_us"))
+            values = {
+                "holder": holder,
+                "until_us": clock_us + int(ttl_s * 1_000_000),
+                "clock_us": clock_us,
+                "now_us": to_us(now),
+                "limit": limit,
+            }
+            return [standing(row) for row in connection.execute(_SQL["hold_due"], values).fetchall()]
+
+        held = await self._executor.write(unit)
+        return sorted(held, key=lambda one: (one.transmission.start, one.transmission.id))
+
+    async def release(self, holder: str) -> None:
+        def unit(connection: Connection) -> None:
+            connection.execute(_SQL["release"], (holder,))
+
+        await self._executor.write(unit)
+
+    async def next_start(self, after: datetime) -> datetime | None:
+        def query(connection: Connection) -> datetime | None:
+            ((start_us,),) = connection.execute(_SQL["next_start"], (to_us(after),)).fetchall()
+            return None if start_us is None else from_us(start_us)
+
+        return await self._executor.read(query)
+
+    async def content(self, transmission: TransmissionId) -> Content | None:
+        def query(connection: Connection) -> Content | None:
+            row = connection.execute(_SQL["content"], (transmission,)).fetchone()
+            return content_of(row[0]) if row else None
+
+        return await self._executor.read(query)
+
+    async def recipients(self, transmission: TransmissionId, position: int) -> list[Recipient]:
+        def query(connection: Connection) -> list[Recipient]:
+            values = {"id": transmission, "position": position}
+            row = connection.execute(_SQL["recipients"], values).fetchone()
+            return recipients_of(row[1])[position - row[0] :] if row else []
+
+        return await self._executor.read(query)
+
+    async def decide(self, transmission: TransmissionId, verdict: Verdict, revision: Revision) -> bool:
+        values = {"id": transmission, "verdict": verdict_text(verdict)}
+
+        def unit(connection: Connection) -> bool:
+            _check(connection, revision)
+            return connection.execute(_SQL["decide"], values).rowcount > 0
+
+        return await self._executor.write(unit)
+
+    async def advance(self, made: Made, holder: str, now: datetime) -> bool:
+        values = {
+            "id": made.transmission,
+            "position": made.position,
+            "next": made.next,
+            "num_generated": made.num_generated,
+            "num_failed": made.num_failed,
+            "holder": holder,
+            "now_us": to_us(now),
+        }
+
+        def unit(connection: Connection) -> bool:
+            rows = connection.execute(_SQL["advance"], values).fetchall()
+            if not rows:
+                return False
+            ((num_rcpts, is_scheduled),) = rows
+            storing = Storing(connection)
+            if made.submission is not None:
+                storing.submissions.append(submission_row(made.submission))
+            storing.add_mail(made.bodies, made.messages, {})
+            storing.events += map(event_row, made.events)
+            make_lanes(connection, {message.pin.ip for message in made.messages})
+            storing.store()
+            is_done = made.next >= num_rcpts
+            before = _ALL if is_done else made.next - CHUNK + 1
+            connection.execute(_SQL["remove_used"], {"id": made.transmission, "before": before})
+            if is_done and not is_scheduled:
+                _remove(connection, made.transmission)
+            return True
+
+        return await self._executor.write(unit)
+
+    # ── seeing and cancelling ────────────────────────────────────────────────────────────
+
+    async def find(self, transmission: TransmissionId) -> TransmissionStanding | None:
+        def query(connection: Connection) -> TransmissionStanding | None:
+            row = connection.execute(_SQL["find"], (transmission,)).fetchone()
+            return standing(row) if row else None
+
+        return await self._executor.read(query)
+
+    async def listed(self, account: AccountId, ended_since: datetime) -> list[TransmissionStanding]:
+        def query(connection: Connection) -> list[TransmissionStanding]:
+            values = account, to_us(ended_since)
+            return [standing(row) for row in connection.execute(_SQL["listed"], values)]
+
+        return await self._executor.read(query)
+
+    async def cancel(self, transmission: TransmissionId, now: datetime) -> bool:
+        def unit(connection: Connection) -> bool:
+            values = {"id": transmission, "now_us": to_us(now)}
+            is_cancelled = connection.execute(_SQL["cancel"], values).rowcount > 0
+            if is_cancelled:
+                connection.execute(_SQL["remove_used"], {"id": transmission, "before": _ALL})
+            return is_cancelled
+
+        return await self._executor.write(unit)
+
+    async def cancel_campaign(self, cancellation: CampaignCancellation) -> None:
+        values = _values(cancellation)
+
+        def unit(connection: Connection) -> None:
+            for id_, is_scheduled in connection.execute(_SQL["cancel_campaign"], values).fetchall():
+                connection.execute(_SQL["remove_used"], {"id": id_, "before": _ALL})
+                if not is_scheduled:
+                    _remove(connection, id_)
+            connection.execute(_SQL["add_cancellation"], values)
+
+        await self._executor.write(unit)
+
+    async def cancellations(self) -> list[CampaignCancellation]:
+        return await self._executor.read(
+            lambda connection: [cancellation(row) for row in connection.execute(_SQL["cancellations"])]
+        )
+
+    async def mail_of(
+        self, cancellation: CampaignCancellation, after: MessageId, limit: int
+    ) -> list[Message]:
+        values = {**_values(cancellation), "after": after, "limit": limit}
+        return await self._executor.read(
+            lambda connection: [message(row) for row in connection.execute(_SQL["mail_of"], values)]
+        )
+
+    async def close(self, cancellation: CampaignCancellation) -> None:
+        def unit(connection: Connection) -> None:
+            connection.execute(_SQL["close_cancellation"], (cancellation.id,))
+
+        await self._executor.write(unit)
+
+    async def forget(self, ended_before: datetime, unsubmitted_before: TransmissionId) -> int:
+        def unit(connection: Connection) -> int:
+            old = connection.execute(_SQL["old"], (to_us(ended_before),)).fetchall()
+            lost = connection.execute(_SQL["unsubmitted"], (unsubmitted_before,)).fetchall()
+            for (id_,) in (*old, *lost):
+                connection.execute(_SQL["remove_used"], {"id": id_, "before": _ALL})
+                _remove(connection, id_)
+            return len(old) + len(lost)
+
+        return await self._executor.write(unit)
+
+
+def _check(connection: Connection, revision: Revision) -> None:
+    if one(connection, "revision") != revision:
+        raise StaleDirectory
+
+
+def _remove(connection: Connection, id_: str) -> None:
+    connection.execute(_SQL["remove_content"], (id_,))
+    connection.execute(_SQL["remove"], (id_,))
+
+
+def _values(cancellation: CampaignCancellation) -> dict[str, object]:
+    return {
+        "account": cancellation.account,
+        "subaccount": cancellation.subaccount,
+        "campaign_id": cancellation.campaign_id,
+        "asked_us": to_us(cancellation.asked),
+    }

@@ -1,0 +1,510 @@
+"""Bodies of `POST /transmissions`: every fault in the contract's words (C §3.6)."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.domain.address import Mailbox
+from relay.domain.transmission import InlineContent, Recipient, Rfc822Content
+from relay.schema.fault import Fault
+from relay.schema.transmissions import Asked, parse_transmission
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+CONTENT: dict[str, Any] = {"from": "news@acme.test", "subject": "Hello", "text": "Hello."}
+BOB: dict[str, Any] = {"address": "bob@b.example"}
+BOTH = {"text": "t", "html": "h"}
+NO_BODY = CONTENT | {"text": None}
+FILE = {"name": "a", "type": "a/b", "data": "eA=="}
+
+
+def body(*recipients: Any, **more: Any) -> dict[str, Any]:
+    return {"content": CONTENT, "recipients": list(recipients) or [BOB], **more}
+
+
+def parse(sent: Any) -> Asked:
+    return parse_transmission(sent if isinstance(sent, bytes) else json.dumps(sent).encode(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code", "description"),
+    [
+        pytest.param(b"{", 422, "1300", "Problems parsing request as json", id="no JSON"),
+        pytest.param(b"[]", 422, "1300", "Problems parsing request as json", id="an array"),
+        pytest.param(b"{} {}", 422, "1300", "Problems parsing request as json", id="two values"),
+        pytest.param(b'{"a": NaN}', 422, "1300", "Problems parsing request as json", id="NaN"),
+        pytest.param(b'{"a": 1e999}', 422, "1300", "Problems parsing request as json", id="infinity"),
+        pytest.param(b"{1: 2}", 422, "1300", "Problems parsing request as json", id="a number as name"),
+        pytest.param(
+            b'{"recipients": [1 2]}', 422, "1300", "Problems parsing request as json", id="no comma"
+        ),
+        pytest.param(
+            b'{"recipients": [], "recipients": []}',
+            422,
+            "1300",
+            "Problems parsing request as json",
+            id="twice",
+        ),
+        pytest.param(b"[" * 100_000, 422, "1300", "Problems parsing request as json", id="deep"),
+        pytest.param(b'{"a":' + b"[" * 100_000, 422, "1300", "Problems parsing request as json", id="deeper"),
+        pytest.param(b'{"a": "\xff"}', 400, "1305", "Non-UTF-8 data found in json", id="no UTF-8"),
+        pytest.param(b'{"a": "\\ud800"}', 400, "1305", "Non-UTF-8 data found in json", id="lone surrogate"),
+        pytest.param(
+            b'{"recipients": [{"address": "\\uD800"}]}',
+            400,
+            "1305",
+            "Non-UTF-8 data found in json",
+            id="lone surrogate of a recipient",
+        ),
+        pytest.param(b"{}", 422, "1400", "content object or template_id required", id="no content"),
+        pytest.param(
+            body(content="x"),
+            422,
+            "1300",
+            "field 'content' is of type 'json string', but needs to be of type 'json object'",
+            id="content of another type",
+        ),
+        pytest.param(
+            body(content={"x": 1}),
+            422,
+            "1400",
+            "No valid fields exist in the 'content' object",
+            id="no field",
+        ),
+        pytest.param(
+            body(content={"text": "t"}), 422, "1400", "content.from is a required field", id="no from"
+        ),
+        pytest.param(
+            body(content=CONTENT | {"from": {"name": "x"}}),
+            422,
+            "1400",
+            "content.from.email is a required field",
+            id="no from.email",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"from": "nobody"}),
+            400,
+            "7001",
+            "No sending domain specified",
+            id="no domain",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"from": "a b@c.example"}),
+            422,
+            "1300",
+            "content.from.email 'a b@c.example' is not a valid email address",
+            id="bad from",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"subject": ""}),
+            422,
+            "1400",
+            "content.subject is a required field",
+            id="subject",
+        ),
+        pytest.param(
+            body(content=NO_BODY),
+            422,
+            "1400",
+            "At least one of 'text' or 'html' needs to exist in 'content'",
+            id="no text",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"text": 5}),
+            422,
+            "1300",
+            "field 'content.text' is of type 'json number', but needs to be of type 'json string'",
+            id="text of another type",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"template_id": "t"}),
+            422,
+            "1301",
+            "Both content object and template_id are specified",
+            id="both",
+        ),
+        pytest.param(
+            body(content={"template_id": "t"}), 422, "1603", "template 't' does not exist", id="template"
+        ),
+        pytest.param(
+            body(content={"ab_test_id": "t"}), 422, "1603", "A/B test 't' does not exist", id="A/B test"
+        ),
+        pytest.param(
+            body(content=CONTENT | {"email_rfc822": "x"}),
+            422,
+            "1301",
+            "content.email_rfc822 and content.from are mutually exclusive",
+            id="rfc822 and parts",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"headers": {"Subject": "x"}}),
+            422,
+            "1300",
+            "header 'Subject' is not allowed in content.headers",
+            id="reserved header",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"headers": {"X Y": "x"}}),
+            422,
+            "1300",
+            "header 'X Y' is not allowed in content.headers",
+            id="header name",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"headers": {f"X-{n}": "x" for n in range(201)}}),
+            422,
+            "1300",
+            "content.headers is limited to 200 entries",
+            id="many headers",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"attachments": [FILE | {"data": "!"}]}),
+            422,
+            "1300",
+            "content.attachments[0].data must be base64",
+            id="base64",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"attachments": [FILE | {"type": "a"}]}),
+            422,
+            "1300",
+            "content.attachments[0].type is not a MIME type",
+            id="MIME type",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"attachments": [FILE, {"name": "a"}]}),
+            422,
+            "1400",
+            "content.attachments[1].type is a required field",
+            id="part of a file",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"attachments": ["x"]}),
+            422,
+            "1300",
+            "field 'content.attachments[0]' is of type 'json string', but needs to be of type 'json object'",
+            id="file of another type",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"attachments": [FILE | {"name": "n" * 256}]}),
+            422,
+            "1300",
+            "field 'content.attachments[0].name' is of length '256', but needs to be of max length '255'",
+            id="file name",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"inline_images": [FILE | {"name": "a>"}]}),
+            422,
+            "1300",
+            "content.inline_images[0].name must be usable as a Content-ID",
+            id="Content-ID",
+        ),
+        pytest.param({"content": CONTENT}, 422, "1400", "recipients or list_id required", id="no recipients"),
+        pytest.param(
+            {"content": CONTENT, "recipients": {}},
+            422,
+            "1400",
+            "recipients or list_id required",
+            id="no list",
+        ),
+        pytest.param(
+            {"content": CONTENT, "recipients": {"list_id": "l"}},
+            422,
+            "1603",
+            "Recipient list 'l' does not exist",
+            id="stored list",
+        ),
+        pytest.param(
+            {"content": CONTENT, "recipients": "x"},
+            422,
+            "1300",
+            "field 'recipients' is of type 'json string', but needs to be of type 'json array'",
+            id="recipients of another type",
+        ),
+        pytest.param(
+            {"content": CONTENT, "recipients": []},
+            400,
+            "5002",
+            "At least one valid recipient is required",
+            id="none",
+        ),
+        pytest.param(
+            body({"address": "x"}, {}),
+            400,
+            "5002",
+            "At least one valid recipient is required",
+            id="none valid",
+        ),
+        pytest.param(
+            body(campaign_id="ü" * 33),
+            422,
+            "1300",
+            "field 'campaign_id' is of length '66', but needs to be of max length '64'",
+            id="campaign",
+        ),
+        pytest.param(
+            body(description="x" * 1025),
+            422,
+            "1300",
+            "field 'description' is of length '1025', but needs to be of max length '1024'",
+            id="description",
+        ),
+        pytest.param(
+            body(metadata={"x": "y" * 10_000}),
+            422,
+            "1300",
+            "field 'metadata' is of length '10008', but needs to be of max length '10000'",
+            id="metadata",
+        ),
+        pytest.param(
+            body(substitution_data={"x": "y" * 100_000}),
+            422,
+            "2002",
+            "Transmission-level substitution data must be less than 100000 bytes",
+            id="substitution data",
+        ),
+        pytest.param(
+            body(return_path="x"),
+            422,
+            "1300",
+            "return_path 'x' is not a valid email address",
+            id="return path",
+        ),
+        pytest.param(
+            body(options={"sandbox": True}),
+            422,
+            "1300",
+            "options.sandbox is not available on this installation",
+            id="the sandbox",
+        ),
+        pytest.param(
+            body(options={"start_time": "tomorrow"}),
+            422,
+            "1300",
+            "Error parsing scheduled start_time",
+            id="time",
+        ),
+        pytest.param(
+            body(options={"start_time": 5}),
+            422,
+            "1300",
+            "Error parsing scheduled start_time",
+            id="time, number",
+        ),
+        pytest.param(
+            body(options={"start_time": "2026-02-30T00:00:00+00:00"}),
+            422,
+            "1300",
+            "Error parsing scheduled start_time",
+            id="no such day",
+        ),
+        pytest.param(
+            body(options={"start_time": "2026-02-05T09:00:01+00:00"}),
+            422,
+            "1300",
+            "start_time may be at most 31 days ahead",
+            id="A15",
+        ),
+        pytest.param(
+            body(options={"ip_pool": 5}),
+            422,
+            "1300",
+            "field 'options.ip_pool' is of type 'json number', but needs to be of type 'json string'",
+            id="A29",
+        ),
+        pytest.param(
+            body(options={"ip_pool": "x" * 256}),
+            422,
+            "1300",
+            "field 'options.ip_pool' is limited to 255 printable characters",
+            id="pool",
+        ),
+        pytest.param(
+            body(options={"transactional": "yes"}),
+            422,
+            "1300",
+            "field 'options.transactional' is of type 'json string', but needs to be of type 'json boolean'",
+            id="flag",
+        ),
+    ],
+)
+def test_what_breaks_the_contract_is_refused_in_its_words(
+    sent: Any, status: int, code: str, description: str
+) -> None:
+    with pytest.raises(Fault) as caught:
+        parse(sent)
+    assert (str(caught.value.code), caught.value.detail) == (code, description)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "code", "description"),
+    [
+        ({}, "1400", "address.email is required for each recipient"),
+        ({"address": {"name": "x"}}, "1400", "address.email is required for each recipient"),
+        ({"address": ""}, "1400", "address.email is required for each recipient"),
+        (None, "1400", "address.email is required for each recipient"),
+        (
+            "x@y.example",
+            "1300",
+            "field 'recipients' is of type 'json string', but needs to be of type 'json object'",
+        ),
+        ({"address": "x"}, "1300", "invalid recipient address.email: x"),
+        ({"address": 5}, "1300", "invalid recipient address.email: 5"),
+        (BOB | {"return_path": "x"}, "1300", "return_path 'x' is not a valid email address"),
+        (
+            BOB | {"tags": [1]},
+            "1300",
+            "field 'tags[0]' is of type 'json number', but needs to be of type 'json string'",
+        ),
+        (
+            {"address": {"email": "a@b.example", "header_to": "nobody"}},
+            "1300",
+            "invalid recipient address.header_to: nobody",
+        ),
+        (
+            BOB | {"metadata": {"x": "y" * 10_000}},
+            "1300",
+            "field 'metadata' is of length '10008', but needs to be of max length '10000'",
+        ),
+        (
+            BOB | {"substitution_data": {"x": "y" * 100_000}},
+            "2002",
+            "Recipient-level substitution data must be less than 100000 bytes",
+        ),
+    ],
+)
+def test_a_bad_recipient_is_left_out_and_told(recipient: Any, code: str, description: str) -> None:
+    asked = parse(body(BOB, recipient))
+    assert [one.mailbox.text for one in asked.recipients] == ["bob@b.example"]
+    assert asked.num_rejected == 1
+    (fault,) = asked.faults
+    assert (str(fault.code), fault.detail) == (code, description)
+
+
+def test_everything_said_is_read() -> None:
+    files = [FILE | {"type": 'text/plain; charset="utf-8"', "data": "eA\r\n=="}]
+    content = {
+        "from": "Acme <news@acme.test>",
+        "subject": "s",
+        **BOTH,
+        "amp_html": "a",
+        "reply_to": "r@acme.test",
+        "headers": {"X-A": "1", "X-B": ""},
+        "attachments": files,
+        "inline_images": [FILE],
+    }
+    recipient = {
+        "address": {"email": " bob@B.example ", "name": "Bob", "header_to": "t@b.example"},
+        "return_path": "own@acme.test",
+        "tags": ["a", None, *"bcdefghijk"],
+        "metadata": {"m": [1]},
+        "substitution_data": {"s": {"deep": None}},
+    }
+    options = {
+        "ip_pool": "News",
+        "start_time": "2026-01-05T11:00:00+01:00",
+        "transactional": True,
+        "skip_suppression": True,
+        "perform_substitutions": False,
+        "dkim_key": "k",
+    }
+    asked = parse(
+        body(
+            recipient,
+            content=content,
+            options=options,
+            campaign_id="autumn",
+            description="d",
+            metadata={"x": 1},
+            substitution_data={"y": 2},
+            return_path="all@acme.test",
+        )
+    )
+    assert isinstance(asked.content, InlineContent)
+    assert (asked.content.from_name, asked.content.from_email) == ("Acme", "news@acme.test")
+    assert asked.content.headers == {"X-A": "1"}
+    assert asked.content.attachments[0].data == b"x"
+    assert asked.recipients == [
+        Recipient(
+            Mailbox("bob@B.example", "b.example"),
+            "Bob",
+            "t@b.example",
+            "own@acme.test",
+            tuple("abcdefghi"),
+            {"m": [1]},
+            {"s": {"deep": None}},
+        )
+    ]
+    assert asked.start == NOW + timedelta(hours=1)
+    assert (asked.options.ip_pool, asked.options.dkim_key, asked.substitutes) == ("News", "k", False)
+    assert (asked.options.transactional, asked.options.skip_suppression) == (True, True)
+    assert (asked.options.campaign_id, asked.options.metadata) == ("autumn", {"x": 1})
+    assert (asked.return_path, asked.substitution_data) == ("all@acme.test", {"y": 2})
+    assert asked.asked_options == options
+
+
+def test_a_sender_may_be_a_template() -> None:
+    content = parse(body(content=CONTENT | {"from": {"email": "{{box}}@acme.test"}})).content
+    assert isinstance(content, InlineContent)
+    assert content.from_email == "{{box}}@acme.test"
+
+
+def test_a_whole_messages_lines_end_in_crlf() -> None:
+    content = parse(body(content={"email_rfc822": "A: ü\nB: 2\r\rC\r\n"})).content
+    assert content == Rfc822Content("A: ü\r\nB: 2\r\n\r\nC\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "ahead"),
+    [
+        (None, None),
+        ("now", None),
+        ("2026-01-05T09:00:00+00:00", None),
+        ("2026-01-05T09:00:00.5+00:00", timedelta(milliseconds=500)),
+        ("2026-01-05T09:00:01Z", timedelta(seconds=1)),
+        ("2026-02-05T09:00:00+00:00", timedelta(days=31)),
+    ],
+)
+def test_a_start_that_is_not_to_come_is_now(text: str | None, ahead: timedelta | None) -> None:
+    start = parse(body(options={"start_time": text})).start
+    assert start == (None if ahead is None else NOW + ahead)
+
+
+def test_keys_come_in_any_order_and_null_is_as_if_not_there() -> None:
+    two = b' { "recipients" : [ {"address":"bob@b.example"} , {"address":"eve@b.example"} ] ,\n'
+    sent = two + b' "metadata":null, "a": 1.5,'
+    asked = parse(sent + b'"content": ' + json.dumps(CONTENT).encode() + b"}\n")
+    assert len(asked.recipients) == 2
+    assert asked.options.metadata == {}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["content", "recipients", "options", "address", "email", "from", "text", "subject"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_json_is_read_or_refused(value: Any) -> None:
+    with suppress(Fault):
+        assert parse(value).recipients
+
+
+@given(st.binary(max_size=60))
+def test_any_octets_are_read_or_refused(octets: bytes) -> None:
+    with pytest.raises(Fault):
+        parse(octets)
