@@ -54,9 +54,7 @@ class DnsResolver:
     ) -> None:
         """nameservers: addresses and ports; None: what /etc/resolv.conf says. lifetime_s: for one lookup."""
         self._entropy, self._max_entries = entropy, max_entries
-        self._resolver = _resolver(nameservers)
-        self._resolver.lifetime = lifetime_s
-        self._resolver.timeout = lifetime_s / 3
+        self._resolver = make_resolver(nameservers, lifetime_s)
         self._cache: OrderedDict[tuple[str, str], tuple[float, _Found]] = OrderedDict()
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
 
@@ -152,7 +150,17 @@ def address_in(name: str) -> IpAddress | None:
         return None
 
 
-def _resolver(nameservers: Sequence[tuple[str, int]] | None) -> dns.asyncresolver.Resolver:
+def make_resolver(
+    nameservers: Sequence[tuple[str, int]] | None, lifetime_s: float
+) -> dns.asyncresolver.Resolver:
+    """nameservers: None for what /etc/resolv.conf says. lifetime_s: for one lookup, all tries together."""
+    resolver = _unhurried(nameservers)
+    resolver.lifetime = lifetime_s
+    resolver.timeout = lifetime_s / 3
+    return resolver
+
+
+def _unhurried(nameservers: Sequence[tuple[str, int]] | None) -> dns.asyncresolver.Resolver:
     if nameservers is None:
         try:
             return dns.asyncresolver.Resolver()

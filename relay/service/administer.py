@@ -7,29 +7,32 @@ Conflict, or MalformedOptions with the contract's own sentence (C §3.2, §3.4).
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
 
 from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import (
     GRANTS,
     MAX_POOL_NAME,
     RESERVED_POOLS,
-    SHARED_OVERFLOW,
     SUBACCOUNT_GRANTS,
     Account,
     ApiKey,
+    Entry,
     Origin,
     Plan,
     Pool,
     SendingIp,
     Snapshot,
+    Status,
     Subaccount,
     is_pool_id,
-    is_pool_name,
     pool_id_of,
 )
 from relay.domain.errors import Conflict, MalformedOptions, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.service.directory import check_limits
+from relay.service.pool_rules import check_name, check_overflow, check_signing
 
 Changes = tuple[Change, ...]
 
@@ -49,14 +52,75 @@ def create_account(snapshot: Snapshot, name: str, plan: Plan, number: AccountId 
     return (Put(Account(number, name, plan, limit, origin=Origin.LIVE)),)
 
 
-def set_plan(snapshot: Snapshot, number: AccountId, plan: Plan, limit: int | None = None) -> Changes:
-    """limit: of dedicated IPs; None keeps the account's own, or takes the usual one when it had none."""
+def rename_account(snapshot: Snapshot, number: AccountId, name: str) -> Changes:
+    return (Put(replace(account_of(snapshot, number), name=name)),)
+
+
+def set_plan(
+    snapshot: Snapshot,
+    number: AccountId,
+    plan: Plan,
+    limit: int | None = None,
+    cycle_end: datetime | None = None,
+) -> Changes:
+    """At once, and a downgrade that was waiting is off; but down to free at cycle_end (C §1.2).
+
+    limit: of dedicated IPs; None keeps the account's own, or takes the usual one when it had none.
+    cycle_end: None is at once for every plan, which an account with dedicated IPs is refused.
+    """
     account = account_of(snapshot, number)
+    if cycle_end is not None and plan is Plan.FREE and account.plan is not Plan.FREE:
+        return (Put(replace(account, next_plan=plan, next_plan_at=cycle_end)),)
     if limit is None and plan is not Plan.ENTERPRISE:
         limit = _USUAL_LIMIT if account.dedicated_ip_limit is None else account.dedicated_ip_limit
-    changed = replace(account, plan=plan, dedicated_ip_limit=limit)
+    changed = replace(account, plan=plan, dedicated_ip_limit=limit, next_plan=None, next_plan_at=None)
     check_limits((changed, *snapshot.ips.values()))
     return (Put(changed),)
+
+
+def set_terms(
+    snapshot: Snapshot,
+    number: AccountId,
+    limit: int | None = None,
+    price_cents: int | None = None,
+    bill_cycle_day: int | None = None,
+) -> Changes:
+    """What an account may have and pays (A11). None leaves as it is.
+
+    What is bought, and cycles that begin, from now on have the new price; a new day counts from the
+    end of the running cycle.
+    """
+    changed = account_of(snapshot, number)
+    if limit is not None:
+        changed = replace(changed, dedicated_ip_limit=limit)
+    if price_cents is not None:
+        changed = replace(changed, ip_price_cents=price_cents)
+    if bill_cycle_day is not None:
+        changed = replace(changed, bill_cycle_day=bill_cycle_day)
+    check_limits((changed, *snapshot.ips.values()))
+    return (Put(changed),)
+
+
+def downgrade(snapshot: Snapshot, now: datetime) -> Changes:
+    """The downgrades whose time has come: the free plan, and no dedicated IP any more (C §1.2)."""
+    due = {
+        account.id: account for account in snapshot.accounts.values() if plan_at(account, now) != account.plan
+    }
+    changes: list[Change] = []
+    for ip in snapshot.ips.values():
+        if ip.account in due and not ip.is_retired:
+            changes += release_ip(snapshot, ip.address)
+    for account in due.values():
+        plan = plan_at(account, now)
+        changes.append(Put(replace(account, plan=plan, next_plan=None, next_plan_at=None)))
+    return tuple(changes)
+
+
+def plan_at(account: Account, now: datetime) -> Plan:
+    """The plan in force, also when a downgrade that is due has not been carried out yet."""
+    if account.next_plan is None or account.next_plan_at is None or now < account.next_plan_at:
+        return account.plan
+    return account.next_plan
 
 
 def create_subaccount(
@@ -65,6 +129,7 @@ def create_subaccount(
     name: str,
     number: SubaccountId | None = None,
     pool: str | None = None,
+    now: datetime | None = None,
 ) -> Changes:
     """number: the account's next free one when None. Whether the pool exists is not asked (A9)."""
     account_of(snapshot, account)
@@ -73,7 +138,28 @@ def create_subaccount(
         number = SubaccountId(max(taken, default=0) + 1)
     if number in taken:
         raise Conflict(f"subaccount {number} of account {account} exists already")
-    return (Put(Subaccount(account, number, name, _bound_pool(pool), origin=Origin.LIVE)),)
+    made = Subaccount(account, number, name, _bound_pool(pool), origin=Origin.LIVE, created=now, updated=now)
+    return (Put(made),)
+
+
+def change_subaccount(
+    snapshot: Snapshot,
+    account: AccountId,
+    number: SubaccountId,
+    name: str | None = None,
+    pool: str | None = None,
+    status: Status | None = None,
+    now: datetime | None = None,
+) -> Changes:
+    """None leaves as it is; an empty pool binds it to none."""
+    stored = subaccount_of(snapshot, account, number)
+    changed = replace(
+        stored,
+        name=stored.name if name is None else name,
+        ip_pool=stored.ip_pool if pool is None else _bound_pool(pool),
+        status=stored.status if status is None else status,
+    )
+    return (Put(changed if changed == stored else replace(changed, updated=now)),)
 
 
 def set_subaccount_pool(
@@ -86,31 +172,51 @@ def set_subaccount_pool(
 # ── pools ────────────────────────────────────────────────────────────────────────────────
 
 
-def create_pool(snapshot: Snapshot, account: AccountId, name: str, overflow: str = "") -> Changes:
+def create_pool(
+    snapshot: Snapshot,
+    account: AccountId,
+    name: str,
+    overflow: str = "",
+    signing_domain: str = "",
+    fbl_signing_domain: str = "",
+) -> Changes:
     account_of(snapshot, account)
-    _check_name(name)
-    pool = Pool(account, pool_id_of(name), name, overflow, Origin.LIVE)
+    check_name(name)
+    pool = Pool(account, pool_id_of(name), name, overflow, Origin.LIVE, signing_domain, fbl_signing_domain)
     if pool.id in RESERVED_POOLS:
         raise MalformedOptions(f"IP Pool {pool.id} is reserved.")
     if (account, pool.id) in snapshot.pools:
         raise Conflict(f"IP Pool {pool.id} already exists.")
-    _check_overflow(snapshot, pool)
+    check_overflow(snapshot, pool)
+    check_signing(snapshot, pool)
     return (Put(pool),)
 
 
 def change_pool(
-    snapshot: Snapshot, account: AccountId, pool: PoolId, name: str | None = None, overflow: str | None = None
+    snapshot: Snapshot,
+    account: AccountId,
+    pool: PoolId,
+    name: str | None = None,
+    overflow: str | None = None,
+    signing_domain: str | None = None,
+    fbl_signing_domain: str | None = None,
 ) -> Changes:
-    """None leaves as it is. A new name keeps the id (C §3.2)."""
+    """None leaves as it is, an empty text removes. A new name keeps the id (C §3.2)."""
     if pool == DEFAULT_POOL:
         raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved and cannot be updated.")
     changed = pool_of(snapshot, account, pool)
     if name is not None:
-        _check_name(name)
+        check_name(name)
         changed = replace(changed, name=name)
     if overflow is not None:
         changed = replace(changed, overflow_pool=overflow)
-        _check_overflow(snapshot, changed)
+        check_overflow(snapshot, changed)
+    if signing_domain is not None:
+        changed = replace(changed, signing_domain=signing_domain)
+    if fbl_signing_domain is not None:
+        changed = replace(changed, fbl_signing_domain=fbl_signing_domain)
+    if signing_domain or fbl_signing_domain:
+        check_signing(snapshot, changed)
     return (Put(changed),)
 
 
@@ -141,13 +247,16 @@ def add_ip(snapshot: Snapshot, ip: SendingIp) -> Changes:
 def assign_ip(
     snapshot: Snapshot, address: IpAddress, account: AccountId, pool: PoolId = DEFAULT_POOL
 ) -> Changes:
-    """Give a free IP to an account (R4)."""
+    """Give a free IP to an account (R4). One that still carries old mail goes back to its old owner only."""
     ip, owner = ip_of(snapshot, address), account_of(snapshot, account)
     pool_of(snapshot, account, pool)
     if ip.shared or ip.account is not None:
         whose = "is in the shared pool" if ip.shared else f"belongs to account {ip.account}"
         raise Conflict(f"sending IP {address} {whose}: release it first")
-    given = replace(ip, account=account, pool=pool)
+    if ip.released_from not in (None, account):
+        old = f"account {ip.released_from}" if ip.released_from else "the shared pool"
+        raise Conflict(f"sending IP {address} still carries queued mail of {old}: wait until it has left")
+    given = replace(ip, account=account, pool=pool, origin=Origin.LIVE)
     check_limits((owner, given, *(other for other in snapshot.ips.values() if other.address != address)))
     return (Put(given),)
 
@@ -167,7 +276,10 @@ def move_ip(
 
 
 def release_ip(snapshot: Snapshot, address: IpAddress) -> Changes:
-    """Take it from its account or from the shared pool: free inventory. Queued mail keeps it (R27)."""
+    """Take it from its account or from the shared pool: it takes no new mail, queued mail keeps it (R27).
+
+    It is free inventory once that mail has left.
+    """
     return (Put(replace(ip_of(snapshot, address), account=None, pool=None, shared=False)),)
 
 
@@ -215,6 +327,15 @@ def revoke_key(snapshot: Snapshot, account: AccountId, which: str) -> Changes:
     return (Remove(found[0]),)
 
 
+Made = TypeVar("Made", bound=Entry)
+
+
+def made(changes: Iterable[Change], kind: type[Made]) -> Made:
+    """The first object of that kind that the changes put. Raises StopIteration when there is none."""
+    puts = (change.entry for change in changes if isinstance(change, Put))
+    return next(entry for entry in puts if isinstance(entry, kind))
+
+
 # ── looking up ───────────────────────────────────────────────────────────────────────────
 
 
@@ -256,34 +377,3 @@ def _bound_pool(pool: str | None) -> PoolId | None:
     if pool and not is_pool_id(pool):
         raise MalformedOptions("ip_pool must be alphanumeric and underscore")
     return PoolId(pool) if pool else None
-
-
-def _check_name(name: str) -> None:
-    """A1."""
-    if len(name) > MAX_POOL_NAME:
-        raise MalformedOptions(f"name must be {MAX_POOL_NAME} characters or less")
-    if not is_pool_name(name):
-        raise MalformedOptions("name must contain only letters, numbers and spaces")
-
-
-def _check_overflow(snapshot: Snapshot, pool: Pool) -> None:
-    """C §3.2: one step of overflow, to another pool that exists."""
-    overflow = pool.overflow_pool
-    if not overflow:
-        return
-    siblings = _others(snapshot.pools.values(), pool)
-    if overflow == pool.id:
-        raise MalformedOptions(f"{pool.id} cannot be its own overflow pool")
-    if any(other.overflow_pool == pool.id for other in siblings):
-        raise MalformedOptions(f"{pool.id} is an overflow pool and cannot have an overflow pool")
-    if overflow == SHARED_OVERFLOW and snapshot.accounts[pool.account].has_shared_pool:
-        return
-    target = next((other for other in siblings if other.id == overflow), None)
-    if target is None:
-        raise MalformedOptions(f"Auto Warmup Overflow Pool {overflow} does not exist.")
-    if target.overflow_pool:
-        raise MalformedOptions(f"{overflow} has an overflow pool and cannot be an overflow pool")
-
-
-def _others(pools: Iterable[Pool], pool: Pool) -> list[Pool]:
-    return [other for other in pools if other.account == pool.account and other.id != pool.id]

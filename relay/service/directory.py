@@ -115,15 +115,43 @@ def _with_unsaid(entry: Entry, stored: Entry | None) -> Entry:
     """The entry with what a file cannot say, as the store has it."""
     match entry, stored:
         case Account(), Account():
-            return replace(entry, status=stored.status)
+            waits = stored.plan == entry.plan
+            return replace(
+                entry,
+                status=stored.status,
+                next_plan=stored.next_plan if waits else None,
+                next_plan_at=stored.next_plan_at if waits else None,
+            )
         case Subaccount(), Subaccount():
-            return replace(entry, status=stored.status)
+            return replace(entry, status=stored.status, created=stored.created, updated=stored.updated)
         case SendingIp(), SendingIp():
-            return replace(entry, is_draining=stored.is_draining)
+            return _with_owner(entry, stored)
+        case Pool(), Pool():
+            return replace(
+                entry, signing_domain=stored.signing_domain, fbl_signing_domain=stored.fbl_signing_domain
+            )
         case ApiKey(short=""), ApiKey():
             return replace(entry, short=stored.short)
+        case SendingDomain(), SendingDomain():
+            # Keys and what DNS said stay in the store: the file has no place for them.
+            return replace(
+                stored,
+                subaccount=entry.subaccount,
+                shared_with_subaccounts=entry.shared_with_subaccounts,
+                origin=entry.origin,
+            )
         case _:
             return entry
+
+
+def _with_owner(entry: SendingIp, stored: SendingIp) -> SendingIp:
+    """Inventory of the file that was bought since is not taken away again."""
+    entry = replace(entry, is_draining=stored.is_draining)
+    if entry.account is not None or entry.shared:
+        return entry
+    if stored.account is not None and stored.origin is Origin.LIVE and not stored.is_retired:
+        return replace(entry, account=stored.account, pool=stored.pool, origin=Origin.LIVE)
+    return replace(entry, released_from=stored.released_from)
 
 
 def _is_left_alone(entry: Entry) -> bool:

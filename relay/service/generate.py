@@ -7,7 +7,7 @@ from datetime import datetime
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Principal, SendingIp, Snapshot
 from relay.domain.errors import MailLoop, UnconfiguredDomain
-from relay.domain.events import Injection, Subject
+from relay.domain.events import Event, Injection, Subject
 from relay.domain.ids import (
     BodyId,
     Epoch,
@@ -29,8 +29,9 @@ from relay.domain.message import (
 from relay.domain.resolve import Decision
 from relay.domain.retry import RetryPolicy
 from relay.mail.copies import bcc_field, cc_field
-from relay.mail.headers import Field, decoded, first, from_address
+from relay.mail.headers import Field, decoded, first
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
+from relay.service.sign import Signatures, sending_domain_of, usable_domain
 
 MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
@@ -65,7 +66,7 @@ class Generated:
     submission: Submission
     body: Body
     messages: Sequence[Message]
-    events: Sequence[Injection]
+    events: Sequence[Event]
 
 
 def check(handed: Handed, snapshot: Snapshot) -> None:
@@ -77,9 +78,9 @@ def check(handed: Handed, snapshot: Snapshot) -> None:
         raise MailLoop
     account = snapshot.accounts.get(handed.principal.account)
     if account is not None and account.require_sending_domain:
-        address = from_address(handed.fields)
-        domain = address.rpartition("@")[2].lower() if address else ""
-        if not _may_send_from(domain, handed.principal, snapshot):
+        domain = sending_domain_of(handed.fields)
+        entry = usable_domain(snapshot, handed.principal, domain)
+        if entry is None or not entry.is_verified:
             raise UnconfiguredDomain(domain)
 
 
@@ -94,25 +95,31 @@ def generate(
     policy: RetryPolicy,
     entropy: bytes,
     hostname: str,
+    signatures: Signatures | None = None,
 ) -> Generated:
     """The messages of one transaction, each pinned to ip, and the body that they share.
 
     entropy: four octets for the ids of the messages.
     epoch: of the lane, when a place on the path is reserved; the messages then start in flight.
+    signatures: for DKIM; None: nobody signs.
     """
     options, envelope = handed.options, handed.envelope
     pin = Pin(decision.pool, ip.address, ip.hostname, ip.bind)
     received = received_field(
         handed.helo, handed.remote_addr, hostname, handed.protocol, transmission_id, now
     )
-    content = b"".join((*_header(handed, received, transmission_id, now, hostname), b"\r\n", handed.body))
+    header = b"".join(_header(handed, received, transmission_id, now, hostname))
+    signature = b"" if signatures is None else signatures.common(header, now)
+    content = b"".join((signature, header, b"\r\n", handed.body))
     body = Body(BodyId(transmission_id), content)
-    mail_from = _reverse_path(account, handed.principal.subaccount, envelope.mail_from, transmission_id)
+    mail_from = reverse_path(account, handed.principal.subaccount, envelope.mail_from, transmission_id)
     expires = now + policy.expire_after
     state, attempts = (State.QUEUED, 0) if epoch is None else (State.IN_FLIGHT, 1)
     messages = []
     for index, (rcpt_type, mailbox) in enumerate(_recipients(envelope.recipients, options)):
         prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
+        if signatures is not None:
+            prefix = signatures.own(mailbox.domain, header, now) + prefix
         messages.append(
             Message(
                 id=mint_message_id(now, entropy, index),
@@ -147,7 +154,7 @@ def generate(
         mail_from=envelope.mail_from,
         subject=_text(handed.fields, "subject"),
         friendly_from=_text(handed.fields, "from"),
-        sending_domain=(from_address(handed.fields) or "").rpartition("@")[2].lower(),
+        sending_domain=sending_domain_of(handed.fields),
         options=options,
         decision=decision,
     )
@@ -194,7 +201,7 @@ def _mailboxes(copies: Iterable[Copy]) -> Iterator[Mailbox]:
     return (copy.mailbox for copy in copies)
 
 
-def _reverse_path(
+def reverse_path(
     account: Account, subaccount: SubaccountId | None, mail_from: str, transmission_id: TransmissionId
 ) -> str:
     """MAIL FROM as the next hop sees it: kept, or of the account's bounce domain (C §2.6)."""
@@ -202,16 +209,6 @@ def _reverse_path(
         return mail_from
     tenant = f"{account.id}-{subaccount}" if subaccount is not None else str(account.id)
     return f"msprvs1={transmission_id}=bounces-{tenant}@{account.bounce_domain}"
-
-
-def _may_send_from(domain: str, principal: Principal, snapshot: Snapshot) -> bool:
-    """Its own domain, or for a subaccount one that the account shares (C §2.1)."""
-    entry = snapshot.domains.get((principal.account, domain))
-    if entry is None:
-        return False
-    if entry.subaccount is not None or principal.subaccount is None:
-        return entry.subaccount == principal.subaccount
-    return entry.shared_with_subaccounts
 
 
 def _text(fields: Sequence[Field], name: str) -> str:

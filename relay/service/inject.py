@@ -1,10 +1,19 @@
 """Accepting what was handed in: resolve, pin, store, and only then say yes."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from relay.domain.directory import SendingIp, Snapshot
-from relay.domain.errors import IdTaken, NoFreeId, Refused, StaleDirectory, StoreUnavailable, Unavailable
+from relay.domain.errors import (
+    IdTaken,
+    NoFreeId,
+    RecipientsSuppressed,
+    Refused,
+    StaleDirectory,
+    StoreUnavailable,
+    Unavailable,
+)
 from relay.domain.events import PolicyRejection
 from relay.domain.ids import (
     SHARED_POOL,
@@ -18,6 +27,8 @@ from relay.domain.retry import RetryPolicy
 from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, EventLog, QueueStore
 from relay.service.generate import Generated, Handed, check, generate
 from relay.service.identify import Ids
+from relay.service.sign import Signatures, hash_body, sending_domain_of, signing_of
+from relay.service.suppress import leave_out, list_check
 
 _DECISIONS = 5
 """How often a decision is taken again because the directory moved on under it."""
@@ -66,7 +77,8 @@ class Injector:
             try:
                 check(handed, snapshot)
                 resolution = _resolve(snapshot, handed)
-                await self._store(handed, snapshot, resolution, transmission_id)
+                signatures = await self._signatures(handed, snapshot, resolution)
+                await self._store(handed, snapshot, resolution, signatures, transmission_id)
             except StaleDirectory:
                 await self._directory.refresh()
             except IdTaken:
@@ -81,41 +93,67 @@ class Injector:
     async def reject(self, rejection: PolicyRejection) -> None:
         await self._events.append([rejection])
 
+    async def _signatures(
+        self, handed: Handed, snapshot: Snapshot, resolution: Resolution
+    ) -> Signatures | None:
+        """What signs the mail by DKIM; None when nobody does, as for most accounts without a domain."""
+        if not snapshot.domains:
+            return None
+        domain = sending_domain_of(handed.fields)
+        signing = signing_of(snapshot, handed.principal, domain, resolution.decision.pool)
+        return None if signing is None else Signatures(signing, await hash_body(handed.body))
+
     async def _store(
-        self, handed: Handed, snapshot: Snapshot, resolution: Resolution, transmission_id: TransmissionId
+        self,
+        handed: Handed,
+        snapshot: Snapshot,
+        resolution: Resolution,
+        signatures: Signatures | None,
+        transmission_id: TransmissionId,
     ) -> None:
+        """One turn of the pool, however often the suppression list has to be heard."""
         ip, decision = self._take_turn(handed, resolution)
-        domains = {mailbox.domain for mailbox in handed.envelope.recipients}
-        domains.update(
-            copy.mailbox.domain for copy in (*handed.options.cc, *handed.options.bcc, *handed.options.archive)
-        )
-        express = self._reserve(ip, sorted(domains), len(handed.body))
-        try:
-            generated = generate(
-                handed,
-                snapshot.accounts[handed.principal.account],
-                decision,
-                ip,
-                transmission_id,
-                express,
-                self._clock.now(),
-                self._policy,
-                self._ids.message_entropy(),
-                self._hostname,
+        suppressed: dict[str, str] = {}
+        while True:
+            domains = [] if suppressed else _domains_of(handed)
+            express = self._reserve(ip, domains, len(handed.body))
+            reserved = domains if express is not None else []
+            try:
+                now = self._clock.now()
+                account = snapshot.accounts[handed.principal.account]
+                generated = generate(
+                    handed,
+                    account,
+                    decision,
+                    ip,
+                    transmission_id,
+                    express,
+                    now,
+                    self._policy,
+                    self._ids.message_entropy(),
+                    self._hostname,
+                    signatures,
+                )
+                if suppressed:
+                    generated = leave_out(generated, suppressed, now)
+            except BaseException:
+                self._follow(ip, reserved, None, None)
+                raise
+            batch = EnqueueBatch(
+                generated.submission,
+                [generated.body],
+                generated.messages,
+                generated.events,
+                snapshot.revision,
+                {} if express is None else {ip.address: express},
+                list_check(account, handed.options, suppressed),
             )
-        except BaseException:
-            self._follow(ip, sorted(domains) if express is not None else [], None, None)
-            raise
-        batch = EnqueueBatch(
-            generated.submission,
-            [generated.body],
-            generated.messages,
-            generated.events,
-            snapshot.revision,
-            {} if express is None else {ip.address: express},
-        )
-        reserved = sorted(domains) if express is not None else []
-        await self._queue.enqueue(batch, lambda in_flight: self._follow(ip, reserved, generated, in_flight))
+            try:
+                await self._queue.enqueue(batch, partial(self._follow, ip, reserved, generated))
+            except RecipientsSuppressed as error:
+                suppressed.update(error.found)
+            else:
+                return
 
     def _take_turn(self, handed: Handed, resolution: Resolution) -> tuple[SendingIp, Decision]:
         """One turn a transaction (C §1.4 step 7); a refused one came to no resolution and takes none."""
@@ -156,6 +194,14 @@ def _resolve(snapshot: Snapshot, handed: Handed) -> Resolution:
     return resolve_pool(
         snapshot, principal.account, principal.subaccount, handed.options.ip_pool, Moment.IMMEDIATE
     )
+
+
+def _domains_of(handed: Handed) -> list[str]:
+    """Those of all copies, in order."""
+    options = handed.options
+    domains = {mailbox.domain for mailbox in handed.envelope.recipients}
+    domains.update(copy.mailbox.domain for copy in (*options.cc, *options.bcc, *options.archive))
+    return sorted(domains)
 
 
 def _by_domain(generated: Generated) -> dict[str, list[Claimed]]:

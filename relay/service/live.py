@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
 from relay.domain.errors import StoreUnavailable
-from relay.ports import Clock, DirectoryStore
+from relay.ports import Answered, Clock, DirectoryStore
 
 _LOOK_EVERY_S = 1.0
 
@@ -30,9 +30,11 @@ class LiveDirectory:
             self._take(await self._store.snapshot())
         return self._snapshot
 
-    async def apply(self, changes: Sequence[Change], actor: str) -> Snapshot:
-        """Write changes computed from the current snapshot. Raises StaleDirectory, Conflict."""
-        await self._store.apply(changes, self._snapshot.revision, actor, self._clock.now())
+    async def apply(
+        self, changes: Sequence[Change], actor: str, answered: Answered | None = None
+    ) -> Snapshot:
+        """Write changes computed from the current snapshot. Raises StaleDirectory, Conflict, StaleRequest."""
+        await self._store.apply(changes, self._snapshot.revision, actor, self._clock.now(), answered)
         self._take(await self._store.snapshot())
         return self._snapshot
 

@@ -1,26 +1,30 @@
-"""Forgetting in time: events after ten days, retired IPs once their lane is empty (C §3.15)."""
+"""Forgetting in time: events after ten days (C §3.15), answers to repeated requests after one."""
 
 import asyncio
 import logging
 from datetime import timedelta
 
 from relay.domain.errors import StoreUnavailable
-from relay.ports import Clock, DirectoryStore, EventLog
+from relay.ports import Clock, EventLog, IdempotencyStore
 
 EVENTS_KEPT = timedelta(days=10)
+ANSWERS_KEPT = timedelta(hours=24)
+"""To whoever repeats a request with its Idempotency-Key."""
+GIVEN_UP_AFTER = timedelta(minutes=10)
+"""A request with a key that has no answer by then was cut off: it may be repeated."""
 _EVERY = timedelta(hours=1)
 
 log = logging.getLogger("relay.retention")
 
 
-async def keep_house(
-    events: EventLog, directory: DirectoryStore, clock: Clock, stopping: asyncio.Event
+async def keep_trim(
+    events: EventLog, answers: IdempotencyStore, clock: Clock, stopping: asyncio.Event
 ) -> None:
-    """Trim the event log and remove empty retired IPs, every hour until stopping is set."""
+    """Trim the event log, and what was answered, every hour until stopping is set."""
     while True:
         try:
             removed = await events.trim(clock.now() - EVENTS_KEPT)
-            reaped = await directory.reap_retired(clock.now())
+            await answers.forget(clock.now() - ANSWERS_KEPT)
         except StoreUnavailable:
             log.warning("nothing trimmed: the store is unavailable, next try in %s", _EVERY)
         except Exception:  # The top of a unit of work.
@@ -28,7 +32,5 @@ async def keep_house(
         else:
             if removed:
                 log.info("trimmed events=%d older_than=%s", removed, EVENTS_KEPT)
-            if reaped:
-                log.info("removed retired ips=%d: no mail is pinned to them any more", reaped)
         if await clock.wait(stopping, clock.now() + _EVERY):
             return

@@ -1,15 +1,8 @@
 """DNS against a real name server of a few lines, on 127.0.0.1."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
-from typing import cast
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import pytest
 import pytest_asyncio
 
@@ -17,8 +10,8 @@ from relay.domain.reply import Phase, Reply
 from relay.net.dns import DnsResolver
 from relay.ports import Addresses, Mx
 from relay.testing.fake_dns import FakeDns
+from tests.support.name_server import NameServer
 
-SOA = "ns.test. hostmaster.test. 1 3600 600 86400 60"
 ZONE: dict[tuple[str, str], list[str]] = {
     ("two.test.", "MX"): ["20 mx2.two.test.", "10 MX1.two.test."],
     ("equal.test.", "MX"): [f"10 mx{number}.equal.test." for number in range(8)],
@@ -35,50 +28,6 @@ ZONE: dict[tuple[str, str], list[str]] = {
 }
 
 
-class NameServer(asyncio.DatagramProtocol):
-    """Answers from ZONE. Names that begin with `fail` get SERVFAIL, with `silent` nothing."""
-
-    def __init__(self) -> None:
-        self.asked: Counter[tuple[str, str]] = Counter()
-        self.silent = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self._transport.get_extra_info("sockname")
-        return host, port
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        query = dns.message.from_wire(data)
-        name = query.question[0].name.to_text().lower()
-        kind = dns.rdatatype.to_text(query.question[0].rdtype)
-        self.asked[name, kind] += 1
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.AA
-        if name.startswith("silent"):
-            self.silent.set()
-            return
-        if name.startswith("fail") or (name, kind) == ("half.test.", "AAAA"):
-            response.set_rcode(dns.rcode.SERVFAIL)
-        else:
-            self._answer(response, name, kind)
-        self._transport.sendto(response.to_wire(), addr)
-
-    def _answer(self, response: dns.message.Message, name: str, kind: str) -> None:
-        if target := ZONE.get((name, "CNAME")):
-            response.answer.append(dns.rrset.from_text(name, 300, "IN", "CNAME", *target))
-            name = target[0]
-        if records := ZONE.get((name, kind)):
-            ttl = 0 if name == "brief.test." else 300
-            response.answer.append(dns.rrset.from_text(name, ttl, "IN", kind, *records))
-            return
-        if not any(known == name for known, _ in ZONE):
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        response.authority.append(dns.rrset.from_text("test.", 60, "IN", "SOA", SOA))
-
-
 class Dealt:
     """`Entropy` that is none."""
 
@@ -92,7 +41,7 @@ class Dealt:
 @pytest_asyncio.fixture
 async def server() -> AsyncIterator[NameServer]:
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        NameServer, local_addr=("127.0.0.1", 0)
+        lambda: NameServer(ZONE), local_addr=("127.0.0.1", 0)
     )
     yield protocol
     transport.close()

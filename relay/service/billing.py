@@ -1,0 +1,191 @@
+"""Buying dedicated IPs, and what they cost (R1-R14; C §1.1, §1.2, §3.4)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from relay.domain.billing import Cycle, Invoice, Line, current_cycle, invoices, purchase_line
+from relay.domain.changes import Change, Put
+from relay.domain.directory import Account, Origin, Plan, Pool, SendingIp, Snapshot, in_order, ip_limit
+from relay.domain.errors import (
+    IpsByRequest,
+    MalformedOptions,
+    NoFreeIps,
+    NoIpsOnPlan,
+    OverIpLimit,
+    StaleDirectory,
+)
+from relay.domain.ids import AccountId, PoolId
+from relay.ports import Answered, BillingStore, Clock, Directory
+from relay.service.administer import Changes, account_of, create_pool, made, plan_at, set_plan, set_terms
+from relay.service.change import change_directory
+
+_TRIES = 20
+"""How often a change is decided again because another process changed the directory first."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPool:
+    """A pool to be made along with the purchase (R7)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What an account has bought."""
+
+    account: AccountId
+    pool: PoolId
+    ips: tuple[SendingIp, ...]
+    line: Line
+    """What it adds to the invoice of the running cycle (R11, R12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What an account is entitled to and pays now."""
+
+    account: Account
+    """On the plan that is in force."""
+    held: int
+    limit: int | None
+    cycle: Cycle
+
+
+class Billing:
+    """Purchases, plan changes and invoices of one process."""
+
+    def __init__(self, directory: Directory, ledgers: BillingStore, clock: Clock) -> None:
+        self._directory, self._ledgers, self._clock = directory, ledgers, clock
+        self._turn = asyncio.Lock()
+
+    async def purchase(
+        self,
+        account: AccountId,
+        quantity: int,
+        pool: PoolId | NewPool,
+        actor: str,
+        *,
+        by_operator: bool = False,
+        keep: Callable[[Purchase], Answered] | None = None,
+    ) -> Purchase:
+        """Give the account free IPs and its pool, if that is new, in one transaction.
+
+        by_operator: also on a plan whose accounts do not provision themselves (R4). keep: the
+        answer that is stored along for whoever repeats the request.
+
+        Raises NoIpsOnPlan, IpsByRequest, OverIpLimit, NoFreeIps, MalformedOptions, Conflict,
+        UnknownObject, StaleDirectory, StaleRequest.
+        """
+        async with self._turn:
+            for _ in range(_TRIES):
+                line = await self.quote(account, quantity)
+                snapshot = await self._directory.refresh()
+                holder = _in_force(snapshot, account, self._clock)
+                _check_plan(holder, by_operator)
+                changes, target = _pool(snapshot, account, pool)
+                given = tuple(
+                    replace(ip, account=account, pool=target, origin=Origin.LIVE)
+                    for ip in _choose(snapshot, holder, quantity)
+                )
+                purchase = Purchase(account, target, given, line)
+                answered = None if keep is None else keep(purchase)
+                try:
+                    await self._directory.apply((*changes, *map(Put, given)), actor, answered)
+                except StaleDirectory:
+                    continue
+                return purchase
+        raise StaleDirectory
+
+    async def quote(self, account: AccountId, quantity: int) -> Line:
+        """What this many IPs, bought now, would add to the invoice of the running cycle."""
+        ledger = await self._ledgers.ledger(account)
+        return purchase_line(ledger, quantity, self._clock.now())
+
+    async def amend(
+        self,
+        account: AccountId,
+        actor: str,
+        *,
+        plan: Plan | None = None,
+        limit: int | None = None,
+        price_cents: int | None = None,
+        bill_cycle_day: int | None = None,
+    ) -> Account:
+        """Set what is not None: a plan up at once, down to free at the end of the cycle (C §1.2).
+
+        The account as it is then. Raises Conflict, UnknownObject, StaleDirectory.
+        """
+        cycle = current_cycle(await self._ledgers.ledger(account), self._clock.now())
+
+        def compute(snapshot: Snapshot) -> Changes:
+            if plan is not None:
+                planned = made(set_plan(snapshot, account, plan, limit, cycle.turns), Account)
+                snapshot = replace(snapshot, accounts={**snapshot.accounts, account: planned})
+            return set_terms(snapshot, account, limit, price_cents, bill_cycle_day)
+
+        return made(await change_directory(self._directory, compute, actor), Account)
+
+    async def subscription(self, account: AccountId) -> Subscription:
+        """Raises UnknownObject."""
+        ledger = await self._ledgers.ledger(account)
+        snapshot = await self._directory.refresh()
+        holder = _in_force(snapshot, account, self._clock)
+        cycle = current_cycle(ledger, self._clock.now())
+        return Subscription(holder, held_by(snapshot, account), ip_limit(holder), cycle)
+
+    async def invoices(self, account: AccountId) -> tuple[Invoice, ...]:
+        """Newest first. Raises UnknownObject."""
+        return invoices(await self._ledgers.ledger(account), self._clock.now())[::-1]
+
+
+def held_by(snapshot: Snapshot, account: AccountId) -> int:
+    """How many dedicated IPs the account has."""
+    return sum(ip.account == account and not ip.is_retired for ip in snapshot.ips.values())
+
+
+def inventory(snapshot: Snapshot) -> tuple[SendingIp, ...]:
+    """What can be bought, in the order in which it is sold.
+
+    IPv4 alone: the API knows no other sending IP (C §3.3).
+    """
+    free = [ip for ip in snapshot.ips.values() if ip.is_free and not ip.is_draining and ":" not in ip.address]
+    return in_order(free)
+
+
+def _in_force(snapshot: Snapshot, number: AccountId, clock: Clock) -> Account:
+    """The account on the plan that it has at this moment."""
+    account = account_of(snapshot, number)
+    return replace(account, plan=plan_at(account, clock.now()))
+
+
+def _check_plan(account: Account, by_operator: bool) -> None:
+    """R1, R4."""
+    if account.plan is Plan.FREE:
+        raise NoIpsOnPlan
+    if account.plan is not Plan.SELF_SERVE and not by_operator:
+        raise IpsByRequest("your TAM" if account.plan is Plan.ENTERPRISE else "support")
+
+
+def _pool(
+    snapshot: Snapshot, account: AccountId, pool: PoolId | NewPool
+) -> tuple[tuple[Change, ...], PoolId]:
+    """What makes the pool, if it is new, and its id (R7-R9)."""
+    if isinstance(pool, NewPool):
+        changes = create_pool(snapshot, account, pool.name)
+        return changes, made(changes, Pool).id
+    target = PoolId(pool.lower())
+    if (account, target) not in snapshot.pools:
+        raise MalformedOptions(f"IP Pool {pool} does not exist.")
+    return (), target
+
+
+def _choose(snapshot: Snapshot, account: Account, quantity: int) -> tuple[SendingIp, ...]:
+    limit = ip_limit(account)
+    if limit is not None and held_by(snapshot, account.id) + quantity > limit:
+        raise OverIpLimit(limit)
+    free = inventory(snapshot)
+    if len(free) < quantity:
+        raise NoFreeIps
+    return free[:quantity]

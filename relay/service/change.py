@@ -1,0 +1,33 @@
+"""Changing the live directory: compute on the newest snapshot, write, and again when somebody was quicker."""
+
+from collections.abc import Callable, Sequence
+
+from relay.domain.changes import Change, Put
+from relay.domain.directory import Snapshot
+from relay.domain.errors import StaleDirectory
+from relay.ports import Directory
+from relay.service.directory import entries_of
+
+_TRIES = 10
+
+
+async def change_directory(
+    directory: Directory, compute: Callable[[Snapshot], Sequence[Change]], actor: str
+) -> Sequence[Change]:
+    """Write what compute makes of the newest directory; what is so already is not written.
+
+    Returns the changes. Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
+    """
+    for _ in range(_TRIES):
+        snapshot = await directory.refresh()
+        changes = compute(snapshot)
+        stored = frozenset(entries_of(snapshot))
+        needed = [change for change in changes if not isinstance(change, Put) or change.entry not in stored]
+        if not needed:
+            return changes
+        try:
+            await directory.apply(needed, actor)
+        except StaleDirectory:
+            continue
+        return changes
+    raise StaleDirectory

@@ -1,0 +1,295 @@
+"""Recipients of a transmission turned into pinned messages, some hundreds at a time (C §3.6)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.domain.directory import Account, Plan, Principal, Snapshot
+from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
+from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
+from relay.domain.lifecycle import ADMIN_FAILURE
+from relay.domain.message import Body, Message, Particulars, RcptType, Submission
+from relay.domain.retry import RetryPolicy
+from relay.domain.suppression import Kind, Source, key_of, suppressed
+from relay.domain.transmission import Recipient, Rejection, Routing, Transmission, Verdict
+from relay.mail.compose import Blueprint, Filled, to_field
+from relay.mail.dkim import body_hash
+from relay.mail.expression import BadTemplate
+from relay.mail.headers import split_message
+from relay.mail.trace import date_field, message_id_field, received_field
+from relay.ports import Made
+from relay.service.generate import reverse_path
+from relay.service.sign import Signatures, Signing, usable_domain
+
+MAX_CHUNK_BYTES = 16 << 20
+"""Octets of bodies in one transaction: fewer recipients when theirs are large."""
+_FAILED = "550 5.6.0 [internal] substitution failed: "
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What the messages of one transmission are made with. Held while it is being generated."""
+
+    transmission: Transmission
+    blueprint: Blueprint
+    verdict: Verdict
+    account: Account
+    snapshot: Snapshot
+    signing: Signing | None
+    policy: RetryPolicy
+    hostname: str
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(self.transmission.account, self.transmission.subaccount)
+
+    @property
+    def suppressing(self) -> Kind | None:
+        """The kind of mail that the suppression list is asked for; None: it does not matter."""
+        options = self.transmission.options
+        if options.skip_suppression and self.account.plan is Plan.ENTERPRISE:
+            return None
+        return Kind.of(options.transactional)
+
+    def submission(self) -> Submission:
+        """What events tell of all its messages. The texts of templates stand as they were written."""
+        transmission, blueprint = self.transmission, self.blueprint
+        sender = blueprint.sender.source
+        return Submission(
+            id=transmission.id,
+            account=transmission.account,
+            subaccount=transmission.subaccount,
+            accepted=transmission.accepted,
+            recv_method="rest",
+            remote_addr=transmission.remote_addr,
+            mail_from=transmission.return_path or sender,
+            subject=blueprint.subject.source,
+            friendly_from=blueprint.friendly_from,
+            sending_domain=domain_of(sender),
+            options=transmission.options,
+            decision=self.verdict.decision,
+        )
+
+
+def make_messages(
+    plant: Plant,
+    recipients: Sequence[Recipient],
+    position: int,
+    found: Mapping[str, Source],
+    now: datetime,
+    entropy: bytes,
+) -> Made:
+    """What these recipients become, the first of which has the index `position`. At least one is used.
+
+    found: those of them on the suppression list, by `key_of`. entropy: four octets.
+    """
+    maker = _Maker(plant, found, now, entropy)
+    used = 0
+    for used, recipient in enumerate(recipients, 1):
+        maker.add(recipient, position + used - 1, used - 1)
+        if maker.size_bytes > MAX_CHUNK_BYTES:
+            break
+    return Made(
+        plant.transmission.id,
+        position,
+        position + used,
+        plant.submission() if position == 0 else None,
+        maker.all_bodies(),
+        maker.messages,
+        maker.events,
+        maker.num_failed,
+    )
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+class _Maker:
+    """Collects what becomes of recipients, one after the other."""
+
+    def __init__(self, plant: Plant, found: Mapping[str, Source], now: datetime, entropy: bytes) -> None:
+        self._plant, self._found, self._now, self._entropy = plant, found, now, entropy
+        transmission, self._shared = plant.transmission, plant.blueprint.shared
+        self._received = received_field(
+            transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
+        ) + date_field(now) * ("date" not in plant.blueprint.names)
+        self._data = {**transmission.options.metadata, **transmission.substitution_data}
+        self._checks_sender = plant.account.require_sending_domain and not plant.blueprint.sender.is_constant
+        self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
+        self._shared_facts = None if self._shared is None else self._facts_of(self._shared)
+        self._bodies: list[Body] = []
+        self.messages: list[Message] = []
+        self.events: list[Event] = []
+        self.num_failed = 0
+        self.size_bytes = 0
+
+    def all_bodies(self) -> list[Body]:
+        if self._shared is not None and self.messages:
+            return [Body(self._body_id, self._shared)]
+        return self._bodies
+
+    def add(self, recipient: Recipient, index: int, number: int) -> None:
+        plant = self._plant
+        id_ = mint_message_id(self._now, self._entropy, number)
+        verdict = plant.verdict
+        if isinstance(verdict, Rejection):
+            self._refuse(GenerationRejection, id_, recipient, verdict.reason)
+            return
+        data = self._values(recipient)
+        to = None
+        if recipient.header_to or "to" not in plant.blueprint.names:
+            to = to_field(recipient.name, recipient.mailbox.text, recipient.header_to)
+        try:
+            filled = plant.blueprint.fill(data, to)
+        except BadTemplate as error:
+            self._refuse(GenerationFailure, id_, recipient, f"{_FAILED}{error}")
+            return
+        if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.from_address):
+            domain = domain_of(filled.from_address)
+            self._refuse(
+                GenerationRejection, id_, recipient, f"550 5.7.1 Unconfigured Sending Domain <{domain}>"
+            )
+            return
+        self._keep(self._message(recipient, id_, filled, verdict, index), recipient, filled)
+
+    def _values(self, recipient: Recipient) -> Mapping[str, Any]:
+        """What is particular goes before what is common, substitution data before metadata."""
+        if self._plant.blueprint.is_constant:
+            return {}
+        transmission = self._plant.transmission
+        return {
+            **self._data,
+            **recipient.metadata,
+            **recipient.substitution_data,
+            **reserved(recipient, recipient.return_path or transmission.return_path, self._data),
+        }
+
+    def _message(
+        self, recipient: Recipient, id_: MessageId, filled: Filled, verdict: Routing, index: int
+    ) -> Message:
+        plant, transmission = self._plant, self._plant.transmission
+        own = self._received
+        if "message-id" not in plant.blueprint.names:
+            own += message_id_field(id_, plant.hostname)
+        own += filled.own_fields
+        if filled.body is None:
+            assert self._shared_facts is not None
+            facts, body_id = self._shared_facts, self._body_id
+        else:
+            facts, body_id = self._facts_of(filled.body), BodyId(id_)
+        prefix = self._signed(recipient.mailbox.domain, own, facts)
+        return_path = recipient.return_path or transmission.return_path or filled.from_address
+        mail_from = reverse_path(plant.account, transmission.subaccount, return_path, transmission.id)
+        is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and own.isascii()
+        return Message(
+            id=id_,
+            transmission_id=transmission.id,
+            account=transmission.account,
+            subaccount=transmission.subaccount,
+            body_id=body_id,
+            prefix=prefix,
+            mail_from=mail_from,
+            rcpt_to=recipient.mailbox.text,
+            domain=recipient.mailbox.domain,
+            rcpt_type=RcptType.TO,
+            size_bytes=len(prefix) + facts.size_bytes,
+            smtputf8=not (is_ascii and facts.header_is_ascii),
+            eight_bit=facts.is_eight_bit,
+            pin=verdict.pin(index),
+            accepted=self._now,
+            expires=self._now + plant.policy.expire_after,
+            due=self._now,
+            particulars=self._particulars(recipient, filled),
+        )
+
+    def _keep(self, message: Message, recipient: Recipient, filled: Filled) -> None:
+        """Suppressed recipients are told of as if they had been queued and bounced (C §3.9)."""
+        self.events.append(Injection(self._now, Subject.of(message)))
+        source = self._found.get(key_of(recipient.mailbox)) if self._found else None
+        if source is not None:
+            self.events.append(suppressed(message, source, self._now))
+            return
+        self.messages.append(message)
+        self.size_bytes += len(message.prefix)
+        if filled.body is not None:
+            self._bodies.append(Body(message.body_id, filled.body))
+            self.size_bytes += len(filled.body)
+
+    def _refuse(
+        self,
+        kind: type[GenerationFailure] | type[GenerationRejection],
+        id_: MessageId,
+        recipient: Recipient,
+        reason: str,
+    ) -> None:
+        transmission = self._plant.transmission
+        about = Subject(
+            id_,
+            transmission.id,
+            transmission.account,
+            transmission.subaccount,
+            recipient.mailbox.text,
+            recipient.mailbox.domain,
+            RcptType.TO.value,
+            0,
+            IpAddress(""),
+            self._plant.verdict.decision.pool,
+            self._particulars(recipient, None),
+        )
+        self.events.append(kind(self._now, about, ADMIN_FAILURE, int(reason[:3]), reason))
+        self.num_failed += 1
+
+    def _particulars(self, recipient: Recipient, filled: Filled | None) -> Particulars | None:
+        is_own = filled is not None and not self._plant.blueprint.subject.is_constant
+        subject = filled.subject if filled is not None and is_own else ""
+        if not (subject or recipient.metadata or recipient.tags):
+            return None
+        return Particulars(subject, recipient.metadata, recipient.tags)
+
+    # ── bodies and signatures ────────────────────────────────────────────────────────────
+
+    def _facts_of(self, body: bytes) -> "_Facts":
+        header, content = split_message(body)
+        hashed = "" if self._plant.signing is None else body_hash(content)
+        return _Facts(header, hashed, len(body), not content.isascii(), header.isascii())
+
+    def _signed(self, domain: str, own: bytes, facts: "_Facts") -> bytes:
+        if self._plant.signing is None:
+            return own
+        signatures, header = Signatures(self._plant.signing, facts.hashed), own + facts.header
+        common = signatures.common(header, self._now)
+        return signatures.own(domain, header, self._now) + common + own
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is to be known of a body."""
+
+    header: bytes
+    """The fields that it begins with."""
+    hashed: str
+    size_bytes: int
+    is_eight_bit: bool
+    header_is_ascii: bool
+
+
+def may_send_from(snapshot: Snapshot, principal: Principal, address: str) -> bool:
+    """Whether the domain of that From address is verified and the principal's."""
+    entry = usable_domain(snapshot, principal, domain_of(address))
+    return entry is not None and entry.is_verified
+
+
+def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that the relay fills in itself."""
+    email = recipient.mailbox.text
+    given = recipient.substitution_data.get("address", data.get("address"))
+    address = {**(given if isinstance(given, dict) else {}), "name": recipient.name, "email": email}
+    return {
+        "address": address,
+        "email": email,
+        "email_id": email,
+        "env_from": return_path,
+        "return_path": return_path,
+    }

@@ -1,0 +1,173 @@
+"""Transmissions whose time has come: decided, and made into messages step by step (R30-R33, C §5.4)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.domain.directory import Principal
+from relay.domain.errors import (
+    NoSharedPool,
+    PoolEmpty,
+    PoolNotAllowed,
+    RelayError,
+    SharedNotAllowed,
+    StaleDirectory,
+    UnknownObject,
+)
+from relay.domain.ids import DEFAULT_POOL, Epoch, MessageId, PoolId, TransmissionId
+from relay.domain.lifecycle import discard
+from relay.domain.message import State
+from relay.domain.resolve import Decision, Moment, Step, resolve_pool
+from relay.domain.retry import RetryPolicy
+from relay.domain.transmission import CampaignCancellation, Recipient, Rejection, Verdict
+from relay.mail.compose import Blueprint
+from relay.ports import Clock, Directory, Lane, QueueStore, TransmissionStanding, TransmissionStore
+from relay.service.chunk import Plant, domain_of, may_send_from
+from relay.service.transmit import Transmitter
+
+CANCELLED = "5.7.1 [internal] Campaign cancelled"
+_PLANTS = 8
+"""Compositions kept at once; others are made again when their turn comes."""
+_SLICE = 500
+"""Messages of a cancelled campaign that leave in one transaction."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A transmission under way, with the recipients that were read and not yet used."""
+
+    plant: Plant
+    read: list[Recipient]
+    position: int
+
+
+class DueTransmissions:
+    """One step at a time of what a holder has."""
+
+    def __init__(
+        self,
+        store: TransmissionStore,
+        queue: QueueStore,
+        directory: Directory,
+        transmitter: Transmitter,
+        clock: Clock,
+        policy: RetryPolicy,
+        holder: str,
+    ) -> None:
+        self._store, self._queue, self._directory = store, queue, directory
+        self._transmitter, self._clock, self._policy, self._holder = transmitter, clock, policy, holder
+        self._works: OrderedDict[TransmissionId, _Work] = OrderedDict()
+
+    async def step(self, standing: TransmissionStanding) -> None:
+        """Decide it if it is not, then make the next messages. Raises NoSharedPool, Unavailable."""
+        verdict = standing.verdict
+        if verdict is None:
+            verdict = await self._decided(standing)
+            if verdict is None:
+                return
+        work = await self._work(standing, verdict)
+        if work is None:
+            return
+        made = await self._transmitter.make(work.plant, work.read, work.position)
+        is_ours = await self._store.advance(made, self._holder, self._clock.now())
+        if not is_ours or made.next >= standing.transmission.num_rcpts:
+            self._works.pop(standing.transmission.id, None)
+        if is_ours:
+            work.read = work.read[made.next - made.position :]
+            work.position = made.next
+            self._transmitter.depart(made.messages)
+
+    async def cancel(self, cancellation: CampaignCancellation) -> bool:
+        """Whether all its messages are gone; those in flight are looked at again once they are queued."""
+        after, is_done = MessageId(""), True
+        while found := await self._store.mail_of(cancellation, after, _SLICE):
+            after, now = found[-1].id, self._clock.now()
+            waiting = [message for message in found if message.state is not State.IN_FLIGHT]
+            # Older than all holders: it takes what waits from its lane, never what is in flight.
+            lane = Lane(found[0].pin.ip, Epoch(-1))
+            left = await self._queue.settle(lane, [discard(message, CANCELLED, now) for message in waiting])
+            is_done = is_done and not left and len(waiting) == len(found)
+        if is_done:
+            await self._store.close(cancellation)
+        return is_done
+
+    async def _work(self, standing: TransmissionStanding, verdict: Verdict) -> _Work | None:
+        """What is under way, with recipients to go on with; None when it was cancelled since we looked."""
+        transmission, position = standing.transmission, standing.progress.position
+        work = self._works.get(transmission.id)
+        if work is None or work.position != position:
+            content = await self._store.content(transmission.id)
+            if content is None:
+                return None
+            blueprint = await self._transmitter.compose(content, transmission.id, transmission.substitutes)
+            plant = self._transmitter.plant(transmission, blueprint, verdict, self._directory.snapshot)
+            work = self._works[transmission.id] = _Work(plant, [], position)
+            if len(self._works) > _PLANTS:
+                self._works.popitem(last=False)
+        if not work.read:
+            work.read = await self._store.recipients(transmission.id, position)
+        if not work.read:
+            del self._works[transmission.id]
+            return None
+        return work
+
+    # ── deciding at the time ─────────────────────────────────────────────────────────────
+
+    async def _decided(self, standing: TransmissionStanding) -> Verdict | None:
+        """The verdict, written; None when somebody cancelled it meanwhile. Raises NoSharedPool."""
+        transmission = standing.transmission
+        content = await self._store.content(transmission.id)
+        if content is None:
+            return None
+        blueprint = await self._transmitter.compose(content, transmission.id, transmission.substitutes)
+        while True:
+            snapshot = await self._directory.refresh()
+            verdict = self._verdict(standing, blueprint, self._clock.now())
+            try:
+                is_ours = await self._store.decide(transmission.id, verdict, snapshot.revision)
+            except StaleDirectory:
+                continue
+            return verdict if is_ours else None
+
+    def _verdict(self, standing: TransmissionStanding, blueprint: Blueprint, now: datetime) -> Verdict:
+        """R30-R33: the pool as it is now, or what it falls back to."""
+        transmission, snapshot = standing.transmission, self._directory.snapshot
+        asked, steps = transmission.options.ip_pool, list[Step]()
+        account = snapshot.accounts.get(transmission.account)
+        try:
+            resolution = resolve_pool(
+                snapshot, transmission.account, transmission.subaccount, asked, Moment.SCHEDULED, steps
+            )
+        except NoSharedPool:
+            # A slip of the configuration: nothing is lost by it, unless nobody mends it for as long
+            # as mail would wait.
+            if now < transmission.start + self._policy.expire_after:
+                raise
+            reason = "550 5.7.1 No shared IP pool is configured"
+        except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject) as error:
+            reason = _reason(error)
+        else:
+            sender = blueprint.sender
+            principal = Principal(transmission.account, transmission.subaccount)
+            if (
+                account is not None
+                and account.require_sending_domain
+                and sender.is_constant
+                and not may_send_from(snapshot, principal, sender.source)
+            ):
+                reason = f"550 5.7.1 Unconfigured Sending Domain <{domain_of(sender.source)}>"
+            else:
+                return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
+        return Rejection(Decision(PoolId((asked or DEFAULT_POOL).lower()), tuple(steps)), reason)
+
+
+def _reason(error: RelayError) -> str:
+    match error:
+        case PoolEmpty(pool=pool):
+            return f"550 5.7.1 IP Pool '{pool}' is empty"
+        case PoolNotAllowed(subaccount=subaccount, assigned=assigned):
+            return f"550 5.7.1 Subaccount {subaccount} is restricted to IP Pool '{assigned}'"
+        case SharedNotAllowed():
+            return "550 5.7.1 sp_shared is not a valid customer ip pool"
+        case _:
+            return "550 5.7.1 relaying denied"

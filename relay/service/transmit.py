@@ -1,0 +1,380 @@
+"""Accepting transmissions: decided now or at their time, made into messages now or step by step (C §3.6)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.domain.directory import Principal, SendingIp, Snapshot
+from relay.domain.errors import (
+    IdTaken,
+    MailLoop,
+    NoFreeId,
+    NoSharedPool,
+    PoolEmpty,
+    Refused,
+    RelayError,
+    StaleDirectory,
+    StoreUnavailable,
+    Unavailable,
+    UnconfiguredDomain,
+    UnknownObject,
+)
+from relay.domain.events import GenerationFailure
+from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
+from relay.domain.message import Message, Options
+from relay.domain.resolve import Decision, Moment, Resolution, Step, resolve_pool
+from relay.domain.retry import RetryPolicy
+from relay.domain.suppression import Source, key_of
+from relay.domain.transmission import (
+    CHUNK,
+    KEPT_AFTER_END,
+    CampaignCancellation,
+    Content,
+    Recipient,
+    Rfc822Content,
+    Routing,
+    Transmission,
+    Verdict,
+    check_cancellable,
+)
+from relay.mail.compose import Blueprint, compose, estimated_bytes
+from relay.mail.headers import fields_of, split_message
+from relay.mail.trace import hop_count
+from relay.ports import (
+    Answered,
+    Clock,
+    Departures,
+    Directory,
+    EnqueueBatch,
+    Made,
+    QueueStore,
+    SuppressionStore,
+    TransmissionStanding,
+    TransmissionStore,
+)
+from relay.service.chunk import Plant, domain_of, make_messages, may_send_from
+from relay.service.generate import MAX_HOPS
+from relay.service.identify import Ids
+from relay.service.sign import signing_of
+
+MAX_MESSAGE_BYTES = 20 << 20
+"""What a composed message may have (C §3.6)."""
+AT_ONCE = 50
+"""Up to so many recipients an immediate transmission is made into messages before it is answered."""
+_HEADER_BYTES = 1024
+_QUICK_BYTES = 64 << 10
+"""What is made in the loop itself; more goes to a thread."""
+_DECISIONS = 5
+"""How often a decision is taken again because the directory moved on under it."""
+
+
+Keep = Callable[[TransmissionId], Answered]
+Sees = Callable[[SubaccountId | None], bool]
+"""Whether what belongs to that subaccount, or to the account itself, is in a caller's scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What was asked by one request, parsed and authenticated, before anything is decided."""
+
+    principal: Principal
+    remote_addr: str
+    options: Options
+    content: Content
+    recipients: Sequence[Recipient]
+    start: datetime | None = None
+    """None: at once."""
+    description: str = ""
+    return_path: str = ""
+    substitution_data: dict[str, object] = field(default_factory=dict)
+    substitutes: bool = True
+    asked_options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class EstimateTooLarge(RelayError):
+    """The composed message would exceed the limit (C §3.6)."""
+
+    limit_bytes: int
+
+
+@dataclass
+class CannotGenerate(RelayError):
+    """The message for the only recipient cannot be made (C §3.6, code 1901)."""
+
+    reason: str
+
+
+class Transmitter:
+    """The door for REST; and the making of messages that the scheduler asks for."""
+
+    def __init__(
+        self,
+        store: TransmissionStore,
+        queue: QueueStore,
+        directory: Directory,
+        suppressions: SuppressionStore,
+        departures: Departures,
+        clock: Clock,
+        ids: Ids,
+        policy: RetryPolicy,
+        hostname: str,
+        news: asyncio.Event,
+    ) -> None:
+        """news: tells the scheduler that there is something that it does not know of."""
+        self._store, self._queue, self._directory = store, queue, directory
+        self._suppressions, self._departures, self._clock = suppressions, departures, clock
+        self._ids, self._policy, self._hostname, self._news = ids, policy, hostname, news
+        self._turns: dict[tuple[AccountId | None, PoolId], int] = {}
+
+    # ── accepting ────────────────────────────────────────────────────────────────────────
+
+    async def accept(self, draft: Draft, keep: Keep | None = None) -> TransmissionId:
+        """Store it, decided by value unless it is for later; on return it survives power loss.
+
+        keep: makes the answer that is kept along with it for whoever repeats the request.
+        Raises Refused and Unavailable, BadPart, BadMime, EstimateTooLarge, CannotGenerate, StaleRequest.
+        """
+        _check_hops(draft.content)
+        if estimated_bytes(draft.content) > MAX_MESSAGE_BYTES:
+            raise EstimateTooLarge(MAX_MESSAGE_BYTES)
+        id_ = self._ids.transmission_id()
+        blueprint = await self.compose(draft.content, id_, draft.substitutes)
+        is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
+        store = self._make_now if is_small else self._submit
+        is_added = is_small
+        cause: type[Unavailable] = StoreUnavailable
+        for _ in range(_DECISIONS):
+            snapshot = self._directory.snapshot
+            try:
+                resolution = self._decide(draft, blueprint, snapshot)
+                if not is_added:
+                    await self._add_recipients(id_, draft.recipients)
+                    is_added = True
+                answered = None if keep is None else keep(id_)
+                await store(draft, id_, blueprint, resolution, snapshot, answered)
+            except StaleDirectory:
+                await self._directory.refresh()
+            except IdTaken:
+                cause, id_, is_added = NoFreeId, self._ids.transmission_id(), is_small
+            except Refused:
+                if (await self._directory.refresh()).revision == snapshot.revision:
+                    raise
+            else:
+                return id_
+        raise cause
+
+    async def compose(self, content: Content, id_: TransmissionId, substitutes: bool) -> Blueprint:
+        """Raises BadPart, BadMime."""
+        boundary = f"=_relay_{id_}_"
+        if estimated_bytes(content) <= _QUICK_BYTES:
+            return compose(content, boundary, substitutes)
+        return await asyncio.to_thread(compose, content, boundary, substitutes)
+
+    def plant(
+        self, transmission: Transmission, blueprint: Blueprint, verdict: Verdict, snapshot: Snapshot
+    ) -> Plant:
+        """Raises UnknownObject when the account is gone."""
+        account = snapshot.accounts.get(transmission.account)
+        if account is None:
+            raise UnknownObject("account", str(transmission.account))
+        signing = None
+        if isinstance(verdict, Routing):
+            principal = Principal(transmission.account, transmission.subaccount)
+            domain = domain_of(blueprint.sender.source)
+            signing = signing_of(snapshot, principal, domain, verdict.decision.pool)
+        return Plant(
+            transmission,
+            blueprint,
+            verdict,
+            account,
+            snapshot,
+            signing,
+            self._policy,
+            self._hostname,
+        )
+
+    async def make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
+        """What the next recipients become, off the loop."""
+        found: dict[str, Source] = {}
+        kind, transmission = plant.suppressing, plant.transmission
+        if kind is not None and isinstance(plant.verdict, Routing):
+            keys = {key_of(recipient.mailbox) for recipient in recipients}
+            found.update(
+                await self._suppressions.among(transmission.account, transmission.subaccount, kind, keys)
+            )
+        now, entropy = self._clock.now(), self._ids.message_entropy()
+        if len(recipients) * (plant.blueprint.estimated_bytes + _HEADER_BYTES) <= _QUICK_BYTES:
+            return make_messages(plant, recipients, position, found, now, entropy)
+        return await asyncio.to_thread(make_messages, plant, recipients, position, found, now, entropy)
+
+    def take_turns(self, account: AccountId, resolution: Resolution, count: int) -> Routing:
+        """The pool's next `count` turns, one a recipient (C §1.4 step 7)."""
+        decision = resolution.decision
+        key = (None if decision.pool == SHARED_POOL else account, decision.pool)
+        first = self._turns.get(key, 0)
+        self._turns[key] = first + count
+        step = Step("C §1.4", f"turns from {first} on, one a recipient")
+        return Routing(
+            Decision(decision.pool, (*decision.steps, step)),
+            tuple(map(_value_of, resolution.candidates)),
+            first,
+        )
+
+    def depart(self, messages: Sequence[Message]) -> None:
+        """Tell their lanes that these messages wait."""
+        waiting: dict[tuple[IpAddress, str], datetime] = {}
+        for message in messages:
+            waiting.setdefault((message.pin.ip, message.domain), message.due)
+        for (ip, domain), due in waiting.items():
+            self._departures.queued(ip, domain, due)
+
+    def _decide(self, draft: Draft, blueprint: Blueprint, snapshot: Snapshot) -> Resolution | None:
+        """Where it leaves from; None: that is for later. Raises what refuses it (C §1.4, §5.4)."""
+        principal = draft.principal
+        account = snapshot.accounts.get(principal.account)
+        if account is None:
+            raise UnknownObject("account", str(principal.account))
+        sender = blueprint.sender
+        is_checked = account.require_sending_domain and sender.is_constant
+        if is_checked and not may_send_from(snapshot, principal, sender.source):
+            raise UnconfiguredDomain(domain_of(sender.source))
+        try:
+            resolution = resolve_pool(
+                snapshot, principal.account, principal.subaccount, draft.options.ip_pool, Moment.IMMEDIATE
+            )
+        except (PoolEmpty, NoSharedPool):
+            # Whether there is an IP is judged at the time (R30).
+            if draft.start is None:
+                raise
+            return None
+        return None if draft.start is not None else resolution
+
+    async def _make_now(
+        self,
+        draft: Draft,
+        id_: TransmissionId,
+        blueprint: Blueprint,
+        resolution: Resolution | None,
+        snapshot: Snapshot,
+        answered: Answered | None,
+    ) -> None:
+        """All messages in one transaction, and nothing else to remember."""
+        assert resolution is not None
+        routing = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
+        transmission = self._transmission(draft, id_)
+        plant = self.plant(transmission, blueprint, routing, snapshot)
+        batches: list[Made] = []
+        position = 0
+        while position < len(draft.recipients):
+            batches.append(await self.make(plant, draft.recipients[position:], position))
+            position = batches[-1].next
+        if len(draft.recipients) == 1:
+            for event in batches[0].events:
+                if isinstance(event, GenerationFailure):
+                    raise CannotGenerate(event.raw_reason)
+        messages = [message for made in batches for message in made.messages]
+        batch = EnqueueBatch(
+            plant.submission(),
+            [body for made in batches for body in made.bodies],
+            messages,
+            [event for made in batches for event in made.events],
+            snapshot.revision,
+            answered=answered,
+        )
+
+        def follow(in_flight: bool | None) -> None:
+            if in_flight is not None:
+                self.depart(messages)
+
+        await self._queue.enqueue(batch, follow)
+
+    async def _submit(
+        self,
+        draft: Draft,
+        id_: TransmissionId,
+        blueprint: Blueprint,
+        resolution: Resolution | None,
+        snapshot: Snapshot,
+        answered: Answered | None,
+    ) -> None:
+        """The recipients stand already; their messages are the scheduler's."""
+        verdict = None
+        if resolution is not None:
+            verdict = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
+        await self._store.submit(
+            self._transmission(draft, id_), draft.content, verdict, snapshot.revision, answered
+        )
+        self._news.set()
+
+    async def _add_recipients(self, id_: TransmissionId, recipients: Sequence[Recipient]) -> None:
+        """In transactions of their own, so that others' mail is not kept waiting."""
+        for first in range(0, len(recipients), CHUNK):
+            await self._store.add_recipients(id_, first, recipients[first : first + CHUNK])
+
+    def _transmission(self, draft: Draft, id_: TransmissionId) -> Transmission:
+        now = self._clock.now()
+        return Transmission(
+            id=id_,
+            account=draft.principal.account,
+            subaccount=draft.principal.subaccount,
+            accepted=now,
+            start=draft.start or now,
+            is_scheduled=draft.start is not None,
+            remote_addr=draft.remote_addr,
+            options=draft.options,
+            num_rcpts=len(draft.recipients),
+            description=draft.description,
+            return_path=draft.return_path,
+            substitution_data=draft.substitution_data,
+            substitutes=draft.substitutes,
+            asked_options=draft.asked_options,
+        )
+
+    # ── seeing and cancelling ────────────────────────────────────────────────────────────
+
+    async def listed(self, account: AccountId) -> list[TransmissionStanding]:
+        """Scheduled ones with several recipients, unless they ended more than a day ago."""
+        found = await self._store.listed(account, self._clock.now() - KEPT_AFTER_END)
+        return [one for one in found if one.transmission.num_rcpts > 1]
+
+    async def find(self, account: AccountId, id_: TransmissionId, sees: Sees) -> TransmissionStanding:
+        """Of scheduled ones only; sees: whose. Raises UnknownObject."""
+        found = await self._store.find(id_)
+        if found is None or not found.transmission.is_scheduled:
+            raise UnknownObject("transmission", id_)
+        if found.transmission.account != account or not sees(found.transmission.subaccount):
+            raise UnknownObject("transmission", id_)
+        return found
+
+    async def content(self, id_: TransmissionId) -> Content | None:
+        return await self._store.content(id_)
+
+    async def cancel(self, account: AccountId, id_: TransmissionId, sees: Sees) -> None:
+        """Before its time, and not too shortly before. Raises UnknownObject, NotCancellable."""
+        while True:
+            found = await self.find(account, id_, sees)
+            check_cancellable(found.progress, found.transmission.start, self._clock.now())
+            if await self._store.cancel(id_, self._clock.now()):
+                return
+
+    async def cancel_campaign(self, principal: Principal, campaign_id: str) -> None:
+        """What is to come is cancelled now, what is queued soon."""
+        await self._store.cancel_campaign(
+            CampaignCancellation(0, principal.account, principal.subaccount, campaign_id, self._clock.now())
+        )
+        self._news.set()
+
+
+def _check_hops(content: Content) -> None:
+    """Raises MailLoop, MalformedOptions."""
+    if isinstance(content, Rfc822Content):
+        header, _ = split_message(content.message)
+        if hop_count(fields_of(header)) > MAX_HOPS:
+            raise MailLoop
+
+
+def _value_of(ip: SendingIp) -> SendingIp:
+    """What a pin needs of it, and nothing that may change later."""
+    return SendingIp(ip.address, ip.bind, ip.hostname, weight=ip.weight)
