@@ -9,27 +9,39 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from starlette.types import ASGIApp
+
 from relay.ambient import SystemClock, SystemEntropy
+from relay.api.app import build_app
+from relay.api.server import HttpServer
+from relay.api.services import Services
 from relay.domain.ids import Epoch, IpAddress, WorkerId
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
 from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
+from relay.feed.scheduler import Scheduler
 from relay.ingress.server import SmtpServer
 from relay.net.dns import DnsResolver
+from relay.net.records import DnsRecords, RsaKeys
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
-from relay.ports import Clock, Departures, Host, MxResolver, WakeUps
-from relay.schema.config import Config
+from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
+from relay.schema.config import Config, Endpoint
 from relay.schema.directory import load_directory
+from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.directory import changes_to
+from relay.service.domains import SendingDomains
+from relay.service.due import DueTransmissions
 from relay.service.identify import Ids
 from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
 from relay.service.notify import Notifier
-from relay.service.retention import keep_house
+from relay.service.retention import keep_trim
+from relay.service.transmit import Transmitter
+from relay.service.upkeep import keep_up
 from relay.store import Store, open_store
 
 GRACE_S = 30.0
@@ -50,21 +62,25 @@ class Relay:
         *,
         clock: Clock | None = None,
         resolver: MxResolver | None = None,
+        records: DomainRecords | None = None,
         timeouts: Timeouts | None = None,
         reuse_port: bool = False,
     ) -> None:
-        """clock and resolver: others than the machine's. timeouts: for next hops, others than the RFC's.
+        """clock, resolver and records (of sending domains): others than the machine's.
+
+        timeouts: for next hops, others than the RFC's.
 
         reuse_port: several workers share the listeners.
         """
         self._config, self._clock, self._resolver = config, clock or SystemClock(), resolver
-        self._timeouts = timeouts
+        self._timeouts, self._records = timeouts, records
         self._reuse_port = reuse_port
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._server: SmtpServer | None = None
+        self._http: HttpServer | None = None
 
     @property
     def smtp_address(self) -> tuple[str, int]:
@@ -75,6 +91,27 @@ class Relay:
     def smtp_addresses(self) -> list[tuple[str, int]]:
         """As bound; empty without the role."""
         return self._server.addresses if self._server is not None else []
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of the API. Raises RuntimeError without the role."""
+        if self._http is None:
+            raise RuntimeError("the relay has no role api")
+        return self._http.address
+
+    @property
+    def http_app(self) -> ASGIApp:
+        """The API itself. Raises RuntimeError without the role."""
+        if self._http is None:
+            raise RuntimeError("the relay has no role api")
+        return self._http.app
+
+    @property
+    def http_url(self) -> str | None:
+        """Where the API is, without a path; None without the role."""
+        if self._http is None:
+            return None
+        return f"{self._http.scheme}://{Endpoint(*self._http.address)}"
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -100,19 +137,94 @@ class Relay:
         share = max(config.smtp.max_message_bytes, config.smtp.body_budget_bytes // 2)
         budget = BodyBudget(share)
         egress = self._egress(worker, BodyBudget(share)) if carries else None
+        departures = egress or _NoDepartures(store.wakeups)
+        injector = self._injector(departures)
+        transmitter, scheduler = self._transmissions(departures, worker)
         if "smtp" in config.roles:
-            self._server = await self._listen(egress or _NoDepartures(store.wakeups), budget)
+            self._server = await self._listen(injector, budget)
+        if "api" in config.roles:
+            try:
+                self._http = await self._bind(self._services(injector, transmitter, budget))
+            except OSError:
+                if self._server is not None:
+                    await self._server.close(0)
+                raise
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(self.directory.watch(self._stopping), name="directory")
-        tasks.create_task(
-            keep_house(store.events, store.directory, self._clock, self._stopping), name="retention"
-        )
+        trim = keep_trim(store.events, store.idempotency, self._clock, self._stopping)
+        tasks.create_task(trim, name="retention")
+        upkeep = keep_up(self.directory, store.directory, self._clock, self._stopping)
+        tasks.create_task(upkeep, name="upkeep")
+        if {"api", "feed"} & set(config.roles):
+            tasks.create_task(scheduler.run(self._stopping), name="scheduler")
         if egress is not None:
             tasks.create_task(egress.run(self._stopping, GRACE_S), name="egress")
         stack.callback(self._stopping.set)
         if self._server is not None:
             # Before anything else stops: clients inside a transaction still get their answer.
             stack.push_async_callback(self._server.close, GRACE_S)
+        if self._http is not None:
+            tasks.create_task(self._http.run(), name="http")
+            stack.push_async_callback(self._http.close)
+
+    def _services(self, injector: Injector, transmitter: Transmitter, budget: BodyBudget) -> Services:
+        config, store = self._config, self.store
+        return Services(
+            clock=self._clock,
+            ids=self._ids,
+            directory=self.directory,
+            queue=store.queue,
+            events=store.events,
+            wakeups=store.wakeups,
+            injector=injector,
+            transmitter=transmitter,
+            budget=budget,
+            policy=self._policy,
+            hostname=config.hostname,
+            billing=Billing(self.directory, store.billing, self._clock),
+            idempotency=store.idempotency,
+            suppressions=store.suppressions,
+            domains=self._sending_domains(),
+            requests_per_second=config.http.requests_per_second,
+        )
+
+    def _transmissions(self, departures: Departures, worker: WorkerId) -> tuple[Transmitter, Scheduler]:
+        store, news = self.store, asyncio.Event()
+        transmitter = Transmitter(
+            store.transmissions,
+            store.queue,
+            self.directory,
+            store.suppressions,
+            departures,
+            self._clock,
+            self._ids,
+            self._policy,
+            self._config.hostname,
+            news,
+        )
+        due = DueTransmissions(
+            store.transmissions,
+            store.queue,
+            self.directory,
+            transmitter,
+            self._clock,
+            self._policy,
+            worker,
+        )
+        return transmitter, Scheduler(due, store.transmissions, self._clock, worker, news)
+
+    def _sending_domains(self) -> SendingDomains:
+        records = self._records or DnsRecords()
+        return SendingDomains(self.directory, records, RsaKeys(), self._clock, self._config.hostname)
+
+    async def _bind(self, services: Services) -> HttpServer:
+        http = self._config.http
+        tls = None
+        if http.certificate is not None and http.key is not None:
+            tls = await asyncio.to_thread(server_context, http.certificate, http.key)
+        server = HttpServer(http.listen, build_app(services), tls, int(GRACE_S))
+        await server.bind()
+        return server
 
     def _egress(self, worker: WorkerId, budget: BodyBudget) -> Egress:
         config, store, limits = self._config, self.store, self._config.limits
@@ -142,9 +254,9 @@ class Relay:
             config.node,
         )
 
-    async def _listen(self, departures: Departures, budget: BodyBudget) -> SmtpServer:
-        config, store = self._config, self.store
-        injector = Injector(
+    def _injector(self, departures: Departures) -> Injector:
+        store = self.store
+        return Injector(
             store.queue,
             store.events,
             self.directory,
@@ -152,8 +264,11 @@ class Relay:
             self._clock,
             self._ids,
             self._policy,
-            config.hostname,
+            self._config.hostname,
         )
+
+    async def _listen(self, injector: Injector, budget: BodyBudget) -> SmtpServer:
+        config = self._config
         server = SmtpServer(
             config.smtp,
             self.directory,

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from relay.api.errors import BASE
 from relay.domain.errors import RelayError
 from relay.runtime import Relay, prepare
 from relay.schema.config import Config
@@ -34,6 +35,12 @@ _LOOSE_BYTES = 64 << 20
 _ALLOCATIONS = 50_000
 """Objects more than before, after which the collector looks at the young ones."""
 
+_CURL = """
+  curl {url}/transmissions -H 'Authorization: {key}' -H 'Content-Type: application/json' -d '
+  {{"options": {{"ip_pool": "{pool}"}}, "recipients": [{{"address": "someone@example.org"}}],
+   "content": {{"from": "you@example.com", "subject": "hello", "text": "Hello."}}}}'
+"""
+
 log = logging.getLogger("relay")
 
 
@@ -51,7 +58,9 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
     # Once, and not by all of them at the same time.
     _in_a_loop(prepare(config))
     share = share_of(config, count)
-    return supervise(count, lambda number: _work(share, with_sink and number == 0))
+    # HTTP is small beside mail: one process answers it all.
+    others = share.model_copy(update={"roles": share.roles - {"api", "web"}})
+    return supervise(count, lambda number: _work(others if number else share, with_sink and number == 0))
 
 
 def _work(config: Config, with_sink: bool) -> int:
@@ -81,7 +90,7 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
             await _start_sink(stack, _sink_address(config))
         relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several))
         if with_sink and relay.smtp_addresses:
-            _tell(_welcome(config, relay.smtp_address))
+            _tell(_welcome(config, relay.smtp_address, relay.http_url))
         _settle_garbage()
         notify(READY)
         await stopping.wait()
@@ -127,15 +136,17 @@ async def _start_sink(stack: AsyncExitStack, address: str) -> None:
     stack.callback(over.set)
 
 
-def _welcome(config: Config, address: tuple[str, int]) -> str:
-    """Where to send, and two lines to copy that send a message through a pool."""
+def _welcome(config: Config, address: tuple[str, int], url: str | None) -> str:
+    """Where to send, and lines to copy that send through a pool. url: of the API; None without one."""
     host, port = address
-    (key, pool), sink = _lab(config), _sink_address(config)
+    (key, rest_key, pool), sink = _lab(config), _sink_address(config)
     header = f'X-MSYS-API: {{"options": {{"ip_pool": "{pool}"}}}}'
+    api = f"\n  REST      {url}{BASE}   Authorization: {rest_key}   {url}/api/docs" if url else ""
+    curl = _CURL.format(url=f"{url}{BASE}", key=rest_key, pool=pool) if url else ""
     return f"""
 The relay is running. Nothing leaves this machine: the sink on {sink} takes all mail.
 
-  SMTP      {host}:{port}   user SMTP_Injection   password {key}
+  SMTP      {host}:{port}   user SMTP_Injection   password {key}{api}
   next hop  {sink}, which prints one line for each message it receives
 
 Send a message through the pool {pool!r}:
@@ -150,23 +161,25 @@ Send a message through the pool {pool!r}:
       relay.login('SMTP_Injection', '{key}')
       relay.sendmail('you@example.com', ['someone@example.org'], message)
   END
-
+{curl}
 Ctrl-C stops it.
 """
 
 
-def _lab(config: Config) -> tuple[str, str]:
-    """A key in clear text and a filled pool, of the first account in the directory file that has both."""
+def _lab(config: Config) -> tuple[str, str, str]:
+    """Keys in clear text for SMTP and for REST, which may be one, and a filled pool of their account."""
     tables = _directory_tables(config)
     filled = {(ip.get("account"), ip["pool"]) for ip in tables.get("sending_ip", ()) if ip.get("pool")}
     for account in tables.get("account", ()):
-        keys = [
-            key["key"] for key in account.get("api_key", ()) if "key" in key and not key.get("subaccount")
-        ]
+        keys = [key for key in account.get("api_key", ()) if "key" in key and not key.get("subaccount")]
+        by_smtp, by_rest = (
+            next((str(key["key"]) for key in keys if grant in key["grants"]), "YOUR-KEY")
+            for grant in ("smtp/inject", "transmissions/modify")
+        )
         pools = sorted(pool for owner, pool in filled if owner == account.get("id") and pool != "default")
         if keys and pools:
-            return keys[0], pools[0]
-    return "YOUR-KEY", "YOUR-POOL"
+            return by_smtp, by_rest, pools[0]
+    return "YOUR-KEY", "YOUR-KEY", "YOUR-POOL"
 
 
 def _sink_address(config: Config) -> str:

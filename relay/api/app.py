@@ -1,0 +1,60 @@
+"""The REST application: all resources, behind one guard, with one way to refuse."""
+
+from fastapi import APIRouter, FastAPI
+
+from relay import __version__
+from relay.api.docs import describe
+from relay.api.errors import BASE, add_handlers
+from relay.api.guard import Guard
+from relay.api.rate import Rates
+from relay.api.routes import (
+    account,
+    api_keys,
+    billing,
+    docs,
+    events,
+    health,
+    ip_pools,
+    sending_domains,
+    sending_ips,
+    subaccounts,
+    suppressions,
+    transmissions,
+)
+from relay.api.services import Services
+
+ROUTERS: tuple[APIRouter, ...] = (
+    ip_pools.router,
+    sending_ips.router,
+    subaccounts.router,
+    account.router,
+    api_keys.router,
+    billing.router,
+    sending_domains.router,
+    suppressions.router,
+    events.router,
+    transmissions.router,
+)
+"""Each resource's, under /api/v1."""
+
+
+def build_app(services: Services, idle_s: float = 60.0) -> FastAPI:
+    """idle_s: how long a client may be silent inside a body, or not take what we answer."""
+    app = FastAPI(
+        title="relay",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.rates = Rates(services.requests_per_second)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    for router in ROUTERS:
+        app.include_router(router, prefix=BASE)
+    add_handlers(app)
+    describe(app)
+    app.add_middleware(Guard, budget=services.budget, idle_s=idle_s)
+    return app

@@ -1,0 +1,178 @@
+"""Who a request comes from and what part of the account it is about (C §3.1)."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from relay.api.errors import ApiError
+from relay.api.rate import Rates
+from relay.api.services import services_of
+from relay.domain.clients import ClientAddress, client_address, may_come_from
+from relay.domain.directory import ApiKey, Principal, Snapshot, Status
+from relay.domain.errors import NotAuthenticated, NotGranted
+from relay.domain.ids import AccountId, SubaccountId
+
+SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
+ACCOUNT_HEADER = "X-Relay-Account"
+"""The account that an operator's key acts for."""
+
+_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+_MAX_NUMBER = 2**31 - 1
+_READING = frozenset({"GET", "HEAD"})
+
+
+class Scope(StrEnum):
+    """What part of the account the header asks for."""
+
+    ALL = "all"
+    """Reading without the header: the account and all its subaccounts."""
+    ACCOUNT = "account"
+    SUBACCOUNT = "subaccount"
+    """`Caller.subaccount` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The authenticated party of one request, and what it asked to see or to act as."""
+
+    principal: Principal
+    scope: Scope
+    actor: str
+    """What audit lines say: `key:` and the first four characters."""
+    is_operator: bool = False
+    is_bound: bool = False
+    """The key itself is a subaccount's; events go by that and not by the header (C §3.1)."""
+
+    @property
+    def account(self) -> AccountId:
+        return self.principal.account
+
+    @property
+    def subaccount(self) -> SubaccountId | None:
+        """Set when the request is about, or by, one subaccount."""
+        return self.principal.subaccount
+
+    def sees(self, subaccount: SubaccountId | None) -> bool:
+        """Whether an object of that subaccount, or of the account itself (None), is in scope."""
+        return self.scope is Scope.ALL or subaccount == self.subaccount
+
+
+async def principal(request: Request) -> Caller:
+    """Who sent the request. Raises NotAuthenticated, NotGranted, ApiError 400 and 429.
+
+    The directory is looked at first: a key that was revoked a moment ago, by whomever, is dead.
+    """
+    services = services_of(request)
+    snapshot = await services.directory.refresh()
+    key = _key_of(snapshot, request.headers.get("authorization"))
+    if not may_come_from(key, _client(request)):
+        raise NotGranted
+    rates: Rates = request.app.state.rates
+    if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
+        raise ApiError(429, "Too many requests", headers={"Retry-After": str(int(wait_s) + 1)})
+    return _caller(snapshot, key, request)
+
+
+def require(grant: str, *, of_account: bool = False) -> Any:
+    """A dependency: the caller, who must hold the grant. Raises NotGranted, and what `principal` raises.
+
+    of_account: subaccounts have no business with the resource.
+    """
+    enough = {grant}
+    if grant.endswith("/view"):
+        resource = grant.removesuffix("/view")
+        enough |= {f"{resource}/manage", f"{resource}/modify"}
+
+    async def granted(caller: Annotated[Caller, Depends(principal)]) -> Caller:
+        if not caller.principal.grants & enough or (of_account and caller.subaccount is not None):
+            raise NotGranted
+        return caller
+
+    return Depends(granted)
+
+
+def _key_of(snapshot: Snapshot, header: str | None) -> ApiKey:
+    """The key that the header shows: itself, or as the user name of HTTP Basic. Raises NotAuthenticated."""
+    text = (header or "").strip()
+    scheme, _, rest = text.partition(" ")
+    # Starlette decodes header fields as Latin-1, which keeps the octets.
+    octets = text.encode("latin-1")
+    if scheme.lower() == "basic" and rest:
+        try:
+            octets, colon, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
+        except (binascii.Error, ValueError) as error:
+            raise NotAuthenticated from error
+        if not colon or password:
+            raise NotAuthenticated
+    key = snapshot.keys.get(sha256(octets).hexdigest())
+    if key is None or key.account not in snapshot.accounts:
+        raise NotAuthenticated
+    return key
+
+
+def _caller(snapshot: Snapshot, key: ApiKey, request: Request) -> Caller:
+    account = _account(snapshot, key, request.headers.get(ACCOUNT_HEADER))
+    asked = request.headers.get(SUBACCOUNT_HEADER)
+    is_reading = request.method in _READING
+    scope, subaccount = (Scope.ALL if is_reading else Scope.ACCOUNT), None
+    if key.subaccount is not None:
+        # The key's own subaccount applies, whatever the header says.
+        scope, subaccount = Scope.SUBACCOUNT, key.subaccount
+    elif asked is not None:
+        number = _number(asked, SUBACCOUNT_HEADER)
+        scope = Scope.SUBACCOUNT if number else Scope.ACCOUNT
+        subaccount = SubaccountId(number) if number else None
+        if subaccount is not None and (account, subaccount) not in snapshot.subaccounts:
+            raise ApiError(400, f"{SUBACCOUNT_HEADER} must be the id of a subaccount")
+    if not (is_reading or key.is_operator or _is_active(snapshot, account, subaccount)):
+        raise NotGranted
+    return Caller(
+        Principal(account, subaccount, key.grants),
+        scope,
+        f"key:{key.short}",
+        is_operator=key.is_operator,
+        is_bound=key.subaccount is not None,
+    )
+
+
+def _account(snapshot: Snapshot, key: ApiKey, asked: str | None) -> AccountId:
+    if asked is None:
+        return key.account
+    account = AccountId(_number(asked, ACCOUNT_HEADER))
+    if not key.is_operator and account != key.account:
+        raise NotGranted
+    if account not in snapshot.accounts:
+        raise ApiError(404, f"Account {account} does not exist.")
+    return account
+
+
+def _number(text: str, header: str) -> int:
+    text = text.strip()
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_NUMBER:
+        raise ApiError(400, f"{header} must be a number")
+    return int(text)
+
+
+def _is_active(snapshot: Snapshot, account: AccountId, subaccount: SubaccountId | None) -> bool:
+    """Suspended and terminated ones may read and nothing else (C §3.5)."""
+    if snapshot.accounts[account].status is not Status.ACTIVE:
+        return False
+    if subaccount is None:
+        return True
+    found = snapshot.subaccounts.get((account, subaccount))
+    return found is not None and found.status is Status.ACTIVE
+
+
+def _client(request: Request) -> ClientAddress:
+    return client_address(request.client.host if request.client else "")
+
+
+def _is_exempt(request: Request) -> bool:
+    """Handing in mail is limited by its acceptance, not by the count of requests (C §3.1)."""
+    return request.method == "POST" and request.scope["path"].rstrip("/").endswith("/transmissions")

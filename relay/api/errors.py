@@ -1,0 +1,254 @@
+"""What a REST client is told: each RelayError has its status and its sentence here (C §3.1).
+
+Two families of resources word their errors differently: one says `message` alone, the other the
+class of the error in `message`, the specific text in `description`, and a `code`.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from relay.domain.errors import (
+    ComplianceEntry,
+    Conflict,
+    DomainElsewhere,
+    IpsByRequest,
+    MailLoop,
+    MalformedAddress,
+    MalformedOptions,
+    MessageTooLarge,
+    NoFreeId,
+    NoFreeIps,
+    NoIpsOnPlan,
+    NoSharedPool,
+    NotAuthenticated,
+    NotGranted,
+    OverCapacity,
+    OverIpLimit,
+    PoolEmpty,
+    PoolNotAllowed,
+    RelayError,
+    RestrictedDomain,
+    SharedNotAllowed,
+    StaleDirectory,
+    StaleRequest,
+    StoreUnavailable,
+    TooManyDomains,
+    UnconfiguredDomain,
+    UnknownObject,
+    UnknownPool,
+)
+
+BASE = "/api/v1"
+
+INVALID = "invalid data format/type"
+"""The class of errors with code 1300."""
+
+_MESSAGE_ALONE = (
+    "ip-pools",
+    "sending-ips",
+    "subaccounts",
+    "account",
+    "billing",
+    "api-keys",
+    "suppression-list",
+)
+"""First words of the paths whose errors have no description and no code."""
+
+log = logging.getLogger("relay.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One entry of `errors`; what is None is left out."""
+
+    message: str
+    description: str | None = None
+    code: str | None = None
+    param: str | None = None
+    value: object = None
+
+    def shown(self) -> dict[str, object]:
+        named = {
+            "message": self.message,
+            "description": self.description,
+            "code": self.code,
+            "param": self.param,
+            "value": self.value,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class ApiError(Exception):
+    """A request that is refused with this status and these sentences."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        description: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        value: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problems: tuple[Problem, ...] = (Problem(message, description, code, param, value),)
+        self.headers = headers
+
+    @classmethod
+    def of(cls, status: int, problems: Sequence[Problem]) -> Self:
+        """Several problems at once."""
+        error = cls(status, problems[0].message)
+        error.problems = tuple(problems)
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """How an error is told: `plain` by resources with a message alone, the rest by the others."""
+
+    status: int
+    plain: str
+    message: str = ""
+    """Empty: the plain sentence serves both families."""
+    code: str | None = None
+    status_of_others: int | None = None
+    """None: the same."""
+
+
+_UNAVAILABLE = "Service temporarily unavailable, try again later"
+
+TABLE: Mapping[type[RelayError], _Entry] = {
+    NotAuthenticated: _Entry(401, "Unauthorized."),
+    NotGranted: _Entry(403, "Forbidden."),
+    MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
+    MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
+    UnconfiguredDomain: _Entry(400, "Unconfigured Sending Domain <{0.domain}>", "Invalid domain", "7001"),
+    UnknownPool: _Entry(400, "IP Pool '{0.pool}' does not exist", INVALID, "1300", 422),
+    PoolEmpty: _Entry(400, "IP Pool '{0.pool}' is empty", INVALID, "1300", 422),
+    PoolNotAllowed: _Entry(
+        400, "Subaccount {0.subaccount} is restricted to IP Pool '{0.assigned}'", INVALID, "1300", 422
+    ),
+    SharedNotAllowed: _Entry(400, "sp_shared is not a valid customer ip pool", INVALID, "1300", 422),
+    MessageTooLarge: _Entry(413, "Message size exceeds {0.limit_bytes} bytes", "content too large"),
+    MailLoop: _Entry(400, "mail loop detected", INVALID, "1300", 422),
+    UnknownObject: _Entry(404, "{0.kind} {0.name} does not exist", "resource not found", "1600"),
+    NoIpsOnPlan: _Entry(403, "Dedicated IPs are not available on your plan."),
+    IpsByRequest: _Entry(403, "Please contact {0.whom} to purchase dedicated IPs."),
+    OverIpLimit: _Entry(400, "You can have at most {0.limit} dedicated IPs."),
+    NoFreeIps: _Entry(503, "No dedicated IPs are available at this time."),
+    StaleRequest: _Entry(409, "A request with this Idempotency-Key is still being processed."),
+    ComplianceEntry: _Entry(403, "Recipient could not be removed - Compliance"),
+    RestrictedDomain: _Entry(
+        400, "Domain {0.domain} belongs to a mailbox provider", "Restricted domain", "7000"
+    ),
+    DomainElsewhere: _Entry(
+        400, "Sending Domain {0.domain} is verified by another account", "Domain in use elsewhere", "7004"
+    ),
+    TooManyDomains: _Entry(
+        400, "An account may have at most {0.limit} sending domains", "Too many domains", "7002"
+    ),
+    Conflict: _Entry(409, "{0.detail}", "resource conflict", "1602"),
+    NoSharedPool: _Entry(503, "No shared IP pool is configured, try again later"),
+    StoreUnavailable: _Entry(503, _UNAVAILABLE),
+    StaleDirectory: _Entry(503, _UNAVAILABLE),
+    NoFreeId: _Entry(503, _UNAVAILABLE),
+    OverCapacity: _Entry(503, _UNAVAILABLE),
+}
+"""All that a request can be the cause of. What is not here is a bug of ours."""
+
+
+def says_message_alone(path: str) -> bool:
+    """Whether errors of this path have neither description nor code."""
+    return path.removeprefix(BASE).strip("/").partition("/")[0] in _MESSAGE_ALONE
+
+
+def told(error: RelayError, path: str) -> ApiError | None:
+    """The error as this resource words it; None for a bug of ours."""
+    entry = TABLE.get(type(error))
+    if entry is None:
+        return None
+    sentence = entry.plain.format(error)
+    headers = {"Retry-After": "1"} if entry.status == 503 else None
+    if says_message_alone(path) or not entry.message:
+        return ApiError(entry.status, sentence, headers=headers)
+    return ApiError(
+        entry.status_of_others or entry.status, entry.message, sentence, entry.code, headers=headers
+    )
+
+
+def answer(error: ApiError) -> JSONResponse:
+    body = {"errors": [problem.shown() for problem in error.problems]}
+    return JSONResponse(body, error.status, dict(error.headers or {}))
+
+
+def internal(error: Exception, method: str, path: str) -> JSONResponse:
+    """A bug of ours: the log has it all, the client a reference to it."""
+    reference = secrets.token_hex(6)
+    log.error("reference=%s method=%s path=%r failed", reference, method, path, exc_info=error)
+    return answer(ApiError(500, f"Internal error, try again later; reference {reference}"))
+
+
+def not_found(path: str) -> ApiError:
+    return ApiError(404, "resource not found", f"Resource not found:{path}", "1600")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Every refusal in SparkPost's shapes, FastAPI's own among them."""
+
+    async def on_api_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ApiError)
+        return answer(error)
+
+    async def on_relay_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RelayError)
+        found = told(error, request.scope["path"])
+        if found is None:
+            return internal(error, request.method, request.scope["path"])
+        return answer(found)
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        path = request.scope["path"]
+        if error.status_code == 405:
+            allowed = ", ".join(sorted(_methods_of(request.app, path)))
+            described = f"{request.method} is not supported on {path}"
+            return answer(ApiError(405, "invalid http method", described, "1102", headers={"Allow": allowed}))
+        if error.status_code == 404:
+            return answer(not_found(path))
+        return answer(ApiError(error.status_code, str(error.detail)))
+
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        params = [str(problem["loc"][-1]) for problem in error.errors()]
+        described = ", ".join(f"param '{param}' is not valid" for param in params)
+        return answer(ApiError(400, "invalid params", described, "1200"))
+
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(RelayError, on_relay_error)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_validation)
+
+
+def _methods_of(app: FastAPI, path: str) -> set[str]:
+    """What may be done with the path, as the description of the API has it."""
+    described = app.openapi()["paths"]
+    if path in described:
+        return {method.upper() for method in described[path]}
+    found: set[str] = set()
+    for template, operations in described.items():
+        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{\w+\}", template))
+        if re.fullmatch(pattern, path):
+            found |= {method.upper() for method in operations}
+    return found

@@ -1,0 +1,115 @@
+"""`Idempotency-Key`: a request that is repeated within a day is answered again and carried out once."""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import Header, Request
+from fastapi.responses import Response
+
+from relay.api.auth import Caller
+from relay.api.errors import ApiError, says_message_alone
+from relay.api.services import services_of
+from relay.domain.errors import RelayError, StaleRequest, StoreUnavailable
+from relay.ports import Answer, Answered, Begun, Ticket
+from relay.service.retention import ANSWERS_KEPT, GIVEN_UP_AFTER
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+"""`true` in an answer that was given before."""
+
+_KEY = re.compile(r"[ -~]{1,255}")
+_LARGE = 1 << 20
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=HEADER, description="1 to 255 printable characters: the same key, the same answer, for a day."
+    ),
+]
+"""A parameter of routes that use `answer_once`, for their description alone."""
+
+log = logging.getLogger("relay.api")
+
+
+async def answer_once(
+    request: Request, caller: Caller, work: Callable[[Ticket | None], Awaitable[Response]]
+) -> Response:
+    """What work answers; or, when the caller repeats a request of the last 24 hours, what it answered then.
+
+    work gets a ticket when the request has a key, and may store the answer itself along with
+    what it does. A refusal is not kept: nothing was done. Raises what work raises, and ApiError
+    400 (no key that could be one), 409 (the first one is still being worked on), 422 (the key
+    was used for something else).
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return await work(None)
+    if not _KEY.fullmatch(key):
+        raise _refusal(
+            request, 400, "invalid params", f"{HEADER} must be 1 to 255 printable characters", "1200"
+        )
+    services = services_of(request)
+    now = services.clock.now()
+    found = await services.idempotency.begin(
+        Ticket(f"{caller.account}/{caller.subaccount or 0}", key, now),
+        await _fingerprint(request),
+        expired=now - ANSWERS_KEPT,
+        given_up=now - GIVEN_UP_AFTER,
+    )
+    if isinstance(found, Begun):
+        return await _first(request, found.ticket, work)
+    if found.fingerprint != await _fingerprint(request):
+        sentence = f"{HEADER} was used for another request"
+        raise _refusal(request, 422, "resource conflict", sentence, "1602")
+    if found.answer is None:
+        raise StaleRequest
+    return Response(
+        found.answer.body,
+        found.answer.status,
+        headers={REPLAYED: "true"},
+        media_type="application/json",
+    )
+
+
+async def _first(
+    request: Request, ticket: Ticket, work: Callable[[Ticket | None], Awaitable[Response]]
+) -> Response:
+    """After any other error it is not known what was done: the key stays taken for a while."""
+    store = services_of(request).idempotency
+    try:
+        response = await work(ticket)
+    except (ApiError, RelayError):
+        with suppress(StoreUnavailable):
+            await store.give_up(ticket)
+        raise
+    try:
+        await store.answer(Answered(ticket, Answer(response.status_code, bytes(response.body))))
+    except (StoreUnavailable, StaleRequest) as error:
+        log.warning("the answer to a request with a key is not kept: %s", type(error).__name__)
+    return response
+
+
+async def _fingerprint(request: Request) -> str:
+    """The same for the same request: method, path, query and body."""
+    body = await request.body()
+    head = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
+    if len(body) < _LARGE:
+        return hashlib.sha256(head + body).hexdigest()
+    return await asyncio.to_thread(_digest, head, body)
+
+
+def _digest(head: bytes, body: bytes) -> str:
+    digest = hashlib.sha256(head)
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def _refusal(request: Request, status: int, message: str, sentence: str, code: str) -> ApiError:
+    if says_message_alone(request.url.path):
+        return ApiError(status, sentence)
+    return ApiError(status, message, sentence, code)

@@ -1,0 +1,27 @@
+"""`/healthz` and `/readyz`: for those who watch the process; without a key."""
+
+from fastapi import APIRouter
+
+from relay.api.errors import ApiError
+from relay.api.services import ServicesDep
+from relay.domain.errors import StoreUnavailable
+from relay.schema.api import Errors
+from relay.schema.health import Health
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process is alive."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": Errors, "description": "The store does not answer."}})
+async def readyz(services: ServicesDep) -> Health:
+    """The process can take requests: its store answers."""
+    try:
+        await services.directory.refresh()
+    except StoreUnavailable as error:
+        raise ApiError(503, "The store is unavailable") from error
+    return Health(status="ok")

@@ -1,0 +1,121 @@
+"""`/ip-pools` (C §3.2)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+
+from relay.api.auth import Caller, require
+from relay.api.body import read_body
+from relay.api.docs import refusals, takes
+from relay.api.errors import ApiError
+from relay.api.services import ServicesDep
+from relay.domain.directory import Pool, SendingIp, Snapshot, in_order
+from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
+from relay.schema.api import Results
+from relay.schema.pools import PoolBody, PoolCreated, PoolSaid, PoolShape
+from relay.service import administer
+from relay.service.administer import Changes
+from relay.service.change import change_directory
+
+router = APIRouter(tags=["IP pools"])
+
+Viewer = Annotated[Caller, require("ip_pools/view", of_account=True)]
+Manager = Annotated[Caller, require("ip_pools/manage", of_account=True)]
+
+
+@router.get("/ip-pools", responses=refusals(), response_model_exclude_none=True)
+async def list_pools(caller: Viewer, services: ServicesDep) -> Results[list[PoolShape]]:
+    """All pools of the account with their sending IPs; `default` is always among them."""
+    snapshot = services.directory.snapshot
+    owned = [pool for (owner, _), pool in snapshot.pools.items() if owner == caller.account]
+    owned.sort(key=lambda pool: (pool.id != DEFAULT_POOL, pool.id))
+    return Results(results=[_shape(snapshot, pool) for pool in owned])
+
+
+@router.post("/ip-pools", responses=refusals(409, 413, 415), openapi_extra=takes(PoolBody))
+async def create_pool(request: Request, caller: Manager, services: ServicesDep) -> Results[PoolCreated]:
+    """A new pool, without IPs. Its id comes of its name and never changes (R8, R9)."""
+    body = await read_body(request, PoolBody)
+    changes = await change_directory(
+        services.directory,
+        lambda snapshot: administer.create_pool(
+            snapshot,
+            caller.account,
+            body.name,
+            body.auto_warmup_overflow_pool or "",
+            body.signing_domain or "",
+            body.fbl_signing_domain or "",
+        ),
+        caller.actor,
+    )
+    return Results(results=PoolCreated(id=administer.made(changes, Pool).id))
+
+
+@router.get("/ip-pools/{pool}", responses=refusals(404), response_model_exclude_none=True)
+async def get_pool(pool: str, caller: Viewer, services: ServicesDep) -> Results[PoolShape]:
+    snapshot = services.directory.snapshot
+    found = snapshot.pools.get((caller.account, PoolId(pool)))
+    if found is None:
+        raise ApiError(404, "IP pool not found.")
+    return Results(results=_shape(snapshot, found))
+
+
+@router.put(
+    "/ip-pools/{pool}",
+    responses=refusals(404, 413, 415),
+    response_model_exclude_none=True,
+    openapi_extra=takes(PoolBody),
+)
+async def update_pool(
+    pool: str, request: Request, caller: Manager, services: ServicesDep
+) -> Results[PoolSaid]:
+    """Rename a pool, or set or remove what it signs with and overflows into. It keeps its id."""
+    body = await read_body(request, PoolBody)
+
+    def compute(snapshot: Snapshot) -> Changes:
+        if pool != DEFAULT_POOL:
+            _check(snapshot, caller.account, pool)
+        return administer.change_pool(
+            snapshot,
+            caller.account,
+            PoolId(pool),
+            body.name,
+            body.auto_warmup_overflow_pool,
+            body.signing_domain,
+            body.fbl_signing_domain,
+        )
+
+    await change_directory(services.directory, compute, caller.actor)
+    return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))
+
+
+@router.delete("/ip-pools/{pool}", responses=refusals(404), status_code=204)
+async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None:
+    """Its IPs move to `default`; mail in the queue keeps the IP that it has (R29)."""
+
+    def compute(snapshot: Snapshot) -> Changes:
+        if pool != DEFAULT_POOL:
+            _check(snapshot, caller.account, pool)
+        return administer.delete_pool(snapshot, caller.account, PoolId(pool))
+
+    await change_directory(services.directory, compute, caller.actor)
+
+
+def _shape(snapshot: Snapshot, pool: Pool) -> PoolShape:
+    return PoolShape.of(pool, _ips(snapshot, pool))
+
+
+def _ips(snapshot: Snapshot, pool: Pool) -> list[SendingIp]:
+    """All that the pool has: those that take no new mail for the moment too."""
+    return list(
+        in_order(
+            ip
+            for ip in snapshot.ips.values()
+            if ip.account == pool.account and (ip.pool or DEFAULT_POOL) == pool.id and not ip.is_retired
+        )
+    )
+
+
+def _check(snapshot: Snapshot, account: AccountId, pool: str) -> None:
+    if (account, PoolId(pool)) not in snapshot.pools:
+        raise ApiError(404, f"IP Pool {pool} does not exist.")

@@ -1,0 +1,203 @@
+"""`/subaccounts` (C §3.5)."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+
+from relay.api.auth import Caller, require
+from relay.api.body import fit, json_object, read_body
+from relay.api.docs import refusals, takes
+from relay.api.errors import ApiError
+from relay.api.pages import Position, links, page_of
+from relay.api.pages import per_page as page_size
+from relay.api.services import ServicesDep
+from relay.domain.changes import Put
+from relay.domain.directory import ApiKey, Origin, Snapshot, Status, Subaccount
+from relay.domain.ids import to_us
+from relay.schema.api import Message, Page, PageSize, Results
+from relay.schema.subaccounts import (
+    MISSING,
+    Ids,
+    Order,
+    SortBy,
+    SubaccountAlone,
+    SubaccountCreate,
+    SubaccountCreated,
+    SubaccountShape,
+    SubaccountTotal,
+    SubaccountUpdate,
+    SubaccountWithKey,
+)
+from relay.service import administer
+from relay.service.administer import Changes
+from relay.service.change import change_directory
+
+router = APIRouter(tags=["subaccounts"])
+
+Viewer = Annotated[Caller, require("subaccount/view")]
+Manager = Annotated[Caller, require("subaccount/manage", of_account=True)]
+
+_SORTS = ("created_at", "updated_at", "id", "name")
+_PAGING = frozenset({"cursor", "per_page", "sort_by", "order", "ip_pool", "status", "name", "ids"})
+"""Any of these makes the answer a page."""
+
+
+@router.post(
+    "/subaccounts",
+    responses=refusals(413, 415),
+    response_model_exclude_none=True,
+    openapi_extra=takes(SubaccountWithKey, SubaccountAlone),
+)
+async def create_subaccount(
+    request: Request, caller: Manager, services: ServicesDep
+) -> Results[SubaccountCreated]:
+    """A new subaccount and, unless setup_api_key is false, a key for it, shown this once."""
+    value = await json_object(request)
+    model = SubaccountCreate if value.get("setup_api_key") is False else SubaccountWithKey
+    body = fit(value, model, MISSING, with_values=True)
+    text, now = secrets.token_hex(20), services.clock.now()
+
+    def compute(snapshot: Snapshot) -> Changes:
+        changes = administer.create_subaccount(
+            snapshot, caller.account, body.name, pool=body.ip_pool, now=now
+        )
+        if not isinstance(body, SubaccountWithKey):
+            return changes
+        key = ApiKey(
+            administer.hash_key(text),
+            text[:4],
+            caller.account,
+            body.key_label,
+            frozenset(body.key_grants),
+            administer.made(changes, Subaccount).id,
+            body.key_valid_ips,
+            origin=Origin.LIVE,
+        )
+        return (*changes, Put(key))
+
+    changes = await change_directory(services.directory, compute, caller.actor)
+    created = SubaccountCreated(subaccount_id=administer.made(changes, Subaccount).id)
+    if isinstance(body, SubaccountWithKey):
+        created.key, created.label, created.short_key = text, body.key_label, text[:4]
+    return Results(results=created)
+
+
+@router.get("/subaccounts", responses=refusals(), response_model_exclude_none=True)
+async def list_subaccounts(
+    request: Request,
+    caller: Viewer,
+    services: ServicesDep,
+    cursor: str | None = None,
+    per_page: PageSize | None = None,
+    sort_by: SortBy | None = None,
+    order: Order | None = None,
+    ip_pool: str | None = None,
+    status: str | None = None,
+    name: str | None = None,
+    ids: Ids | None = None,
+) -> Page[SubaccountShape] | Results[list[SubaccountShape]]:
+    """The account's subaccounts; in pages as soon as any parameter but `option` is given."""
+    numbers = _numbers(ids)
+    sort = _one_of("sort_by", sort_by or _SORTS[0], _SORTS)
+    is_descending = _one_of("order", order or "desc", ("asc", "desc")) == "desc"
+    if status is not None:
+        _one_of("status", status, tuple(Status))
+    size = page_size(per_page)
+    owned = [
+        entry
+        for entry in _owned(services.directory.snapshot, caller)
+        if (numbers is None or entry.id in numbers)
+        and (ip_pool is None or (entry.ip_pool or "").lower() == ip_pool.lower())
+        and (status is None or entry.status.value == status)
+        and (name is None or name.casefold() in entry.name.casefold())
+    ]
+
+    def position(entry: Subaccount) -> Position:
+        return [_sorted_by(entry, sort), entry.id]
+
+    if not _PAGING & set(request.query_params):
+        owned.sort(key=position, reverse=is_descending)
+        return Results(results=[SubaccountShape.of(entry) for entry in owned])
+    like: Position = ["", 0] if sort == "name" else [0, 0]
+    shown, following = page_of(owned, position, cursor, size, like, is_descending=is_descending)
+    return Page(
+        results=[SubaccountShape.of(entry) for entry in shown],
+        total_count=len(owned),
+        links=links(request, following),
+    )
+
+
+@router.get("/subaccounts/summary", responses=refusals())
+async def count_subaccounts(caller: Viewer, services: ServicesDep) -> Results[SubaccountTotal]:
+    """How many there are."""
+    return Results(results=SubaccountTotal(total=len(_owned(services.directory.snapshot, caller))))
+
+
+@router.get("/subaccounts/{subaccount}", responses=refusals(404), response_model_exclude_none=True)
+async def get_subaccount(subaccount: str, caller: Viewer, services: ServicesDep) -> Results[SubaccountShape]:
+    return Results(results=SubaccountShape.of(_one(services.directory.snapshot, caller, subaccount)))
+
+
+@router.put(
+    "/subaccounts/{subaccount}", responses=refusals(404, 413, 415), openapi_extra=takes(SubaccountUpdate)
+)
+async def update_subaccount(
+    subaccount: str, request: Request, caller: Manager, services: ServicesDep
+) -> Results[Message]:
+    """Rename it, bind it to a pool (R23) or to none, suspend it or let it send again."""
+    _one(services.directory.snapshot, caller, subaccount)
+    body = await read_body(request, SubaccountUpdate, MISSING, with_values=True)
+    now = services.clock.now()
+
+    def compute(snapshot: Snapshot) -> Changes:
+        number = _one(snapshot, caller, subaccount).id
+        return administer.change_subaccount(
+            snapshot, caller.account, number, body.name, body.ip_pool, body.status, now
+        )
+
+    await change_directory(services.directory, compute, caller.actor)
+    return Results(results=Message(message="Successfully updated subaccount information"))
+
+
+def _owned(snapshot: Snapshot, caller: Caller) -> list[Subaccount]:
+    """The account's own, or the one that the request is about."""
+    return [
+        entry
+        for (account, number), entry in snapshot.subaccounts.items()
+        if account == caller.account and caller.subaccount in (None, number)
+    ]
+
+
+def _one(snapshot: Snapshot, caller: Caller, text: str) -> Subaccount:
+    """Raises ApiError 404."""
+    found = next((entry for entry in _owned(snapshot, caller) if str(entry.id) == text), None)
+    if found is None:
+        raise ApiError(404, f"Subaccount {text} does not exist.")
+    return found
+
+
+def _sorted_by(entry: Subaccount, sort: str) -> str | int:
+    """What a file made is older than all that has a date."""
+    if sort == "name":
+        return entry.name
+    if sort == "id":
+        return entry.id
+    moment = entry.created if sort == "created_at" else entry.updated
+    return 0 if moment is None else to_us(moment)
+
+
+def _one_of(param: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ApiError(400, f"{param} must be one of {', '.join(allowed)}", param=param, value=value[:100])
+    return value
+
+
+def _numbers(ids: str | None) -> frozenset[int] | None:
+    """`1,2,3`."""
+    if ids is None:
+        return None
+    parts = ids.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
+        raise ApiError(400, "ids must be numbers, separated by commas", param="ids", value=ids[:100])
+    return frozenset(int(part) for part in parts)

@@ -1,0 +1,243 @@
+"""`/suppression-list` (C §3.9)."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+
+from relay.api.auth import Caller, Scope, require
+from relay.api.body import json_octets, parse_object
+from relay.api.docs import refusals, takes
+from relay.api.errors import ApiError
+from relay.api.pages import decode_cursor, encode_cursor, links, per_page
+from relay.api.services import Services, ServicesDep
+from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.suppression import Kind, Source, Suppression
+from relay.ports import SuppressionQuery
+from relay.schema.api import Message, Page, Results
+from relay.schema.suppressions import (
+    BadEntry,
+    BulkBody,
+    EntryBody,
+    EntryShape,
+    Wanted,
+    parse_kind,
+    parse_recipient,
+    wanted,
+    wanted_of_bulk,
+)
+
+router = APIRouter(tags=["suppression list"])
+
+Manager = Annotated[Caller, require("suppression_lists/manage")]
+
+USUAL_PAGE, LARGEST_PAGE = 1000, 10_000
+_DEEPEST = 10_000
+"""How far `page` goes; a cursor goes on."""
+_LIKE: list[str | int] = [0, "", ""]
+_MOMENT = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}]}
+_SIZE = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}
+_MORE = [
+    {"name": "from", "in": "query", "schema": _MOMENT, "description": "Not updated before, ISO 8601."},
+    {"name": "to", "in": "query", "schema": _MOMENT, "description": "Updated before, ISO 8601."},
+    {"name": "per_page", "in": "query", "schema": _SIZE, "description": f"{USUAL_PAGE} if not given."},
+    {"name": "limit", "in": "query", "schema": _SIZE, "description": "The older name of per_page."},
+]
+"""Parameters whose names are no names in Python, or that have two."""
+_NOT_FOUND = "Recipient could not be found"
+_PLACE_HOLDER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@router.put("/suppression-list", responses=refusals(413, 415), openapi_extra=takes(BulkBody))
+async def update(request: Request, caller: Manager, services: ServicesDep) -> Results[Message]:
+    """Add or change up to 10,000 entries: all, or none when one is wrong."""
+    octets, path = await json_octets(request), request.scope["path"]
+    try:
+        # Ten thousand addresses are tens of milliseconds.
+        found = await asyncio.to_thread(lambda: wanted_of_bulk(parse_object(octets, path)))
+    except BadEntry as error:
+        raise _refusal(error) from error
+    await _put(services, caller, found)
+    return Results(results=Message(message="Suppression List successfully updated"))
+
+
+@router.put(
+    "/suppression-list/{recipient:path}", responses=refusals(413, 415), openapi_extra=takes(EntryBody)
+)
+async def update_one(
+    recipient: str, request: Request, caller: Manager, services: ServicesDep
+) -> Results[Message]:
+    """Add or change the entry of one recipient."""
+    value = parse_object(await json_octets(request), request.scope["path"])
+    try:
+        found = wanted(recipient, value)
+    except BadEntry as error:
+        raise _refusal(error) from error
+    await _put(services, caller, found)
+    return Results(results=Message(message="Suppression list successfully updated"))
+
+
+@router.get(
+    "/suppression-list",
+    responses=refusals(),
+    response_model_exclude_none=True,
+    openapi_extra={"parameters": _MORE},
+)
+async def search(
+    request: Request,
+    caller: Manager,
+    services: ServicesDep,
+    types: str | None = None,
+    sources: str | None = None,
+    domain: str | None = None,
+    description: str | None = None,
+    cursor: str | None = None,
+    page: str | None = None,
+) -> Page[EntryShape]:
+    """The entries, by recipient."""
+    asked = request.query_params
+    size = per_page(asked.get("per_page", asked.get("limit")), USUAL_PAGE, LARGEST_PAGE)
+    query = SuppressionQuery(
+        caller.account,
+        all_subaccounts=caller.scope is Scope.ALL,
+        subaccount=caller.subaccount,
+        domain=(domain or "").lower().removeprefix("@"),
+        kinds=_kinds(types),
+        sources=_sources(sources),
+        description=description or "",
+        since=_moment("from", asked.get("from")),
+        until=_moment("to", asked.get("to")),
+    )
+    offset = 0 if page is None else (_page_number(page, size) - 1) * size
+    found = await services.suppressions.find(query, size, offset, _after(caller, cursor))
+    following = encode_cursor(_position(found.entries[-1])) if found.has_more else None
+    next_link = links(request, following)
+    if page is not None and next_link.next is not None:
+        # The cursor says where to go on; the number of the page would skip as many again.
+        next_link.next = "&".join(part for part in next_link.next.split("&") if not part.startswith("page="))
+    return Page(results=_shapes(found.entries), total_count=found.total, links=next_link)
+
+
+@router.get("/suppression-list/{recipient:path}", responses=refusals(404), response_model_exclude_none=True)
+async def show(
+    recipient: str, request: Request, caller: Manager, services: ServicesDep, types: str | None = None
+) -> Page[EntryShape]:
+    """The entries of one recipient: at most one of each type on each list."""
+    query = SuppressionQuery(
+        caller.account,
+        all_subaccounts=caller.scope is Scope.ALL,
+        subaccount=caller.subaccount,
+        recipient=_known(recipient),
+        kinds=_kinds(types),
+    )
+    found = await services.suppressions.find(query, LARGEST_PAGE)
+    if not found.entries:
+        raise ApiError(404, _NOT_FOUND)
+    return Page(results=_shapes(found.entries), total_count=found.total, links=links(request, None))
+
+
+@router.delete("/suppression-list/{recipient:path}", responses=refusals(404, 413, 415), status_code=204)
+async def remove(recipient: str, request: Request, caller: Manager, services: ServicesDep) -> None:
+    """Take a recipient off the list; `type` in a body says of which mail alone."""
+    kinds: Iterable[Kind] = Kind
+    octets = await json_octets(request)
+    if octets.strip():
+        value: Any = parse_object(octets, request.scope["path"]).get("type")
+        if value is not None:
+            try:
+                kinds = [parse_kind(value)]
+            except BadEntry as error:
+                raise _refusal(error) from error
+    key = _known(recipient)
+    if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds)):
+        raise ApiError(404, _NOT_FOUND)
+
+
+async def _put(services: Services, caller: Caller, found: Iterable[Wanted]) -> None:
+    now = services.clock.now()
+    account, subaccount = caller.account, caller.subaccount
+    await services.suppressions.put(
+        [
+            Suppression(
+                account,
+                subaccount,
+                one.recipient,
+                one.kind,
+                Source.MANUALLY_ADDED,
+                one.description,
+                now,
+                now,
+            )
+            for one in found
+        ]
+    )
+
+
+def _shapes(entries: Iterable[Suppression]) -> list[EntryShape]:
+    return [EntryShape.of(entry) for entry in entries]
+
+
+def _known(recipient: str) -> str:
+    try:
+        return parse_recipient(recipient)
+    except BadEntry as error:
+        raise ApiError(404, _NOT_FOUND) from error
+
+
+def _kinds(text: str | None) -> frozenset[Kind]:
+    try:
+        return frozenset(parse_kind(part.strip()) for part in (text or "").split(",") if part.strip())
+    except BadEntry as error:
+        raise _refusal(error) from error
+
+
+def _sources(text: str | None) -> frozenset[Source]:
+    known = {source.value.lower(): source for source in Source}
+    asked = [part.strip().lower() for part in (text or "").split(",") if part.strip()]
+    if not known.keys() >= set(asked):
+        names = ", ".join(f"'{source.value}'" for source in Source)
+        raise ApiError(400, f"Source must be one of: {names}")
+    return frozenset(known[part] for part in asked)
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ApiError(400, f"{name} must be a time such as 2024-05-17T09:30:00Z") from error
+
+
+def _page_number(text: str, size: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) * size <= _DEEPEST:
+        return int(text)
+    raise ApiError(400, f"page must be a number from 1 to {_DEEPEST // size}: a cursor goes on")
+
+
+def _position(entry: Suppression) -> list[str | int]:
+    return [entry.subaccount or 0, entry.recipient, entry.kind.value]
+
+
+def _after(caller: Caller, cursor: str | None) -> Suppression | None:
+    """The place that a cursor stands for, as an entry."""
+    position = decode_cursor(cursor, _LIKE)
+    if position is None:
+        return None
+    subaccount, recipient, kind = position
+    try:
+        where = Kind(str(kind))
+        number = SubaccountId(int(subaccount) % (1 << 31))
+    except ValueError as error:
+        raise ApiError(400, "cursor is not valid", param="cursor") from error
+    account = AccountId(caller.account)
+    return Suppression(
+        account, number, str(recipient), where, Source.MANUALLY_ADDED, "", _PLACE_HOLDER, _PLACE_HOLDER
+    )
+
+
+def _refusal(error: BadEntry) -> ApiError:
+    return ApiError(400, str(error), value=error.value)

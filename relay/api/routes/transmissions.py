@@ -1,0 +1,238 @@
+"""`/transmissions` (C §3.6, §5.4)."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from relay.api.auth import Caller, require
+from relay.api.body import json_octets
+from relay.api.docs import refusals, takes
+from relay.api.errors import INVALID, ApiError
+from relay.api.idempotency import IdempotencyKey, answer_once
+from relay.api.services import Services, ServicesDep
+from relay.domain.errors import RelayError, UnknownObject
+from relay.domain.ids import TransmissionId
+from relay.domain.transmission import NotCancellable, TransmissionState
+from relay.mail.compose import BadPart
+from relay.mail.mime import BadMime
+from relay.ports import Answer, Answered, Ticket
+from relay.schema.api import Problem, Results
+from relay.schema.fault import Fault
+from relay.schema.transmission_shapes import (
+    Accepted,
+    OneTransmission,
+    TransmissionAccepted,
+    TransmissionBody,
+    TransmissionRow,
+    TransmissionShape,
+)
+from relay.schema.transmissions import Asked, parse_transmission
+from relay.service.transmit import CannotGenerate, Draft, EstimateTooLarge
+
+router = APIRouter(tags=["transmissions"])
+
+Viewer = Annotated[Caller, require("transmissions/view")]
+Sender = Annotated[Caller, require("transmissions/modify")]
+
+_QUICK_BYTES = 64 << 10
+"""Bodies that are read in the loop itself; larger ones go to a thread."""
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_CLASSES: Mapping[int, tuple[int, str]] = {
+    1300: (422, INVALID),
+    1301: (422, "invalid combination of fields"),
+    1305: (400, "invalid UTF-8"),
+    1400: (422, "required field is missing"),
+    1603: (422, "Subresource not found"),
+    2002: (422, "substitution data too large"),
+    5002: (400, "no valid recipient"),
+    7001: (400, "Invalid domain"),
+}
+"""Status and class of the error for each code that a body can have."""
+
+
+@router.post(
+    "/transmissions",
+    response_model=TransmissionAccepted,
+    responses=refusals(404, 409, 413, 415, 422),
+    openapi_extra=takes(TransmissionBody),
+)
+async def create_transmission(
+    request: Request,
+    caller: Sender,
+    services: ServicesDep,
+    num_rcpt_errors: Annotated[str | None, Query(description="At most so many errors of recipients.")] = None,
+    _: IdempotencyKey = None,
+) -> Response:
+    """Send a message to each recipient (R19), now or at `options.start_time`.
+
+    With an `Idempotency-Key` a repeated request sends once and is answered again, for 24 hours.
+    """
+    most = _number(num_rcpt_errors, "num_rcpt_errors")
+
+    async def work(ticket: Ticket | None) -> Response:
+        octets = await json_octets(request)
+        remote = request.client.host if request.client else ""
+        try:
+            asked = await _read(octets, services)
+            draft = _draft(asked, caller, remote)
+
+            def keep(id_: TransmissionId) -> Answered:
+                assert ticket is not None
+                return Answered(ticket, Answer(200, _shown(id_, asked, most)))
+
+            id_ = await services.transmitter.accept(draft, None if ticket is None else keep)
+        except (Fault, BadPart, BadMime, EstimateTooLarge, CannotGenerate) as error:
+            raise _refusal(error) from error
+        return Response(_shown(id_, asked, most), media_type="application/json")
+
+    return await answer_once(request, caller, work)
+
+
+@router.get("/transmissions", responses=refusals(), response_model_exclude_none=True)
+async def list_transmissions(
+    caller: Viewer,
+    services: ServicesDep,
+    campaign_id: str | None = None,
+    template_id: str | None = None,
+) -> Results[list[TransmissionRow]]:
+    """Scheduled transmissions with several recipients, those of the last 24 hours and those to come."""
+    found = [
+        one
+        for one in await services.transmitter.listed(caller.account)
+        if caller.sees(one.transmission.subaccount)
+        and campaign_id in (None, one.transmission.options.campaign_id)
+        and template_id in (None, "inline")
+    ]
+    return Results(results=[TransmissionRow.of(one.transmission, one.progress) for one in found])
+
+
+@router.get("/transmissions/{id}", responses=refusals(404))
+async def get_transmission(id: str, caller: Viewer, services: ServicesDep) -> Results[OneTransmission]:
+    """A scheduled transmission and how far it has come. Immediate ones cannot be had."""
+    try:
+        found = await services.transmitter.find(caller.account, TransmissionId(id), caller.sees)
+    except UnknownObject as error:
+        raise _unknown(id) from error
+    content = await services.transmitter.content(TransmissionId(id))
+    shape = TransmissionShape.of(found.transmission, found.progress, content)
+    return Results(results=OneTransmission(transmission=shape))
+
+
+@router.delete("/transmissions/{id}", status_code=204, responses=refusals(404, 409))
+async def cancel_transmission(id: str, caller: Sender, services: ServicesDep) -> Response:
+    """Cancel a scheduled transmission, at the latest 660 seconds before its time."""
+    try:
+        await services.transmitter.cancel(caller.account, TransmissionId(id), caller.sees)
+    except UnknownObject as error:
+        raise _unknown(id) from error
+    except NotCancellable as error:
+        raise _not_cancellable(error) from error
+    return Response(status_code=204)
+
+
+@router.delete("/transmissions", status_code=204, responses=refusals())
+async def cancel_campaign(caller: Sender, services: ServicesDep, campaign_id: str | None = None) -> Response:
+    """Cancel what is to come of a campaign, and bounce what is queued of it, within ten minutes."""
+    if not campaign_id:
+        raise ApiError(400, "required query parameter is missing", "campaign_id required", "1401")
+    await services.transmitter.cancel_campaign(caller.principal, campaign_id)
+    return Response(status_code=204)
+
+
+async def _read(octets: bytes, services: Services) -> Asked:
+    now = services.clock.now()
+    if len(octets) <= _QUICK_BYTES:
+        return parse_transmission(octets, now)
+    return await asyncio.to_thread(parse_transmission, octets, now)
+
+
+def _draft(asked: Asked, caller: Caller, remote_addr: str) -> Draft:
+    return Draft(
+        caller.principal,
+        remote_addr,
+        asked.options,
+        asked.content,
+        asked.recipients,
+        asked.start,
+        asked.description,
+        asked.return_path,
+        asked.substitution_data,
+        asked.substitutes,
+        asked.asked_options,
+    )
+
+
+def _shown(id_: TransmissionId, asked: Asked, most: int | None) -> bytes:
+    accepted = Accepted(
+        total_accepted_recipients=len(asked.recipients),
+        total_rejected_recipients=asked.num_rejected,
+        id=id_,
+    )
+    answer = TransmissionAccepted(results=accepted)
+    if asked.num_rejected:
+        accepted.rcpt_to_errors = [_problem(fault) for fault in asked.faults[:most]]
+        sentence = "transmission created, but with validation errors"
+        answer.errors = [Problem(message=sentence, code="2000")]
+    return answer.model_dump_json(exclude_none=True).encode()
+
+
+def _number(text: str | None, param: str) -> int | None:
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise ApiError(400, "invalid params", f"param '{param}' must be an integer", "1200")
+    return int(text)
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────
+
+
+def _problem(fault: Fault) -> Problem:
+    return Problem(message=_CLASSES[fault.code][1], description=fault.detail, code=str(fault.code))
+
+
+def _refusal(error: RelayError) -> ApiError:
+    match error:
+        case Fault(code=5002, detail=detail):
+            return ApiError(400, detail, detail, "5002")
+        case Fault(code=code, detail=detail):
+            status, message = _CLASSES[code]
+            return ApiError(status, message, detail, str(code))
+        case BadPart(part=part, error=cause):
+            message = "substitution language syntax error in template content"
+            return ApiError(422, message, f"Error while compiling {part}: {cause}", "3000")
+        case EstimateTooLarge():
+            sentence = "The estimated message size is above the 20 MB message size limit"
+            return ApiError(422, INVALID, sentence, "1300")
+        case CannotGenerate(reason=reason):
+            return ApiError(400, "Failed to generate message", reason, "1901")
+        case _:
+            sentence = "content.email_rfc822 cannot be read as a MIME tree"
+            return ApiError(422, INVALID, sentence, "1300")
+
+
+def _unknown(id_: str) -> ApiError:
+    return ApiError(404, "resource not found", f"Resource not found:transmission id {id_[:100]}", "1600")
+
+
+def _not_cancellable(error: NotCancellable) -> ApiError:
+    if error.is_too_close:
+        return ApiError(
+            409,
+            "too close to generation time to delete transmission",
+            "Deletion time window (660 seconds) doesn't permit transmission deletion",
+            "2003",
+        )
+    is_going = error.state is TransmissionState.GENERATING
+    why = "in progress" if is_going else "completed"
+    described = f"Unable to delete a transmission that {'is' if is_going else 'has'} {why}"
+    return ApiError(
+        409,
+        "transmission database record is in an invalid state for deletion",
+        f"{described} (state={error.state.value})",
+        "2006",
+    )

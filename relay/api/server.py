@@ -1,0 +1,175 @@
+"""The listener of `[http]`: uvicorn in the relay's own loop, without its signal handlers."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from relay.schema.config import Endpoint
+
+_BACKLOG = 512
+_KEEP_ALIVE_S = 60
+_MAX_HEADER_BYTES = 32_768
+_LAST_S = 5.0
+"""Beyond the grace, for what was cut off."""
+_TICK_S = 1.0
+"""The Date field says the second."""
+
+log = logging.getLogger("relay.api")
+
+
+class HttpServer:
+    """Answers HTTP on one address."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        app: ASGIApp,
+        tls: ssl.SSLContext | None,
+        grace_s: int,
+        headers_s: float = 30.0,
+        max_connections: int = 1000,
+    ) -> None:
+        """tls: None for clear text. grace_s: how long requests in hand may take once `run` is to end.
+
+        headers_s: how long a client may take for the header section of a request.
+        """
+        config = _Config(
+            headers_s,
+            max_connections,
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            # Else any client on this machine could name the address it comes from (valid_ips).
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=grace_s,
+            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
+        )
+        self._endpoint, self._config = endpoint, config
+        self._server = _Server(config)
+        self._socket: socket.socket | None = None
+        self._over = asyncio.Event()
+        self._grace_s = grace_s
+        self.app = app
+        self.scheme = "http" if tls is None else "https"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """As bound. Raises RuntimeError before `bind`."""
+        if self._socket is None:
+            raise RuntimeError("not bound")
+        host, port = self._bound
+        return host, port
+
+    async def bind(self) -> None:
+        """Take the address. Raises OSError, which names it."""
+        endpoint = self._endpoint
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                endpoint.host, endpoint.port, type=socket.SOCK_STREAM
+            )
+            family, kind, protocol, _, address = found[0]
+            self._socket = socket.socket(family, kind, protocol)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(_BACKLOG)
+        except OSError as error:
+            if self._socket is not None:
+                self._socket.close()
+            raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror or error}") from error
+        self._bound: tuple[str, int] = self._socket.getsockname()[:2]
+
+    async def run(self) -> None:
+        """Answer requests until `close`."""
+        assert self._socket is not None
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            self._over.set()
+
+    async def close(self) -> None:
+        """Listen no more; what is being answered is finished, or cut off after the grace."""
+        self._server.stopping.set()
+        try:
+            async with asyncio.timeout(self._grace_s + _LAST_S):
+                await self._over.wait()
+        except TimeoutError:
+            log.warning("the HTTP server did not end in time")
+
+
+class _Config(uvicorn.Config):
+    def __init__(self, headers_s: float, max_connections: int, app: ASGIApp, **more: Any) -> None:
+        super().__init__(app, **more)
+        self.headers_s, self.max_connections = headers_s, max_connections
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's, and stopping does not wait for a tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        while not self.stopping.is_set():
+            await self.on_tick(0)
+            try:
+                async with asyncio.timeout(_TICK_S):
+                    await self.stopping.wait()
+            except TimeoutError:
+                continue
+
+
+class _Protocol(H11Protocol):
+    """uvicorn 0.54 waits for ever for the rest of a header section, and takes any number of clients."""
+
+    config: _Config
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.config.max_connections:
+            log.warning("too many connections: client hung up on")
+            transport.abort()
+            return
+        self._deadline = self.loop.call_later(self.config.headers_s, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        is_between = self.cycle is None or self.cycle.response_complete
+        if is_between and self._deadline is None:
+            self._deadline = self.loop.call_later(self.config.headers_s, self.transport.close)
+        elif not is_between:
+            self._stop_watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watch()
+        super().connection_lost(exc)
+
+    def _stop_watch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,48 @@
+"""What routes work with: the ports and the use cases of one process, gathered by `runtime`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from relay.domain.retry import RetryPolicy
+from relay.ports import Clock, Directory, EventLog, IdempotencyStore, QueueStore, SuppressionStore, WakeUps
+from relay.service.billing import Billing
+from relay.service.budget import BodyBudget
+from relay.service.domains import SendingDomains
+from relay.service.identify import Ids
+from relay.service.inject import Accepting
+from relay.service.transmit import Transmitter
+
+
+@dataclass(frozen=True)
+class Services:
+    """One process's means of answering requests."""
+
+    clock: Clock
+    ids: Ids
+    directory: Directory
+    queue: QueueStore
+    events: EventLog
+    wakeups: WakeUps
+    injector: Accepting
+    transmitter: Transmitter
+    budget: BodyBudget
+    """Request bodies are counted with those of messages."""
+    policy: RetryPolicy
+    hostname: str
+    billing: Billing
+    idempotency: IdempotencyStore
+    suppressions: SuppressionStore
+    domains: SendingDomains
+    requests_per_second: float
+    """What one key may ask for on average; transmissions are not counted."""
+
+
+def services_of(request: Request) -> Services:
+    """Those of the application that answers the request."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,306 @@
+"""`/suppression-list`, and what it does to mail (C §3.9)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from relay.domain.events import Bounce, Injection
+from relay.domain.ids import AccountId
+from relay.domain.suppression import Kind, Source, Suppression
+from relay.testing.harness import RelayHarness
+from tests.support.rest import refusal, results
+
+SUPPRESSED = "554 5.7.1 recipient address was suppressed due to customer policy"
+NO_TYPE = "Must supply a suppression type"
+NON_TRANSACTIONAL = {"type": "non_transactional"}
+
+
+async def suppress(relay: RelayHarness, recipient: str, account: int = 1, **body: Any) -> None:
+    async with relay.api(account) as client:
+        answer = await client.put(f"/suppression-list/{recipient}", json={**NON_TRANSACTIONAL, **body})
+        assert results(answer) == {"message": "Suppression list successfully updated"}
+
+
+# ── the resource ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_entry_is_made_shown_and_removed(relay: RelayHarness) -> None:
+    await suppress(relay, "Bob%2Bx@B.example", description="asked by phone")
+    async with relay.api() as client:
+        shown = (await client.get("/suppression-list/bob+x@b.example")).json()
+        (entry,) = shown["results"]
+        assert entry.pop("created") == entry.pop("updated") == relay.clock.now().isoformat(timespec="seconds")
+        assert entry == {
+            "recipient": "bob+x@b.example",
+            "type": "non_transactional",
+            "non_transactional": True,
+            "source": "Manually Added",
+            "description": "asked by phone",
+        }
+        assert (shown["total_count"], shown["links"]) == (1, {})
+        assert (await client.delete("/suppression-list/bob+x@b.example")).status_code == 204
+        for method in ("GET", "DELETE"):
+            gone = await client.request(method, "/suppression-list/bob+x@b.example")
+            assert refusal(gone) == (404, "Recipient could not be found")
+
+
+async def test_many_entries_are_made_at_once(relay: RelayHarness) -> None:
+    entries = [{"recipient": f"r{number:05}@b.example", "type": "transactional"} for number in range(10_000)]
+    async with relay.api() as client:
+        answer = await client.put("/suppression-list", json={"recipients": entries})
+        assert results(answer) == {"message": "Suppression List successfully updated"}
+        page = (await client.get("/suppression-list")).json()
+        assert (len(page["results"]), page["total_count"]) == (1000, 10_000)
+        seen = page["results"]
+        whole = (await client.get("/suppression-list?per_page=10000")).json()
+        assert (len(whole["results"]), whole["links"]) == (10_000, {})
+        while next_page := page["links"].get("next"):
+            page = (await client.get(next_page.removeprefix("/api/v1"))).json()
+            seen += page["results"]
+        assert seen == whole["results"]
+
+
+async def test_the_older_flags_say_which_mail(relay: RelayHarness) -> None:
+    body = {"recipients": [{"email": "a@b.example", "transactional": True, "non_transactional": True}]}
+    async with relay.api() as client:
+        results(await client.put("/suppression-list", json=body))
+        entries = results(await client.get("/suppression-list/a@b.example"))
+        assert [entry["type"] for entry in entries] == ["non_transactional", "transactional"]
+        left = await client.request("DELETE", "/suppression-list/a@b.example", json={"type": "transactional"})
+        assert left.status_code == 204
+        (entry,) = results(await client.get("/suppression-list/a@b.example"))
+        assert entry["type"] == "non_transactional"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        pytest.param("/a@b.example", {}, NO_TYPE, id="no type"),
+        pytest.param("/a@b.example", {"transactional": False}, NO_TYPE, id="flags off"),
+        pytest.param(
+            "/a@b.example",
+            {"type": "all"},
+            "Type must be one of: 'transactional', 'non_transactional'",
+            id="bad type",
+        ),
+        pytest.param(
+            "/a@b.example",
+            {"type": ["transactional"]},
+            "Type must be one of: 'transactional', 'non_transactional'",
+            id="type of another type",
+        ),
+        pytest.param("/nobody", NON_TRANSACTIONAL, "Recipient must be a valid email address", id="address"),
+        pytest.param(
+            "/a@b.example",
+            {**NON_TRANSACTIONAL, "description": "x" * 1025},
+            "description must be a string of at most 1024 characters",
+            id="description",
+        ),
+        pytest.param("", {}, "recipients must be an array of 1 to 10000 entries", id="no recipients"),
+        pytest.param("", {"recipients": []}, "recipients must be an array of 1 to 10000 entries", id="none"),
+        pytest.param(
+            "", {"recipients": [1] * 10_001}, "recipients must be an array of 1 to 10000 entries", id="many"
+        ),
+        pytest.param("", {"recipients": ["a@b.example"]}, "each of recipients must be an object", id="text"),
+        pytest.param(
+            "",
+            {
+                "recipients": [
+                    {"recipient": "ok@b.example", **NON_TRANSACTIONAL},
+                    {"recipient": "a@b.example"},
+                ]
+            },
+            NO_TYPE,
+            id="one of two",
+        ),
+        pytest.param(
+            "",
+            {"recipients": [{"recipient": 5, **NON_TRANSACTIONAL}]},
+            "Recipient must be a valid email address",
+            id="a number",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_said_and_changes_nothing(
+    relay: RelayHarness, path: str, body: Mapping[str, Any], message: str
+) -> None:
+    async with relay.api() as client:
+        assert refusal(await client.put(f"/suppression-list{path}", json=body)) == (400, message)
+        assert results(await client.get("/suppression-list")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        pytest.param("types=transactional", "b", id="type"),
+        pytest.param("sources=manually added,Bounce Rule", "a b c", id="sources"),
+        pytest.param("sources=Compliance", "", id="another source"),
+        pytest.param("domain=C.example", "c", id="domain"),
+        pytest.param("description=phone", "a", id="description"),
+        pytest.param("from=2020-01-05T12:00:00Z&to=2036-01-01T00:00:00", "a b c", id="span"),
+        pytest.param("to=2020-01-01", "", id="before"),
+        pytest.param("per_page=2&page=2", "c", id="page"),
+        pytest.param("limit=1", "a", id="limit"),
+    ],
+)
+async def test_entries_are_searched(relay: RelayHarness, query: str, found: str) -> None:
+    await suppress(relay, "a@b.example", description="By Phone")
+    await suppress(relay, "b@b.example", type="transactional")
+    await suppress(relay, "c@c.example")
+    async with relay.api() as client:
+        entries = results(await client.get(f"/suppression-list?{query}"))
+    assert " ".join(entry["recipient"][0] for entry in entries) == found
+
+
+async def test_pages_by_number_are_followed_by_cursor(relay: RelayHarness) -> None:
+    for letter in "abc":
+        await suppress(relay, f"{letter}@b.example")
+    async with relay.api() as client:
+        page = (await client.get("/suppression-list?page=1&per_page=1")).json()
+        following = (await client.get(page["links"]["next"].removeprefix("/api/v1"))).json()
+    assert [entry["recipient"] for entry in following["results"]] == ["b@b.example"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("types=all", "sources=me", "from=yesterday", "to=9999-12-31T23:59:59-12:00", "per_page=0"),
+        *("per_page=10001", "page=0", "page=11", "page=x", "cursor=x", "cursor=WzAsIiIsIiJd"),
+        "cursor=W10",
+    ],
+)
+async def test_a_search_that_makes_no_sense_is_refused(relay: RelayHarness, query: str) -> None:
+    async with relay.api() as client:
+        assert refusal(await client.get(f"/suppression-list?{query}"))[0] == 400
+
+
+async def test_an_entry_for_compliance_stays(relay: RelayHarness) -> None:
+    now = relay.clock.now()
+    entry = Suppression(
+        AccountId(1), None, "a@b.example", Kind.NON_TRANSACTIONAL, Source.COMPLIANCE, "", now, now
+    )
+    await relay.inside.store.suppressions.put([entry])
+    async with relay.api() as client:
+        answer = await client.delete("/suppression-list/a@b.example")
+        assert refusal(answer) == (403, "Recipient could not be removed - Compliance")
+    injected = await relay.inject("a@b.example")
+    bounce = (await relay.story(injected.message_id))[-1].event
+    assert isinstance(bounce, Bounce)
+    assert bounce.raw_reason == "554 5.7.1 recipient address was suppressed due to system policy"
+
+
+async def test_each_subaccount_has_its_own_list(relay: RelayHarness) -> None:
+    await suppress(relay, "a@b.example")
+    async with relay.api(subaccount=124) as part, relay.api(subaccount=0) as alone, relay.api() as both:
+        assert results(await part.get("/suppression-list")) == []
+        results(await part.put("/suppression-list/b@b.example", json=NON_TRANSACTIONAL))
+        assert [entry["subaccount_id"] for entry in results(await part.get("/suppression-list"))] == [124]
+        assert [entry["recipient"] for entry in results(await alone.get("/suppression-list"))] == [
+            "a@b.example"
+        ]
+        assert len(results(await both.get("/suppression-list"))) == 2
+        assert (await both.delete("/suppression-list/b@b.example")).status_code == 404
+        assert (await part.delete("/suppression-list/b@b.example")).status_code == 204
+
+
+async def test_another_accounts_list_is_not_there(relay: RelayHarness) -> None:
+    await suppress(relay, "a@b.example")
+    async with relay.api(2) as others:
+        assert results(await others.get("/suppression-list")) == []
+        assert (await others.get("/suppression-list/a@b.example")).status_code == 404
+        assert (await others.delete("/suppression-list/a@b.example")).status_code == 404
+        await suppress(relay, "a@b.example", account=2, description="theirs")
+    async with relay.api(1) as own:
+        assert results(await own.get("/suppression-list/a@b.example"))[0]["description"] == ""
+
+
+async def test_the_grant_is_needed(relay: RelayHarness) -> None:
+    key = await relay.make_key(grants=["message_events/view"])
+    async with relay.api(key=key) as client:
+        assert refusal(await client.get("/suppression-list")) == (403, "Forbidden.")
+
+
+# ── its effect ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_suppressed_recipients_are_accepted_and_bounce(relay: RelayHarness) -> None:
+    """C §2.3: 250, then `injection` and `bounce`, and no delivery; the others get their mail."""
+    await suppress(relay, "bob@b.example")
+    injected = await relay.inject(["BOB@B.example", "eve@b.example"], msys={"cc": ["bob@b.example"]})
+    await relay.quiet()
+    assert [attempt.recipient for attempt in relay.mta.attempts] == ["eve@b.example"]
+    told = await relay.inside.store.events.of_transmission(injected.transmission_id)
+    bounces = [one.event for one in told if isinstance(one.event, Bounce)]
+    assert len([one for one in told if isinstance(one.event, Injection)]) == 3
+    assert {bounce.about.rcpt_to for bounce in bounces} == {"BOB@B.example", "bob@b.example"}
+    for bounce in bounces:
+        assert (bounce.raw_reason, bounce.bounce_class, bounce.error_code) == (SUPPRESSED, 25, 554)
+        assert bounce.about.sending_ip == "127.0.0.14"
+
+
+async def test_mail_to_nobody_else_is_accepted_too(relay: RelayHarness) -> None:
+    await suppress(relay, "bob@b.example")
+    injected = await relay.inject("bob@b.example")
+    assert await relay.quiet() == []
+    assert [type(one.event).__name__ for one in await relay.story(injected.message_id)] == [
+        "Injection",
+        "Bounce",
+    ]
+    assert len(relay.mta.attempts) == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "account", "is_delivered"),
+    [
+        pytest.param("non_transactional", {}, 1, False, id="marketing, listed for marketing"),
+        pytest.param("non_transactional", {"transactional": True}, 1, True, id="a receipt"),
+        pytest.param("transactional", {"transactional": True}, 1, False, id="a receipt, listed for receipts"),
+        pytest.param("transactional", {}, 1, True, id="marketing, listed for receipts"),
+        pytest.param("non_transactional", {"skip_suppression": True}, 1, False, id="self-serve may not skip"),
+        pytest.param("non_transactional", {"skip_suppression": True}, 3, True, id="Enterprise may skip"),
+        pytest.param("non_transactional", {}, 3, False, id="Enterprise does not skip unasked"),
+    ],
+)
+async def test_the_list_stops_mail_of_its_kind(
+    relay: RelayHarness, listed: str, options: dict[str, bool], account: int, is_delivered: bool
+) -> None:
+    await suppress(relay, "bob@b.example", account, type=listed)
+    await relay.inject("bob@b.example", account=account, msys={"options": options})
+    await relay.quiet()
+    assert len(relay.mta.attempts) == is_delivered
+
+
+async def test_lists_of_others_stop_nothing(relay: RelayHarness) -> None:
+    """Of another account, of the account for a subaccount's mail, and the other way round."""
+    await suppress(relay, "bob@b.example", 2)
+    async with relay.api(subaccount=124) as part:
+        results(await part.put("/suppression-list/bob@b.example", json=NON_TRANSACTIONAL))
+    await relay.inject("bob@b.example")
+    await relay.inject("bob@b.example", subaccount=124)
+    await relay.quiet()
+    assert len(relay.mta.attempts) == 1
+
+
+async def test_a_hard_bounce_suppresses_and_a_removal_ends_it(relay: RelayHarness) -> None:
+    relay.mta.answer("bob@b.example", "550 5.1.1 no such user")
+    await relay.inject("Bob@b.example")
+    await relay.quiet()
+    async with relay.api() as client:
+        entries = results(await client.get("/suppression-list/bob@b.example"))
+        assert {(entry["source"], entry["type"]) for entry in entries} == {
+            ("Bounce Rule", "transactional"),
+            ("Bounce Rule", "non_transactional"),
+        }
+        assert json.dumps(entries).count("5.1.1 no such user") == 2
+        second = await relay.inject("bob@b.example")
+        bounce = (await relay.story(second.message_id))[-1].event
+        assert isinstance(bounce, Bounce)
+        assert bounce.raw_reason == SUPPRESSED
+        await client.delete("/suppression-list/bob@b.example")
+    third = await relay.inject("bob@b.example")
+    await relay.quiet()
+    bounce = (await relay.story(third.message_id))[-1].event
+    assert isinstance(bounce, Bounce)
+    assert bounce.raw_reason == "550 5.1.1 no such user"

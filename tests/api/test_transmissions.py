@@ -1,0 +1,587 @@
+"""`/transmissions`: what is accepted, what is refused and how, and what the next hop sees (C §3.6)."""
+
+import base64
+import email
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from email import policy
+from email.message import EmailMessage
+from typing import Any
+
+import httpx
+import pytest
+
+from relay.domain.changes import Put
+from relay.domain.directory import SendingDomain
+from relay.domain.events import Bounce, GenerationFailure, GenerationRejection
+from relay.domain.ids import AccountId, TransmissionId
+from relay.testing.fake_mta import FakeMta
+from relay.testing.harness import RelayHarness
+from relay.testing.waiting import eventually
+
+FROM = "news@acme.test"
+CONTENT: dict[str, Any] = {"from": FROM, "subject": "Hello", "text": "Hello."}
+BOB: dict[str, Any] = {"address": "bob@b.example"}
+
+
+async def post(
+    relay: RelayHarness,
+    body: Mapping[str, Any] | bytes,
+    account: int = 1,
+    subaccount: int | None = None,
+    path: str = "/transmissions",
+    key: str | None = None,
+) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {} if key is None else {"Idempotency-Key": key}
+    async with relay.api(account, subaccount=subaccount) as api:
+        return await api.post(path, content=content, headers=headers)
+
+
+def body(*recipients: Any, **more: Any) -> dict[str, Any]:
+    """A transmission to these, or to Bob; None takes a field away."""
+    made = {"content": CONTENT, "recipients": list(recipients) or [BOB], **more}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def accepted(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["results"]
+    return found
+
+
+def refused(answer: httpx.Response) -> tuple[int, str, str, str]:
+    """Status and the one error."""
+    (error,) = answer.json()["errors"]
+    return answer.status_code, error["code"], error["message"], error["description"]
+
+
+async def received(relay: RelayHarness, mta: FakeMta, to: str) -> EmailMessage:
+    await relay.quiet()
+    (attempt,) = mta.attempts_for(to)
+    message = email.message_from_bytes(attempt.content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+# ── sending ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_r19_a_transmission_leaves_from_the_pool_it_names(relay: RelayHarness, mta: FakeMta) -> None:
+    names = [f"r{number}@b.example" for number in range(4)]
+    answer = await post(relay, body(*({"address": one} for one in names), options={"ip_pool": "MARKETING"}))
+    results = accepted(answer)
+    assert (results["total_accepted_recipients"], results["total_rejected_recipients"]) == (4, 0)
+    assert results["id"].isdecimal()
+    assert set(answer.json()) == {"results"}
+    await relay.quiet()
+    sources = [one.peer_ip for name in names for one in mta.attempts_for(name)]
+    assert sources == ["127.0.0.11", "127.0.0.12"] * 2, "recipient i takes the i-th turn"
+
+
+@pytest.mark.parametrize(
+    ("account", "subaccount", "options", "pool"),
+    [
+        pytest.param(1, None, {}, "default", id="R20 nothing named"),
+        pytest.param(1, None, {"ip_pool": ""}, "default", id="R20 empty name"),
+        pytest.param(1, None, {"ip_pool": "default"}, "default", id="R20 default by name"),
+        pytest.param(2, None, {}, "sp_shared", id="R21 empty default, self-serve"),
+        pytest.param(6, None, {"ip_pool": "default"}, "sp_shared", id="R21 A7 empty default, manual"),
+        pytest.param(1, None, {"ip_pool": "sp_shared"}, "sp_shared", id="A6 sp_shared"),
+        pytest.param(1, 123, {}, "marketing", id="R26 subaccount with a pool"),
+        pytest.param(1, 123, {"ip_pool": "Marketing"}, "marketing", id="R26 the same pool by name"),
+        pytest.param(1, 124, {}, "default", id="R25 subaccount without a pool"),
+        pytest.param(
+            1, 124, {"ip_pool": "receipts"}, "receipts", id="R24 subaccount without a pool names one"
+        ),
+    ],
+)
+async def test_the_pool_is_the_contracts(
+    relay: RelayHarness,
+    mta: FakeMta,
+    account: int,
+    subaccount: int | None,
+    options: dict[str, str],
+    pool: str,
+) -> None:
+    accepted(await post(relay, body(options=options), account, subaccount))
+    await relay.quiet()
+    (attempt,) = mta.attempts_for("bob@b.example")
+    assert attempt.peer_ip in relay.ips_of(pool, account)
+
+
+@pytest.mark.parametrize(
+    ("account", "subaccount", "asked", "sentence"),
+    [
+        pytest.param(1, None, "nowhere", "IP Pool 'nowhere' does not exist", id="A8 unknown"),
+        pytest.param(1, None, "Quiet", "IP Pool 'quiet' is empty", id="A8 empty"),
+        pytest.param(4, None, None, "IP Pool 'default' is empty", id="R22"),
+        pytest.param(4, None, "default", "IP Pool 'default' is empty", id="R22 by name"),
+        pytest.param(3, None, "sp_shared", "sp_shared is not a valid customer ip pool", id="A6"),
+        pytest.param(1, 123, "receipts", "Subaccount 123 is restricted to IP Pool 'marketing'", id="A5 R26"),
+        pytest.param(1, 125, None, "IP Pool 'quiet' is empty", id="R26 empty pool of a subaccount"),
+    ],
+)
+async def test_a_pool_that_cannot_send_refuses_the_whole(
+    relay: RelayHarness, account: int, subaccount: int | None, asked: str | None, sentence: str
+) -> None:
+    answer = await post(relay, body(options={"ip_pool": asked}), account, subaccount)
+    assert refused(answer) == (422, "1300", "invalid data format/type", sentence)
+    assert await relay.queue() == []
+
+
+async def test_a_scheduled_one_is_judged_as_to_what_can_be_known_now(relay: RelayHarness) -> None:
+    """C §5.4: an empty pool may be filled, an unknown one is a mistake."""
+    later = (relay.clock.now() + timedelta(hours=1)).isoformat()
+    for asked, subaccount, status in (
+        ("quiet", None, 200),
+        ("nowhere", None, 422),
+        ("receipts", 123, 422),
+        ("sp_shared", None, 200),
+    ):
+        options = {"ip_pool": asked, "start_time": later}
+        assert (await post(relay, body(options=options), 1, subaccount)).status_code == status, asked
+    assert (await post(relay, body(options={"start_time": later}), 4)).status_code == 200, "R22 is for then"
+
+
+async def test_the_message_is_what_was_asked_for(relay: RelayHarness, mta: FakeMta) -> None:
+    data = base64.b64encode(b"%PDF").decode()
+    content = {
+        "from": {"name": "Acme Größe", "email": FROM},
+        "subject": "Hallo {{name}}",
+        "text": "Hallo {{name or 'du'}}, {{city}}",
+        "html": "<p>{{name}}</p>",
+        "reply_to": "Office <office@acme.test>",
+        "headers": {"X-Campaign": "{{campaign}}"},
+        "attachments": [{"name": "a.pdf", "type": "application/pdf", "data": data}],
+    }
+    recipient = {
+        "address": {"email": "bob@b.example", "name": "Bob"},
+        "substitution_data": {"name": "Bob <b>"},
+        "metadata": {"city": "Bern"},
+    }
+    answer = await post(
+        relay,
+        body(
+            recipient,
+            content=content,
+            substitution_data={"name": "all", "city": "Basel", "campaign": "x"},
+            metadata={"city": "Chur"},
+        ),
+    )
+    id_ = accepted(answer)["id"]
+    message = await received(relay, mta, "bob@b.example")
+    assert message["from"] == "Acme Größe <news@acme.test>"
+    assert message["to"] == "Bob <bob@b.example>"
+    assert message["subject"] == "Hallo Bob <b>"
+    assert message["reply-to"] == "Office <office@acme.test>"
+    assert message["x-campaign"] == "x"
+    assert message["message-id"].endswith("@relay.test>")
+    assert message["date"] is not None
+    assert f"with REST id {id_};" in message["received"]
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert text.get_content().strip() == "Hallo Bob <b>, Bern"
+    assert html.get_content().strip() == "<p>Bob &lt;b&gt;</p>"
+    (file,) = message.iter_attachments()
+    assert file.get_content() == b"%PDF"
+
+
+async def test_reserved_names_are_the_recipients(relay: RelayHarness, mta: FakeMta) -> None:
+    text = "{{address.name}} {{address.email}} {{email}} {{email_id}} {{env_from}} {{address.street}}"
+    recipient = {
+        "address": {"email": "bob@b.example", "name": "Bob"},
+        "return_path": "back@acme.test",
+        "substitution_data": {"address": {"street": "Main", "email": "not this"}},
+    }
+    accepted(await post(relay, body(recipient, content=CONTENT | {"text": text})))
+    message = await received(relay, mta, "bob@b.example")
+    shown = "Bob bob@b.example bob@b.example bob@b.example back@acme.test Main"
+    assert message.get_content().strip() == shown
+
+
+async def test_cc_and_bcc_are_recipients_with_header_to(relay: RelayHarness, mta: FakeMta) -> None:
+    recipients = [
+        {"address": {"email": "to@b.example", "name": "To"}},
+        {"address": {"email": "cc@b.example", "header_to": "To <to@b.example>"}},
+        {"address": {"email": "bcc@b.example", "header_to": "to@b.example"}},
+    ]
+    content = CONTENT | {"headers": {"CC": "cc@b.example"}}
+    accepted(await post(relay, body(*recipients, content=content)))
+    for to, shown in (("to", "To <to@b.example>"), ("cc", "To <to@b.example>"), ("bcc", "to@b.example")):
+        message = await received(relay, mta, f"{to}@b.example")
+        assert (message["to"], message["cc"], message["bcc"]) == (shown, "cc@b.example", None)
+
+
+async def test_a_whole_message_is_sent_as_it_is(relay: RelayHarness, mta: FakeMta) -> None:
+    raw = (
+        "From: Acme <news@acme.test>\nSubject: {{x}}\nTo: you\nBcc: secret@b.example\n\nLine\n..dots {{x}}\n"
+    )
+    recipient = BOB | {"substitution_data": {"x": "ü"}}
+    accepted(await post(relay, body(recipient, content={"email_rfc822": raw})))
+    message = await received(relay, mta, "bob@b.example")
+    assert (message["subject"], message["to"], message["bcc"]) == ("ü", "you", None)
+    assert message.get_content().splitlines() == ["Line", "..dots ü"]
+
+
+async def test_the_return_path_is_the_recipients_the_transmissions_or_the_sender(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    recipients = [BOB | {"return_path": "own@acme.test"}, {"address": "eve@b.example"}]
+    accepted(await post(relay, body(*recipients, return_path="all@acme.test")))
+    accepted(await post(relay, body({"address": "max@b.example"})))
+    await relay.quiet()
+    for to, expected in (("bob", "own@acme.test"), ("eve", "all@acme.test"), ("max", FROM)):
+        assert mta.attempts_for(f"{to}@b.example")[0].mail_from == expected
+    await relay.change_account(1, lambda account: replace(account, bounce_domain="b.acme.test"))
+    id_ = accepted(await post(relay, body({"address": "zoe@b.example"}, return_path="all@acme.test")))["id"]
+    await relay.quiet()
+    assert mta.attempts_for("zoe@b.example")[0].mail_from == f"msprvs1={id_}=bounces-1@b.acme.test"
+
+
+async def test_events_tell_what_is_particular_to_a_recipient(relay: RelayHarness) -> None:
+    recipient = BOB | {"metadata": {"a": 1}, "tags": [f"t{n}" for n in range(12)]}
+    sent = body(recipient, content=CONTENT | {"subject": "{{a}}"}, campaign_id="autumn", metadata={"b": 2})
+    id_ = accepted(await post(relay, sent))["id"]
+    told = (await relay.inside.store.events.of_transmission(TransmissionId(id_)))[0]
+    assert told.submission is not None
+    assert (told.submission.recv_method, told.submission.remote_addr) == ("rest", "127.0.0.1")
+    assert told.submission.options.campaign_id == "autumn"
+    assert told.submission.options.metadata == {"b": 2}
+    particulars = getattr(told.event, "about").particulars  # noqa: B009 - an event of any kind
+    assert particulars.subject == "1"
+    assert particulars.metadata == {"a": 1}
+    assert particulars.tags == tuple(f"t{n}" for n in range(10))
+
+
+async def test_suppressed_recipients_bounce_and_are_never_queued(relay: RelayHarness, mta: FakeMta) -> None:
+    """C §3.9."""
+    from relay.domain.suppression import Kind, Source, Suppression
+
+    now = relay.clock.now()
+    entry = Suppression(
+        AccountId(1), None, "bob@b.example", Kind.NON_TRANSACTIONAL, Source.MANUALLY_ADDED, "", now, now
+    )
+    await relay.inside.store.suppressions.put([entry])
+    id_ = accepted(await post(relay, body({"address": "BOB@b.example"}, {"address": "eve@b.example"})))["id"]
+    await relay.quiet()
+    assert mta.attempts_for("BOB@b.example") == []
+    assert len(mta.attempts_for("eve@b.example")) == 1
+    told = await relay.inside.store.events.of_transmission(TransmissionId(id_))
+    (bounce,) = (one.event for one in told if isinstance(one.event, Bounce))
+    assert bounce.raw_reason == "554 5.7.1 recipient address was suppressed due to customer policy"
+    accepted(await post(relay, body(options={"transactional": True})))
+    await relay.quiet()
+    assert len(mta.attempts_for("bob@b.example")) == 1
+
+
+async def test_options_without_effect_are_kept(relay: RelayHarness) -> None:
+    options = {
+        "start_time": (relay.clock.now() + timedelta(hours=1)).isoformat(),
+        "open_tracking": True,
+        "click_tracking": False,
+        "initial_open": True,
+        "inline_css": True,
+        "sandbox": False,
+        "unknown": 1,
+    }
+    id_ = accepted(await post(relay, body(options=options, description="d", return_path="r@acme.test")))["id"]
+    async with relay.api() as api:
+        found = (await api.get(f"/transmissions/{id_}")).json()["results"]["transmission"]
+    assert found["options"] == options
+    assert (found["description"], found["return_path"]) == ("d", "r@acme.test")
+    assert (found["num_rcpts"], found["rcpt_list_total_chunks"]) == (1, 1)
+    assert found["content"] == {"from": {"email": FROM, "name": ""}, "subject": "Hello", "text": "Hello."}
+
+
+@pytest.mark.parametrize("when", ["now", "2026-01-05T08:59:59+00:00", "2026-01-05T10:00:00+01:00", None])
+async def test_a_start_in_the_past_is_now(relay: RelayHarness, mta: FakeMta, when: str | None) -> None:
+    accepted(await post(relay, body(options={"start_time": when})))
+    await relay.quiet()
+    assert len(mta.attempts_for("bob@b.example")) == 1
+
+
+async def test_a_trailing_slash_changes_nothing(relay: RelayHarness) -> None:
+    accepted(await post(relay, body(), path="/transmissions/"))
+
+
+# ── large ones ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_many_recipients_are_made_into_messages_after_the_answer(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    names = [f"r{number}@b.example" for number in range(1201)]
+    content = CONTENT | {"text": "Dear {{email}}"}
+    accepted(
+        await post(
+            relay,
+            body(*({"address": name} for name in names), content=content, options={"ip_pool": "marketing"}),
+        )
+    )
+
+    async def all_there() -> bool:
+        return len(mta.accepted) == len(names)
+
+    assert await eventually(all_there, 30)
+    sources = [mta.attempts_for(name)[0].peer_ip for name in names[:4]]
+    assert sources == ["127.0.0.11", "127.0.0.12"] * 2
+    assert b"Dear r1200@b.example" in mta.attempts_for(names[-1])[0].content
+    assert await relay.inside.store.transmissions.listed(AccountId(1), relay.clock.now()) == []
+
+
+async def test_a_large_one_keeps_the_ips_it_was_accepted_with(relay: RelayHarness, mta: FakeMta) -> None:
+    """R27, A32: the decision is taken before the 200."""
+    names = [f"r{number}@b.example" for number in range(60)]
+    accepted(await post(relay, body(*({"address": name} for name in names), options={"ip_pool": "receipts"})))
+    await relay.unassign_ip("127.0.0.13")
+    await relay.delete_pool("receipts")
+
+    async def all_there() -> bool:
+        return len(mta.accepted) == len(names)
+
+    assert await eventually(all_there, 10)
+    assert {one.peer_ip for one in mta.accepted} == {"127.0.0.13"}
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────
+
+FILE = {"name": "a", "type": "a/b", "data": "eA=="}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code", "description"),
+    [
+        pytest.param(
+            body(content={"email_rfc822": "From: a@acme.test\nContent-Type: multipart/mixed\n\nx"}),
+            422,
+            "1300",
+            "content.email_rfc822 cannot be read as a MIME tree",
+            id="no MIME tree",
+        ),
+        pytest.param(
+            body(content={"email_rfc822": "From: a@acme.test\n" + "Received: x\n" * 101 + "\nx"}),
+            422,
+            "1300",
+            "mail loop detected",
+            id="loop",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"html": "x" * (20 << 20)}),
+            422,
+            "1300",
+            "The estimated message size is above the 20 MB message size limit",
+            id="20 MB",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"text": "a\n{{if x}}"}),
+            422,
+            "3000",
+            "Error while compiling part text/plain: line 2: 'if' without its 'end'",
+            id="substitution syntax",
+        ),
+    ],
+)
+async def test_content_that_cannot_be_composed_is_refused(
+    relay: RelayHarness, sent: Any, status: int, code: str, description: str
+) -> None:
+    found = refused(await post(relay, sent))
+    assert (found[0], found[1], found[3]) == (status, code, description)
+    assert await relay.queue() == []
+
+
+async def test_each_fault_has_the_status_and_the_class_of_its_code(relay: RelayHarness) -> None:
+    rows: list[tuple[Any, int, str, str]] = [
+        (body(content=5), 422, "1300", "invalid data format/type"),
+        (b'{"a": "\xff"}', 400, "1305", "invalid UTF-8"),
+        (body(content=CONTENT | {"template_id": "t"}), 422, "1301", "invalid combination of fields"),
+        ({"content": CONTENT}, 422, "1400", "required field is missing"),
+        (body(content={"template_id": "t"}), 422, "1603", "Subresource not found"),
+        (body(substitution_data={"x": "y" * 100_000}), 422, "2002", "substitution data too large"),
+        (body({}), 400, "5002", "At least one valid recipient is required"),
+        (body(content=CONTENT | {"from": "nobody"}), 400, "7001", "Invalid domain"),
+    ]
+    for sent, status, code, message in rows:
+        assert refused(await post(relay, sent))[:3] == (status, code, message)
+    assert await relay.queue() == []
+
+
+async def test_a_bad_recipient_is_told_and_the_others_get_their_mail(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    answer = await post(relay, body({"address": "good@b.example"}, {"address": "x"}))
+    results = accepted(answer)
+    assert (results["total_accepted_recipients"], results["total_rejected_recipients"]) == (1, 1)
+    assert answer.json()["errors"] == [
+        {"message": "transmission created, but with validation errors", "code": "2000"}
+    ]
+    assert results["rcpt_to_errors"] == [
+        {
+            "message": "invalid data format/type",
+            "description": "invalid recipient address.email: x",
+            "code": "1300",
+        }
+    ]
+    await relay.quiet()
+    assert len(mta.accepted) == 1
+
+
+async def test_errors_of_recipients_are_told_as_many_as_asked_for(relay: RelayHarness) -> None:
+    sent = body(BOB, {}, {}, {})
+    for query, number in (("", 3), ("?num_rcpt_errors=2", 2), ("?num_rcpt_errors=0", 0)):
+        results = accepted(await post(relay, sent, path=f"/transmissions{query}"))
+        assert (len(results["rcpt_to_errors"]), results["total_rejected_recipients"]) == (number, 3)
+    answer = await post(relay, sent, path="/transmissions?num_rcpt_errors=x")
+    assert refused(answer) == (400, "1200", "invalid params", "param 'num_rcpt_errors' must be an integer")
+
+
+async def test_no_shared_ip_is_an_outage_and_no_refusal(relay: RelayHarness) -> None:
+    from relay.domain.changes import Remove
+
+    await relay.apply(*(Remove(ip) for ip in relay.inside.directory.snapshot.ips.values() if ip.shared))
+    answer = await post(relay, body(), account=5)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+
+
+async def test_a_from_domain_must_be_configured_where_the_account_requires_it(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    await relay.change_account(1, lambda account: replace(account, require_sending_domain=True))
+    answer = await post(relay, body())
+    assert refused(answer)[:3] == (400, "7001", "Invalid domain")
+    assert "Unconfigured Sending Domain" in refused(answer)[3]
+    await relay.apply(Put(SendingDomain(AccountId(1), "acme.test")))
+    accepted(await post(relay, body()))
+    recipients = [
+        {"address": f"{number}@b.example", "substitution_data": {"d": domain}}
+        for number, domain in enumerate(("acme.test", "evil.test"))
+    ]
+    templated = CONTENT | {"from": "news@{{d}}"}
+    id_ = accepted(await post(relay, body(*recipients, content=templated)))["id"]
+    told = await relay.inside.store.events.of_transmission(TransmissionId(id_))
+    (rejected,) = (one.event for one in told if isinstance(one.event, GenerationRejection))
+    assert rejected.raw_reason == "550 5.7.1 Unconfigured Sending Domain <evil.test>"
+    await relay.quiet()
+    assert len(mta.attempts_for("0@b.example")) == 1
+    assert mta.attempts_for("1@b.example") == []
+
+
+async def test_what_cannot_be_rendered_for_one_recipient_is_told_of_that_one(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    content = CONTENT | {"text": "{{each x}}{{loop_var}}{{end}}"}
+    recipients = [{"address": "good@b.example"}, BOB | {"substitution_data": {"x": "no array"}}]
+    id_ = accepted(await post(relay, body(*recipients, content=content)))["id"]
+    told = await relay.inside.store.events.of_transmission(TransmissionId(id_))
+    (failed,) = (one.event for one in told if isinstance(one.event, GenerationFailure))
+    assert failed.about.rcpt_to == "bob@b.example"
+    reason = "550 5.6.0 [internal] substitution failed: line 1: 'each' needs an array"
+    assert failed.raw_reason == reason
+    assert (await relay.story(failed.about.message_id))[0].event == failed
+    alone = await post(relay, body(recipients[1], content=content))
+    assert refused(alone) == (400, "1901", "Failed to generate message", reason)
+    await relay.quiet()
+    assert len(mta.accepted) == 1
+
+
+# ── frame ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "grant", "status"),
+    [
+        ("POST", "/transmissions", "transmissions/view", 403),
+        ("GET", "/transmissions", "message_events/view", 403),
+        ("GET", "/transmissions", "transmissions/view", 200),
+        ("GET", "/transmissions", "transmissions/modify", 200),
+        ("DELETE", "/transmissions?campaign_id=x", "transmissions/view", 403),
+        ("DELETE", "/transmissions/1", "transmissions/view", 403),
+        ("DELETE", "/transmissions/1", "transmissions/modify", 404),
+    ],
+)
+async def test_grants(relay: RelayHarness, method: str, path: str, grant: str, status: int) -> None:
+    key = await relay.make_key(grants=[grant])
+    async with relay.api(key=key) as api:
+        assert (await api.request(method, path, content=b"{}")).status_code == status
+
+
+async def test_methods_that_there_are_not(relay: RelayHarness) -> None:
+    async with relay.api() as api:
+        answer = await api.put("/transmissions", json={})
+    assert refused(answer)[:3] == (405, "1102", "invalid http method")
+    assert refused(answer)[3] == "PUT is not supported on /api/v1/transmissions"
+
+
+async def test_a_campaign_must_be_named(relay: RelayHarness) -> None:
+    async with relay.api() as api:
+        answer = await api.delete("/transmissions")
+    assert refused(answer)[:2] == (400, "1401")
+
+
+async def test_an_immediate_transmission_cannot_be_had(relay: RelayHarness) -> None:
+    id_ = accepted(await post(relay, body()))["id"]
+    async with relay.api() as api:
+        for answer in (await api.get(f"/transmissions/{id_}"), await api.delete(f"/transmissions/{id_}")):
+            assert refused(answer) == (
+                404,
+                "1600",
+                "resource not found",
+                f"Resource not found:transmission id {id_}",
+            )
+
+
+async def test_the_list_shows_scheduled_ones_in_scope(relay: RelayHarness) -> None:
+    options = {"start_time": (relay.clock.now() + timedelta(hours=1)).isoformat()}
+    two = [BOB, {"address": "eve@b.example"}]
+    ids = {}
+    for name, subaccount in (("mine", None), ("sub", 123)):
+        sent = body(*two, options=options, campaign_id=name, description=name)
+        ids[name] = accepted(await post(relay, sent, 1, subaccount))["id"]
+    accepted(await post(relay, body(options=options)))
+    accepted(await post(relay, body(*two, options=options), 2))
+
+    async def listed(subaccount: int | None = None, **params: str) -> list[str]:
+        async with relay.api(subaccount=subaccount) as api:
+            found = (await api.get("/transmissions", params=params)).json()["results"]
+        return [one["id"] for one in found]
+
+    assert await listed() == [ids["mine"], ids["sub"]], "one recipient: not listed"
+    assert await listed(0) == [ids["mine"]]
+    assert await listed(123) == [ids["sub"]]
+    assert await listed(campaign_id="sub") == [ids["sub"]]
+    assert await listed(template_id="t") == []
+    async with relay.api(subaccount=124) as api:
+        assert (await api.get(f"/transmissions/{ids['mine']}")).status_code == 404
+    async with relay.api() as api:
+        (row,) = (await api.get("/transmissions", params={"campaign_id": "mine"})).json()["results"]
+        assert (await api.delete(f"/transmissions/{ids['sub']}")).status_code == 404, "as the account"
+    assert row == {
+        "id": ids["mine"],
+        "state": "submitted",
+        "campaign_id": "mine",
+        "description": "mine",
+        "content": {"template_id": "inline"},
+    }
+    async with relay.api(subaccount=123) as api:
+        assert (await api.delete(f"/transmissions/{ids['sub']}")).status_code == 204
+
+
+async def test_a_repeated_request_sends_once(relay: RelayHarness, mta: FakeMta) -> None:
+    many = [{"address": f"r{number}@b.example"} for number in range(60)]
+    for sent in (body(), body(*many)):
+        key = f"key-{len(sent['recipients'])}"
+        first = await post(relay, sent, key=key)
+        second = await post(relay, sent, key=key)
+        assert (first.status_code, first.json()) == (200, second.json())
+        assert second.headers["idempotent-replayed"] == "true"
+
+    async def all_there() -> bool:
+        return len(mta.accepted) == 61
+
+    assert await eventually(all_there)
+    await relay.quiet()
+    assert len(mta.accepted) == 61
