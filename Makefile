@@ -10,9 +10,9 @@ BIN := .venv/bin
 # Postfix's programs are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-# Real mail clients, for tests/e2e, and the reader of docker-compose.yml.
-PACKAGES := swaks msmtp postfix libsasl2-modules libnet-ssleay-perl libauthen-sasl-perl docker-compose
-INSTALL := apt-get install -y --no-install-recommends $(PACKAGES)
+# PROGRAM:PACKAGE, where the names differ: clients of SMTP and REST for tests/e2e, and the reader of docker-compose.yml.
+PROGRAMS := swaks msmtp postfix smtp-source:postfix curl node:nodejs npm docker-compose
+INSTALL := apt-get install -y --no-install-recommends
 
 .PHONY: help run test unit check lint format demo bench soak programs clean
 
@@ -51,22 +51,22 @@ soak: programs .venv/installed-dev ## what takes minutes: a million messages, a 
 
 programs: # as root they are installed; otherwise the line that installs them is shown
 	@missing=""; \
-	for program in swaks msmtp postfix smtp-source docker-compose; do \
-	  command -v $$program >/dev/null || missing+=" $$program"; \
+	for program in $(PROGRAMS); do \
+	  command -v $${program%:*} >/dev/null || missing+=" $${program#*:}"; \
 	done; \
 	[[ -n "$$(find /usr/lib -path '*/sasl2/libplain.so' -print -quit)" ]] || missing+=" libsasl2-modules"; \
 	perl -MNet::SSLeay -e 1 2>/dev/null || missing+=" libnet-ssleay-perl"; \
 	perl -MAuthen::SASL -e 1 2>/dev/null || missing+=" libauthen-sasl-perl"; \
 	if [[ -z "$$missing" ]]; then exit 0; fi; \
-	echo "The tests need programs that are not here:$$missing"; \
+	echo "The tests need packages that are not here:$$missing"; \
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \
 	  echo "Install them, then run make again:"; \
-	  echo "  sudo apt-get update && sudo $(INSTALL)"; \
+	  echo "  sudo apt-get update && sudo $(INSTALL)$$missing"; \
 	  exit 1; \
 	fi; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq; \
-	$(INSTALL) -qq
+	$(INSTALL) -qq $$missing
 
 clean: ## remove what was built and installed here, but no store
 	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

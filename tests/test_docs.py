@@ -132,6 +132,15 @@ class TestLinesToCopy:
             (pool,) = re.findall(r'ip_pool\\?": \\?"(\w+)', block)
             assert pool in pools
 
+    def test_those_for_curl_name_the_labs_api_and_key(self) -> None:
+        lines = re.findall(r"^curl .*$", README, re.MULTILINE)
+        assert len(lines) >= 2
+        listen = load_config(self.RELAY, {}).http.listen
+        key = key_of(self.DIRECTORY.read_text(encoding="utf-8"), 1)
+        for line in lines:
+            assert shlex.split(line)[1].startswith(f"http://{listen}/api/v1/")
+            assert f"Authorization: {key}" in shlex.split(line)
+
     def test_the_one_for_python_is_a_program(self) -> None:
         (line,) = [block for block in self._blocks() if block.startswith("python3")]
         compile(shlex.split(line)[2], "README.md", "exec")

@@ -8,6 +8,7 @@ import typer
 from relay.cli import parameters
 from relay.cli.printing import print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.domain.billing import current_cycle
 from relay.domain.changes import Put
 from relay.domain.directory import GRANTS, Account, ApiKey, Plan, Snapshot, Subaccount, ip_limit
 from relay.domain.ids import AccountId, SubaccountId
@@ -75,17 +76,59 @@ def set_plan(
 ) -> None:
     """Set the plan of an account.
 
-    Refused while it has more dedicated IPs than that plan allows.
+    At once, and refused while it has more dedicated IPs than that plan allows. Down to free
+    takes effect at the end of the billing cycle, and releases its dedicated IPs.
 
     Example: relay account set-plan 1 enterprise
     """
     number = AccountId(id_)
 
-    async def work(session: Session) -> None:
-        await session.change(lambda found: administer.set_plan(found, number, plan, limit))
+    async def work(session: Session) -> Account:
+        ledger = await session.store.billing.ledger(number)
+        end = current_cycle(ledger, session.clock.now()).turns
+        made = await session.change(lambda found: administer.set_plan(found, number, plan, limit, end))
+        return administer.made(made, Account)
 
-    in_store(config, work, may_create=True)
-    say(f"account {number}: {plan}")
+    account = in_store(config, work, may_create=True)
+    if account.next_plan_at is None:
+        say(f"account {number}: {plan}")
+    else:
+        say(f"account {number}: {account.plan}, and {plan} from {account.next_plan_at:%Y-%m-%d} on")
+
+
+@accounts.command("set-terms")
+def set_terms(
+    id_: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, max=100_000, help="Most dedicated IPs at a time.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option("--price", min=0, max=1_000_000, help="USD for an IP and a month.")
+    ] = None,
+    day: Annotated[
+        int | None,
+        typer.Option("--bill-cycle-day", min=1, max=28, help="Of the month; from its next one on."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Set what an account may have and what it pays.
+
+    Example: relay account set-terms 1 --limit 14 --price 15
+    """
+    number, cents = AccountId(id_), None if price is None else round(price * 100)
+    if limit is None and price is None and day is None:
+        raise typer.BadParameter("expected --limit, --price or --bill-cycle-day")
+
+    async def work(session: Session) -> Account:
+        made = await session.change(lambda found: administer.set_terms(found, number, limit, cents, day))
+        return administer.made(made, Account)
+
+    account = in_store(config, work, may_create=True)
+    limited = "no limit" if ip_limit(account) is None else f"at most {ip_limit(account)}"
+    say(
+        f"account {number}: {limited}, {account.ip_price_cents / 100:.2f} USD for an IP and a month, "
+        f"billed on day {account.bill_cycle_day}"
+    )
 
 
 # ── subaccounts ──────────────────────────────────────────────────────────────────────────
@@ -108,7 +151,9 @@ def create_subaccount(
 
     async def work(session: Session) -> tuple[Subaccount, Snapshot]:
         made = await session.change(
-            lambda found: administer.create_subaccount(found, owner, name, number, ip_pool)
+            lambda found: administer.create_subaccount(
+                found, owner, name, number, ip_pool, session.clock.now()
+            )
         )
         entry = next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Subaccount))
         return entry, await session.store.directory.snapshot()

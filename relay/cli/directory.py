@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.printing import plain, print_json, say, warn
+from relay.cli.printing import plain, print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.changes import Change, Put, Remove, SetRoutes
 from relay.domain.directory import Entry, Snapshot
 from relay.domain.route import Route, SmarthostRoute
+from relay.ports import AuditLine
 from relay.schema.directory import DirectoryFile, export, load_directory
 from relay.service.directory import Difference, changes_to, entries_of, identity
 
@@ -55,6 +56,26 @@ def apply(
     wanted = load_directory(file)
     snapshot, difference = in_store(config, lambda session: _apply(session, wanted, prune), may_create=True)
     _print(snapshot, difference, json)
+
+
+@app.command()
+def audit(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The latest so many.")] = 50,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """List who changed what, newest first.
+
+    By the command line, REST, a file or the relay itself.
+
+    Example: relay directory audit --limit 10
+    """
+
+    async def work(session: Session) -> list[AuditLine]:
+        return await session.store.directory.audit(limit)
+
+    rows = [asdict(line) for line in in_store(config, work)]
+    print_rows(rows, json, "no changes")
 
 
 @app.command("export")

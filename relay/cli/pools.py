@@ -180,13 +180,16 @@ def move_ip(
 def release_ip(address: AddressArgument, config: ConfigOption = None) -> None:
     """Take a sending IP from whoever has it.
 
-    From its account, or from the shared pool. Queued mail still leaves from it.
+    From its account, or from the shared pool. Queued mail still leaves from it, and only then
+    does anybody else get it.
 
     Example: relay ip release 192.0.2.11
     """
     public = IpAddress(address)
     _change(config, lambda found: administer.release_ip(found, public))
-    say(f"sending IP {address} released to the inventory")
+    ip = in_store(config, _snapshot).ips[public]
+    waits = ip.released_from is not None
+    say(f"sending IP {address} released{', and free when its queued mail has left' if waits else ''}")
 
 
 @ips.command("drain")
@@ -247,6 +250,7 @@ def _row(ip: SendingIp) -> dict[str, object]:
         "retired": ip.is_retired,
         "draining": ip.is_draining,
         "shared": ip.shared,
+        "released": ip.released_from is not None,
         "free": not ip.account,
     }
     return {

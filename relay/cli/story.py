@@ -10,6 +10,8 @@ from relay.domain.events import (
     Delay,
     Delivery,
     Event,
+    GenerationFailure,
+    GenerationRejection,
     Injection,
     Operated,
     PolicyRejection,
@@ -109,6 +111,10 @@ def _line(event: Event) -> tuple[str, str]:
             return "bounce", f"{reason}  ({_peer(peer)}, class {class_})"
         case Operated(verb=verb, actor=actor, detail=detail):
             return verb, f"by {actor}" + (f", {detail}" if detail else "")
+        case GenerationFailure(raw_reason=reason):
+            return "generation_failure", reason
+        case GenerationRejection(raw_reason=reason):
+            return "generation_rejection", reason
         case PolicyRejection(raw_reason=reason):
             return "rejection", reason
         case _:

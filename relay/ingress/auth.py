@@ -1,21 +1,19 @@
 """Who a client is: an API key by AUTH PLAIN or LOGIN, or a trusted network (C §2.1, RFC 4954, RFC 4616)."""
 
 import binascii
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from relay.domain.directory import ApiKey, Principal, Snapshot, Status
+from relay.domain.clients import ClientAddress, may_come_from
+from relay.domain.directory import Principal, Snapshot, Status
 from relay.domain.errors import NotAuthenticated
 from relay.domain.ids import AccountId, SubaccountId
 from relay.schema.config import TrustedNetwork
 
 GRANT = "smtp/inject"
 _USERNAME = re.compile(r"SMTP_Injection(?::X-MSYS-SUBACCOUNT=([0-9]{1,10}))?")
-
-ClientAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def principal_of(snapshot: Snapshot, shown: Credentials, client: ClientAddress) 
     """
     name = _USERNAME.fullmatch(shown.username)
     key = snapshot.keys.get(shown.key_sha256)
-    if name is None or key is None or GRANT not in key.grants or not _may_come_from(key, client):
+    if name is None or key is None or GRANT not in key.grants or not may_come_from(key, client):
         raise NotAuthenticated
     subaccount = key.subaccount
     if subaccount is None and name[1] is not None:
@@ -79,14 +77,6 @@ def trusted_principal(
     return None
 
 
-def client_address(host: str) -> ClientAddress:
-    """The address of a socket's peer; IPv4 that came through an IPv6 socket is IPv4."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
 def _is_active(snapshot: Snapshot, account_id: AccountId, subaccount_id: SubaccountId | None) -> bool:
     account = snapshot.accounts.get(account_id)
     if account is None or account.status is not Status.ACTIVE:
@@ -95,18 +85,6 @@ def _is_active(snapshot: Snapshot, account_id: AccountId, subaccount_id: Subacco
         return True
     subaccount = snapshot.subaccounts.get((account_id, subaccount_id))
     return subaccount is not None and subaccount.status is Status.ACTIVE
-
-
-def _may_come_from(key: ApiKey, client: ClientAddress) -> bool:
-    return not key.valid_ips or any(_holds(entry, client) for entry in key.valid_ips)
-
-
-def _holds(entry: str, client: ClientAddress) -> bool:
-    """An entry that is no network holds nobody: it was meant as a restriction."""
-    try:
-        return client in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        return False
 
 
 class Failures:

@@ -10,8 +10,9 @@ from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
+from relay.domain.clients import ClientAddress, client_address
 from relay.domain.ids import NodeName
-from relay.ingress.auth import ClientAddress, Failures, client_address
+from relay.ingress.auth import Failures
 from relay.ingress.proxy import parse_proxy
 from relay.ingress.replies import internal
 from relay.ports import Clock, Directory

@@ -1,15 +1,16 @@
 """A whole relay inside a test: real SMTP in, real SQLite, real source addresses out, time moved by hand."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from relay.domain.changes import Change, Put, Remove
-from relay.domain.directory import Account, SendingIp, pool_id_of
+from relay.domain.directory import GRANTS, Account, ApiKey, Origin, SendingIp, pool_id_of
 from relay.domain.directory import Pool as DirectoryPool
 from relay.domain.events import Injection
 from relay.domain.ids import (
@@ -23,14 +24,18 @@ from relay.domain.ids import (
 )
 from relay.domain.message import Message, State
 from relay.net.timeouts import Timeouts
-from relay.ports import MxResolver, Selection, Told
+from relay.ports import DomainRecords, MxResolver, Selection, Told
 from relay.runtime import Relay
 from relay.schema.config import load_config
+from relay.service.administer import hash_key
 from relay.testing.clock import HandMovedClock
 from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import compose, inject_by_smtp
-from relay.testing.lab import key_of, lab_directory, write_files
+from relay.testing.lab import key_of, lab_directory, rest_key_of, write_files
 from relay.testing.waiting import eventually
+
+if TYPE_CHECKING:
+    import httpx
 
 _ACTOR = "test"
 
@@ -66,17 +71,19 @@ class RelayHarness:
         directory: str | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
         resolver: MxResolver | None = None,
+        records: DomainRecords | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
         """directory: the text of a directory.toml, the lab's when None. settings: sections of relay.toml.
 
-        resolver answers for routes by MX; the lab has none. timeouts: how long the next hop may
+        resolver answers for routes by MX; the lab has none. records answers when a sending domain is
+        verified. timeouts: how long the next hop may
         take, in real seconds; None: as long as the RFC says.
         """
         self.mta = mta
         self.clock = clock or HandMovedClock()
         self._directory = lab_directory() if directory is None else directory
-        self._resolver, self._timeouts = resolver, timeouts
+        self._resolver, self._records, self._timeouts = resolver, records, timeouts
         self._config = write_files(folder, self._directory, mta.address, "127.0.0.1:0", settings or {})
         self._outer = AsyncExitStack()
         self._relay: Relay | None = None
@@ -104,6 +111,55 @@ class RelayHarness:
     def smtp_address(self) -> tuple[str, int]:
         """Host and port to inject at; another port after each restart."""
         return self.inside.smtp_address
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of the API; another port after each restart. Raises RuntimeError without the role."""
+        return self.inside.http_address
+
+    def api(
+        self,
+        account: int = 1,
+        *,
+        key: str | None = None,
+        subaccount: int | None = None,
+        over_socket: bool = False,
+    ) -> "httpx.AsyncClient":
+        """A client of /api/v1, for `async with`. key: another than the account's with all grants.
+
+        subaccount: what X-MSYS-SUBACCOUNT says. over_socket: by TCP; else straight into the application.
+        The relay must have the role `api` (`relay.testing.lab.WITH_API`).
+        """
+        from relay.testing.rest import client_of
+
+        text = rest_key_of(self._directory, account) if key is None else key
+        return client_of(self.inside, text, subaccount, over_socket=over_socket)
+
+    async def make_key(
+        self,
+        account: int = 1,
+        grants: Iterable[str] = GRANTS,
+        *,
+        subaccount: int | None = None,
+        valid_ips: Sequence[str] = (),
+        is_operator: bool = False,
+    ) -> str:
+        """The text of a new API key."""
+        text = secrets.token_hex(20)
+        part = SubaccountId(subaccount) if subaccount else None
+        key = ApiKey(
+            hash_key(text),
+            text[:4],
+            AccountId(account),
+            "made by a test",
+            frozenset(grants),
+            part,
+            tuple(valid_ips),
+            is_operator,
+            Origin.LIVE,
+        )
+        await self.apply(Put(key))
+        return text
 
     async def restart(self) -> None:
         """Stop in good order and start again on the same store."""
@@ -250,7 +306,11 @@ class RelayHarness:
         config = load_config(self._config, {})
         try:
             async with Relay(
-                config, clock=self.clock, resolver=self._resolver, timeouts=self._timeouts
+                config,
+                clock=self.clock,
+                resolver=self._resolver,
+                records=self._records,
+                timeouts=self._timeouts,
             ) as self._relay:
                 started.set()
                 await self._stopping.wait()

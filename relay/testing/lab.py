@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from relay.domain.directory import GRANTS
+
 LAB = """
 # Acme: self-serve, a filled default pool, two filled pools and an empty one.
 [[account]]
@@ -34,6 +36,10 @@ label = "account"
 key = "a100000000000000000000000000000000000001"
 grants = ["smtp/inject"]
 [[account.api_key]]
+label = "rest"
+key = "c100000000000000000000000000000000000001"
+grants = REST_GRANTS
+[[account.api_key]]
 label = "subaccount"
 key = "a100000000000000000000000000000000000123"
 grants = ["smtp/inject"]
@@ -50,6 +56,10 @@ name = "News"
 label = "account"
 key = "a200000000000000000000000000000000000002"
 grants = ["smtp/inject"]
+[[account.api_key]]
+label = "rest"
+key = "c200000000000000000000000000000000000002"
+grants = REST_GRANTS
 
 # Cedar: Enterprise, a filled default pool.
 [[account]]
@@ -62,6 +72,10 @@ name = "Promo"
 label = "account"
 key = "a300000000000000000000000000000000000003"
 grants = ["smtp/inject"]
+[[account.api_key]]
+label = "rest"
+key = "c300000000000000000000000000000000000003"
+grants = REST_GRANTS
 
 # Dogwood: Enterprise, an empty default pool.
 [[account]]
@@ -76,6 +90,10 @@ name = "Quiet"
 label = "account"
 key = "a400000000000000000000000000000000000004"
 grants = ["smtp/inject"]
+[[account.api_key]]
+label = "rest"
+key = "c400000000000000000000000000000000000004"
+grants = REST_GRANTS
 
 # Elm: free, no dedicated IP anywhere.
 [[account]]
@@ -86,6 +104,10 @@ plan = "free"
 label = "account"
 key = "a500000000000000000000000000000000000005"
 grants = ["smtp/inject"]
+[[account.api_key]]
+label = "rest"
+key = "c500000000000000000000000000000000000005"
+grants = REST_GRANTS
 
 # Fir: manually billed, an empty default pool.
 [[account]]
@@ -98,7 +120,11 @@ name = "Letters"
 label = "account"
 key = "a600000000000000000000000000000000000006"
 grants = ["smtp/inject"]
-"""
+[[account.api_key]]
+label = "rest"
+key = "c600000000000000000000000000000000000006"
+grants = REST_GRANTS
+""".replace("REST_GRANTS", json.dumps(sorted(GRANTS - {"smtp/inject"})))
 """Accounts, pools, subaccounts and keys of the lab; `LAB_IPS` says where its sending IPs stand."""
 
 LAB_IPS: Mapping[tuple[int, str], tuple[str, ...]] = {
@@ -112,6 +138,10 @@ LAB_IPS: Mapping[tuple[int, str], tuple[str, ...]] = {
     (6, "letters"): ("127.0.0.61",),
 }
 SHARED_IPS = ("127.0.0.91", "127.0.0.92")
+
+
+WITH_API: Mapping[str, Mapping[str, object]] = {"": {"roles": ["smtp", "api", "egress"]}}
+"""Settings of a test relay that answers HTTP too."""
 
 
 def lab_directory(
@@ -128,11 +158,16 @@ def lab_directory(
 
 
 def write_files(
-    folder: Path, directory: str, smarthost: str, listen: str, settings: Mapping[str, Mapping[str, object]]
+    folder: Path,
+    directory: str,
+    smarthost: str,
+    listen: str,
+    settings: Mapping[str, Mapping[str, object]],
+    http: str = "127.0.0.1:0",
 ) -> Path:
     """Both files of one relay in folder; returns the path of relay.toml.
 
-    smarthost and listen are HOST:PORT. A directory without a route gets one: everything to
+    smarthost, listen and http are HOST:PORT. A directory without a route gets one: everything to
     the smarthost, in clear text. settings are sections of relay.toml over the lab's own.
     """
     if not tomllib.loads(directory).get("route"):
@@ -147,6 +182,7 @@ def write_files(
             "directory": str((folder / "directory.toml").absolute()),
         },
         "smtp": {"listen": [listen], "auth_without_tls": True},
+        "http": {"listen": http},
         "queue": {"first_retry": "20m"},
     }
     for name, values in settings.items():
@@ -169,6 +205,18 @@ def key_of(directory: str, account: int, subaccount: int = 0) -> str:
             if "smtp/inject" in key["grants"] and key.get("subaccount", 0) == subaccount and "key" in key:
                 return str(key["key"])
     raise LookupError(f"the directory lists no smtp/inject key of account {account}, subaccount {subaccount}")
+
+
+def rest_key_of(directory: str, account: int) -> str:
+    """The text of the first key of that account with grants beyond SMTP, else of its first key for SMTP.
+
+    Raises LookupError when the directory lists none in clear text.
+    """
+    for entry in tomllib.loads(directory).get("account", []):
+        for key in entry.get("api_key", []) if entry["id"] == account else []:
+            if "ip_pools/manage" in key["grants"] and not key.get("subaccount") and "key" in key:
+                return str(key["key"])
+    return key_of(directory, account)
 
 
 def _sending_ip(address: str, **more: object) -> str:

@@ -34,9 +34,10 @@ class RelayProcess:
     ) -> None:
         """smarthost: HOST:PORT. directory: text of a directory.toml, the lab's when None."""
         self.directory = lab_directory() if directory is None else directory
-        self.host, self.port = "127.0.0.1", free_port()
+        self.host, self.port, self.http_port = "127.0.0.1", free_port(), free_port()
         listen = f"{self.host}:{self.port}"
-        self.config = write_files(folder, self.directory, smarthost, listen, settings or {})
+        http = f"{self.host}:{self.http_port}"
+        self.config = write_files(folder, self.directory, smarthost, listen, settings or {}, http)
         self.log = folder / "relay.log"
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -61,6 +62,11 @@ class RelayProcess:
     def address(self) -> str:
         """HOST:PORT of its SMTP listener."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of its API, for settings with the role (`relay.testing.lab.WITH_API`)."""
+        return self.host, self.http_port
 
     def login(self, account: int = 1) -> tuple[str, str]:
         """User name and password for SMTP AUTH as that account."""

@@ -6,11 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from relay.domain.directory import GRANTS, Origin, Snapshot
+from relay.domain.directory import GRANTS, Origin, Plan, Snapshot
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
 from relay.service.administer import hash_key
 from relay.store import Store
 from tests.cli.conftest import Cli
+from tests.store.conftest import build_batch
+from tests.support.mail import build_message
 
 ACME = AccountId(1)
 
@@ -81,8 +83,46 @@ def test_lists_are_tables_or_json(lab: Cli) -> None:
 
 def test_set_plan(lab: Cli) -> None:
     assert lab.ok("account", "set-plan", "1", "enterprise") == "account 1: enterprise\n"
-    assert "the free plan has none" in lab.refused("account", "set-plan", "1", "free")
     assert "no account 9" in lab.refused("account", "set-plan", "9", "free")
+    assert "its limit is 3" in lab.refused("account", "set-plan", "1", "manual", "--limit", "3")
+
+
+def test_down_to_free_waits_for_the_end_of_the_billing_cycle(lab: Cli) -> None:
+    assert re.fullmatch(
+        r"account 1: self_serve, and free from \d{4}-\d\d-01 on\n",
+        lab.ok("account", "set-plan", "1", "free"),
+    )
+    account = lab.in_store(snapshot).accounts[ACME]
+    assert (account.plan, account.next_plan) == (Plan.SELF_SERVE, Plan.FREE)
+    lab.ok("account", "set-plan", "1", "self_serve")
+    assert lab.in_store(snapshot).accounts[ACME].next_plan is None
+
+
+def test_set_terms(lab: Cli) -> None:
+    told = lab.ok("account", "set-terms", "1", "--limit", "14", "--price", "15.5", "--bill-cycle-day", "9")
+    assert told == "account 1: at most 14, 15.50 USD for an IP and a month, billed on day 9\n"
+    assert "no limit, 20.00 USD" in lab.ok("account", "set-terms", "3", "--bill-cycle-day", "28")
+    account = lab.in_store(snapshot).accounts[ACME]
+    assert (account.dedicated_ip_limit, account.ip_price_cents, account.bill_cycle_day) == (14, 1550, 9)
+    assert "its limit is 3" in lab.refused("account", "set-terms", "1", "--limit", "3")
+    assert "expected --limit" in lab("account", "set-terms", "1").err
+
+
+def test_a_released_ip_is_told_to_be_free_or_to_carry_mail_still(lab: Cli) -> None:
+    assert lab.ok("ip", "release", "127.0.0.14") == "sending IP 127.0.0.14 released\n"
+    lab.in_store(_queue_a_message)
+    assert lab.ok("ip", "release", "127.0.0.11") == (
+        "sending IP 127.0.0.11 released, and free when its queued mail has left\n"
+    )
+    states = {ip["address"]: ip["state"] for ip in lab.json("ip", "list")}
+    assert (states["127.0.0.14"], states["127.0.0.11"]) == ("free", "released")
+    told = lab.refused("ip", "assign", "127.0.0.11", "--account", "2")
+    assert "still carries queued mail of account 1" in told
+
+
+async def _queue_a_message(store: Store) -> None:
+    """From 127.0.0.11."""
+    await store.queue.enqueue(build_batch(build_message(), revision=await store.directory.revision()))
 
 
 def test_a_subaccount_is_bound_and_unbound_with_a_warning_for_a_pool_that_is_not_there(lab: Cli) -> None:

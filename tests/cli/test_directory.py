@@ -135,3 +135,15 @@ def test_no_key_is_printed(cli: Cli) -> None:
     printed = cli.ok("directory", "apply", str(cli.directory)) + cli.ok("directory", "export")
     assert keys
     assert not any(key in printed for key in keys)
+
+
+def test_the_audit_tells_who_changed_what_newest_first(lab: Cli) -> None:
+    lab.ok("pool", "create", "Live", "--account", "1")
+    newest, *older = lab.json("directory", "audit", "--limit", "3")
+    assert newest["what"] == "put pool 1/live"
+    assert newest["actor"].startswith("cli:")
+    assert newest["before"] is None
+    assert '"name":"Live"' in newest["after"]
+    assert len(older) == 2
+    assert all(line["revision"] < newest["revision"] for line in older)
+    assert "put pool 1/live" in lab.ok("directory", "audit", "--limit", "1")

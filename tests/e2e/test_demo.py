@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.demo import Case, main, run, table
+from relay.testing.demo import main, run, table
+from relay.testing.demo_cases import Case, Way
 from relay.testing.lab import lab_directory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,12 +25,14 @@ async def test_the_demo_shows_every_row_as_the_table_has_it() -> None:
     out, err = await child.communicate()
     lines = out.decode().splitlines()
     assert child.returncode == 0, out.decode() + err.decode()
-    assert lines[0].split() == ["rule", "pool", "expected", "IP", "seen", "IP", "ok"]
-    assert lines[-1] == "29 of 29 rows are ok"
+    assert lines[0].split() == ["rule", "by", "pool", "expected", "IP", "seen", "IP", "ok"]
+    assert lines[-1] == "74 of 74 rows are ok"
     rules = {line.split()[0] for line in lines[1:-2]}
-    assert rules == {"R18", "R20", "R21", "R22", "R26", "A5", "A6", "A8", "A9"}
-    literal = "550 5.7.1 IP Pool 'nowhere' does not exist"
-    assert sum(line.count(literal) == 2 for line in lines) == 2
+    by_smtp = {"R18", "R20", "R21", "R22", "R26", "A5", "A6", "A8", "A9"}
+    assert rules == by_smtp | {"R19", "R30", "R31", "R32", "R33"}
+    for way, literal in (("SMTP", "550 5.7.1 "), ("REST", "422 1300 "), ("scheduled", "422 1300 ")):
+        literal += "IP Pool 'nowhere' does not exist"
+        assert sum(f" {way} " in line and line.count(literal) == 2 for line in lines) == 2
 
 
 async def test_a_row_that_does_not_come_out_as_said_is_wrong() -> None:
@@ -39,17 +42,22 @@ async def test_a_row_that_does_not_come_out_as_said_is_wrong() -> None:
         Case("a refusal instead", 1, "nowhere", "receipts"),
         Case("delivered instead", 1, "receipts", reply="550 5.7.1 "),
         Case("refused otherwise", 1, "nowhere", reply="451 "),
+        Case("another pool, by REST", 1, "receipts", "marketing", way=Way.REST),
+        Case("another pool, later", 1, "receipts", "marketing", way=Way.SCHEDULED),
+        Case("delivered instead, later", 1, "receipts", reply="550 5.7.1 ", way=Way.SCHEDULED),
     ]
     rows = await run(lab_directory(), lambda lab: untrue)
-    assert [row.seen for row in rows] == [
+    assert [row.seen for row in rows[:6]] == [
         "127.0.0.13",
         "550 5.7.1 IP Pool 'nowhere' does not exist",
         "127.0.0.13",
         "550 5.7.1 IP Pool 'nowhere' does not exist",
+        "127.0.0.13",
+        "127.0.0.13",
     ]
     assert not any(row.is_ok for row in rows)
-    assert table(rows).endswith("0 of 4 rows are ok")
-    assert table(rows).count("WRONG") == 4
+    assert table(rows).endswith("0 of 7 rows are ok")
+    assert table(rows).count("WRONG") == 7
 
 
 def test_a_directory_without_the_accounts_it_needs_is_named(
@@ -61,4 +69,4 @@ def test_a_directory_without_the_accounts_it_needs_is_named(
     assert main([str(poor)]) == 2
     unreadable, empty = capsys.readouterr().err.splitlines()
     assert unreadable.startswith(f"{poor}: ")
-    assert empty == f"{poor}: no self_serve account with default pool filled"
+    assert empty == f"{poor}: no self_serve account with a subaccount that is bound to a filled pool"

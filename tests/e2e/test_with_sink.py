@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.lab import lab_directory, write_files
+from relay.testing.lab import WITH_API, lab_directory, write_files
 from relay.testing.process import RelayProcess, free_port
 
 FIRST_WORDS = '{"listening": '
@@ -47,19 +47,45 @@ async def _line(child: asyncio.subprocess.Process) -> str:
         return (await child.stdout.readline()).decode()
 
 
+async def _welcome(child: asyncio.subprocess.Process) -> str:
+    told: list[str] = []
+    while not told or not told[-1].startswith("Ctrl-C"):
+        told.append(await _line(child))
+    return "".join(told)
+
+
+async def _seen(child: asyncio.subprocess.Process) -> dict[str, str]:
+    """What the sink prints of the next message."""
+    while not (line := await _line(child)).startswith("{"):
+        pass
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_lines_to_copy_send_through_a_pool_to_the_sink(tmp_path: Path, workers: int) -> None:
     async with _running(tmp_path, {"": {"workers": workers}}) as child:
-        told: list[str] = []
-        while not told or not told[-1].startswith("Ctrl-C"):
-            told.append(await _line(child))
-        copied = "".join(told).partition("python3 - <<'END'\n")[2].partition("END\n")[0]
+        told = await _welcome(child)
+        assert "curl" not in told
+        copied = told.partition("python3 - <<'END'\n")[2].partition("END\n")[0]
         program = "\n".join(line.removeprefix("  ") for line in copied.splitlines())
         sender = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
         assert await sender.wait() == 0
-        while not (line := await _line(child)).startswith("{"):
-            pass
-        seen = json.loads(line)
+        seen = await _seen(child)
+        assert seen["source_ip"] in {"127.0.0.11", "127.0.0.12"}
+        assert seen["rcpt_to"] == "someone@example.org"
+
+
+async def test_the_curl_line_to_copy_sends_through_a_pool_to_the_sink(tmp_path: Path) -> None:
+    """By a key of the same account that may: the first of the lab is for SMTP alone."""
+    async with _running(tmp_path, WITH_API) as child:
+        told = await _welcome(child)
+        assert "/api/docs" in told
+        curl = "curl -sS" + told.partition("\n  curl")[2].partition("\n\nCtrl-C")[0]
+        sender = await asyncio.create_subprocess_exec("sh", "-c", curl, stdout=asyncio.subprocess.PIPE)
+        answer, _ = await sender.communicate()
+        assert json.loads(answer)["results"]["total_accepted_recipients"] == 1
+        seen = await _seen(child)
         assert seen["source_ip"] in {"127.0.0.11", "127.0.0.12"}
         assert seen["rcpt_to"] == "someone@example.org"
 

@@ -80,7 +80,7 @@ class HandMadeDirectory:
         self.snapshot = self.newest
         return self.snapshot
 
-    async def apply(self, changes: object, actor: str) -> Snapshot:
+    async def apply(self, changes: object, actor: str, answered: object = None) -> Snapshot:
         raise NotImplementedError
 
 

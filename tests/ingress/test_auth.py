@@ -5,12 +5,12 @@ from ipaddress import ip_address
 
 import pytest
 
+from relay.domain.clients import client_address
 from relay.domain.directory import Principal
 from relay.domain.errors import NotAuthenticated, StoreUnavailable
 from relay.domain.ids import SubaccountId
 from relay.ingress.auth import (
     Failures,
-    client_address,
     credentials_of,
     decode_base64,
     decode_plain,

@@ -21,8 +21,12 @@ from relay.domain.errors import (
 )
 from relay.ingress.replies import SENTENCES, internal, printable, reply_for
 
-ELSEWHERE = {errors.Conflict, errors.SourceUnplumbed, errors.PeerUnreachable}
-"""Of operators, and of delivery: no client of ours can cause them."""
+ELSEWHERE = {
+    *(errors.Conflict, errors.SourceUnplumbed, errors.PeerUnreachable),
+    *(errors.RestrictedDomain, errors.DomainElsewhere, errors.TooManyDomains, errors.ComplianceEntry),
+    *(errors.NoIpsOnPlan, errors.IpsByRequest, errors.OverIpLimit, errors.NoFreeIps),
+}
+"""Of operators, of delivery, of billing and of lists: no client of ours can cause them by SMTP."""
 
 
 def leaves(kind: type[RelayError]) -> set[type[RelayError]]:
