@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import ssl
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
@@ -117,9 +118,9 @@ class Connection(SMTP):
         self._client_waits = False
         """For us: it is not idle."""
 
+    @abstractmethod
     async def converse(self) -> None:
         """Greet and obey until the connection is hung up."""
-        raise NotImplementedError
 
     # ── what asyncio calls ───────────────────────────────────────────────────────────────
 
