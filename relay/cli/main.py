@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from relay import __version__
-from relay.cli import accounts, directory, pools, queue
+from relay.cli import accounts, directory, pools, queue, users
 from relay.cli.printing import plain, print_json, print_rows, say, sentence, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
 from relay.domain.directory import SendingIp, Snapshot
@@ -42,6 +42,7 @@ for group, name in (
     (pools.pools, "pool"),
     (pools.ips, "ip"),
     (accounts.keys, "key"),
+    (users.users, "user"),
 ):
     app.add_typer(group, name=name, no_args_is_help=True)
 

@@ -1,6 +1,6 @@
 """`relay queue`: unfinished mail, seen and steered."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId
 from relay.domain.message import Message, State
 from relay.ports import Selection
 from relay.service.live import LiveDirectory
-from relay.service.operate import Operator
+from relay.service.operate import TOUCHES, Operator
 
 app = typer.Typer(help="Unfinished mail: see it, steer it.")
 
@@ -28,16 +28,6 @@ DomainOption = Annotated[
 ]
 StateOption = Annotated[State | None, typer.Option("--state", help="In this state.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it to all that the filters select.")]
-
-_WAITING = (State.QUEUED, State.HELD)
-_TOUCHES: Mapping[str, tuple[State, ...]] = {
-    "hold": (State.QUEUED, State.IN_FLIGHT),
-    "release": (State.HELD,),
-    "retry": (State.QUEUED,),
-    "cancel": (State.QUEUED, State.HELD, State.IN_FLIGHT),
-    "repin": _WAITING,
-}
-"""What a verb means something to."""
 
 
 @app.command("list")
@@ -243,7 +233,7 @@ async def _check_ids(session: Session, ids: tuple[MessageId, ...]) -> None:
 
 async def _count(session: Session, verb: str, selection: Selection, to: IpAddress | None) -> int:
     total = 0
-    for state in _TOUCHES[verb]:
+    for state in TOUCHES[verb]:
         if selection.state in (None, state):
             chosen = replace(selection, state=state)
             total += await session.store.queue.count(chosen)

@@ -1,60 +1,31 @@
 """`relay queue show`: one message's whole story, from injection to its end."""
 
-from typing import assert_never
-
 from relay.cli.printing import moment, plain, print_json, print_pairs, say
 from relay.cli.session import Session
-from relay.domain.errors import UnknownObject
-from relay.domain.events import (
-    Bounce,
-    Delay,
-    Delivery,
-    Event,
-    GenerationFailure,
-    GenerationRejection,
-    Injection,
-    Operated,
-    PolicyRejection,
-    Subject,
-)
+from relay.domain.events import Bounce, Delay, Delivery, Event, PolicyRejection, Subject
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, State, Submission
-from relay.domain.outcome import Peer
-from relay.ports import Selection, Told
-
-_TLS = {1: "TLS", 0: "clear text", -1: "TLS failed"}
+from relay.service.story import Story, line_of, story_of
 
 
 async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
     """Print it. Raises UnknownObject when neither queue nor event log knows the message."""
-    waiting = await session.store.queue.select(Selection(ids=(id_,)), 1)
-    message = waiting[0] if waiting else None
-    told = await session.store.events.story(id_)
-    subject = Subject.of(message) if message else _subject(told)
-    if subject is None:
-        raise UnknownObject("message", id_)
-    submission = next((one.submission for one in told if one.submission), None)
+    story = await story_of(session.store.queue, session.store.events, id_)
     if as_json:
-        print_json(_as_json(message, subject, submission, told))
+        print_json(_as_json(story))
         return
     say(f"message {id_}")
-    print_pairs(_pairs(message, subject))
-    if submission:
-        say(f"\nsubmission {submission.id}")
-        print_pairs(_submission_pairs(submission))
+    print_pairs(_pairs(story.message, story.subject))
+    if story.submission:
+        say(f"\nsubmission {story.submission.id}")
+        print_pairs(_submission_pairs(story.submission))
         say("\nwhy this pool and IP")
-        for step in submission.decision.steps:
+        for step in story.submission.decision.steps:
             say(f"  {step.rule:<8}{plain(step.finding)}")
     say("\nstory")
-    for one in told:
-        kind, detail = _line(one.event)
+    for one in story.told:
+        kind, detail = line_of(one.event)
         say(f"  {moment(one.event.at)}  {kind:<10}{plain(detail)}".rstrip())
-
-
-def _subject(told: list[Told]) -> Subject | None:
-    """As the newest event has it: a re-pin changes it."""
-    events = [one.event for one in told if not isinstance(one.event, PolicyRejection)]
-    return events[-1].about if events else None
 
 
 def _pairs(message: Message | None, subject: Subject) -> list[tuple[str, object]]:
@@ -97,38 +68,9 @@ def _submission_pairs(submission: Submission) -> list[tuple[str, object]]:
     ]
 
 
-def _line(event: Event) -> tuple[str, str]:
-    """What happened in a word, and the rest."""
-    match event:
-        case Injection(about=about):
-            return "injection", f"pinned to {about.sending_ip}, pool {about.ip_pool}"
-        case Delivery(reply=reply, peer=peer, num_retries=retries):
-            return "delivery", f"{reply}  ({_peer(peer)}, attempt {retries + 1})"
-        case Delay(raw_reason=reason, peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
-            doubt = ", lost after the final dot: it may have arrived" if is_ambiguous else ""
-            return "delay", f"{reason}  ({_peer(peer)}, attempt {retries + 1}{doubt})"
-        case Bounce(raw_reason=reason, peer=peer, bounce_class=class_):
-            return "bounce", f"{reason}  ({_peer(peer)}, class {class_})"
-        case Operated(verb=verb, actor=actor, detail=detail):
-            return verb, f"by {actor}" + (f", {detail}" if detail else "")
-        case GenerationFailure(raw_reason=reason):
-            return "generation_failure", reason
-        case GenerationRejection(raw_reason=reason):
-            return "generation_rejection", reason
-        case PolicyRejection(raw_reason=reason):
-            return "rejection", reason
-        case _:
-            assert_never(event)
-
-
-def _peer(peer: Peer) -> str:
-    return f"{peer.ip_address}, {_TLS[peer.outbound_tls]}" if peer.ip_address else "no connection"
-
-
-def _as_json(
-    message: Message | None, subject: Subject, submission: Submission | None, told: list[Told]
-) -> dict[str, object]:
+def _as_json(story: Story) -> dict[str, object]:
     """The same facts, with null for what is no longer known."""
+    message, subject = story.message, story.subject
     return {
         "id": subject.message_id,
         "state": message.state.value if message else None,
@@ -143,8 +85,8 @@ def _as_json(
         "due": message.due if message else None,
         "expires": message.expires if message else None,
         "last_reply": message.last_reply if message else None,
-        "submission": _submission_json(submission) if submission else None,
-        "events": [_event_json(one.event) for one in told],
+        "submission": _submission_json(story.submission) if story.submission else None,
+        "events": [_event_json(one.event) for one in story.told],
     }
 
 
@@ -169,7 +111,7 @@ def _submission_json(submission: Submission) -> dict[str, object]:
 
 
 def _event_json(event: Event) -> dict[str, object]:
-    kind, detail = _line(event)
+    kind, detail = line_of(event)
     told: dict[str, object] = {"at": event.at, "event": kind, "detail": detail}
     if not isinstance(event, PolicyRejection):
         told |= {"sending_ip": event.about.sending_ip, "ip_pool": event.about.ip_pool}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from relay.domain.ids import IpAddress
+from relay.domain.ids import AccountId, IpAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,17 @@ def invoices(ledger: Ledger, now: datetime) -> tuple[Invoice, ...]:
     """Those of all cycles that charge something, oldest first; the last may be the running one's."""
     found = (Invoice(cycle, tuple(_lines(ledger, cycle))) for cycle in cycles(ledger, now))
     return tuple(invoice for invoice in found if invoice.lines)
+
+
+def next_invoice(ledger: Ledger, now: datetime) -> Invoice:
+    """What the cycle after the running one will charge when nothing is bought or released (R11)."""
+    *_, cycle = cycles(ledger, current_cycle(ledger, now).turns)
+    return Invoice(cycle, tuple(_lines(ledger, cycle)))
+
+
+def invoice_number(account: AccountId, invoice: Invoice) -> str:
+    """What people and programs call it."""
+    return f"{account}-{invoice.cycle.start:%Y%m%d}"
 
 
 def purchase_line(ledger: Ledger, quantity: int, now: datetime) -> Line:

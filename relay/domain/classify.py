@@ -30,6 +30,30 @@ SUBSCRIBE = 80
 UNSUBSCRIBE = 90
 CHALLENGE_RESPONSE = 100
 
+CLASS_NAMES = {
+    UNDETERMINED: "Undetermined",
+    INVALID_RECIPIENT: "Invalid Recipient (Hard)",
+    SOFT: "Soft Bounce (Soft)",
+    DNS: "DNS Failure (Soft)",
+    MAILBOX_FULL: "Mailbox Full (Soft)",
+    TOO_LARGE: "Too Large (Soft)",
+    TIMEOUT: "Timeout (Soft)",
+    ADMIN_FAILURE: "Admin Failure (Admin)",
+    NO_RCPT: "No RCPT (Hard)",
+    GENERIC: "Generic Bounce (Soft)",
+    MAIL_BLOCK: "Mail Block (Block)",
+    SPAM_BLOCK: "Spam Block (Block)",
+    SPAM_CONTENT: "Spam Content (Block)",
+    PROHIBITED_ATTACHMENT: "Prohibited Attachment (Block)",
+    RELAYING_DENIED: "Relaying Denied (Block)",
+    AUTO_REPLY: "Auto-Reply (Soft)",
+    TRANSIENT: "Transient Failure (Soft)",
+    SUBSCRIBE: "Subscribe (Admin)",
+    UNSUBSCRIBE: "Unsubscribe (Hard)",
+    CHALLENGE_RESPONSE: "Challenge-Response (Soft)",
+}
+"""With the category of each."""
+
 _CLEAR = {
     "1.1": INVALID_RECIPIENT,
     "1.10": INVALID_RECIPIENT,

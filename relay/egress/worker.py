@@ -68,11 +68,21 @@ class Egress:
     def queued(self, ip: IpAddress, domain: str, due: datetime) -> None:
         self._noted(ip, domain, due)
 
+    def heard(self, ip: IpAddress | None, domain: str) -> None:
+        """Somebody put mail into a lane, changed what waits there, or came or went: see `WakeUps.tell`."""
+        if ip is None:
+            self._news.set()
+        for flow in [self._flows[ip]] if ip in self._flows else [] if ip else self._flows.values():
+            if domain:
+                flow.note(domain, self._means.clock.now())
+            else:
+                flow.look()
+
     # ── running ──────────────────────────────────────────────────────────────────────────
 
     async def run(self, stopping: asyncio.Event, grace_s: float) -> None:
         """Until stopping is set; then what is being sent may take grace_s to end, and lanes are given up."""
-        self._wakeups.hear(self._heard)
+        self._wakeups.hear(self.heard)
         self._wakeups.tell()
         deadline = asyncio.timeout(None)
         try:
@@ -187,16 +197,6 @@ class Egress:
         if ip not in self._elsewhere:
             self._elsewhere.add(ip)
             self._news.set()
-
-    def _heard(self, ip: IpAddress | None, domain: str) -> None:
-        """Another process put mail into a lane, changed what waits there, or came or went."""
-        if ip is None:
-            self._news.set()
-        for flow in [self._flows[ip]] if ip in self._flows else [] if ip else self._flows.values():
-            if domain:
-                flow.note(domain, self._means.clock.now())
-            else:
-                flow.look()
 
     async def _release(self, ips: Sequence[IpAddress] | None) -> None:
         try:

@@ -4,7 +4,7 @@ from relay.ports.ambient import Clock, Entropy
 from relay.ports.billing import BillingStore
 from relay.ports.directory import AuditLine, Directory, DirectoryStore
 from relay.ports.domains import DkimKeys, DomainRecords, Records
-from relay.ports.eventlog import EventLog, EventPage, EventPlace, EventQuery, Told
+from relay.ports.eventlog import EventLog, EventPage, EventPlace, EventQuery, FoundEvents, Told
 from relay.ports.idempotency import Answer, Answered, Begun, IdempotencyStore, Standing, Ticket
 from relay.ports.outbound import (
     Addresses,
@@ -28,14 +28,29 @@ from relay.ports.queue import (
     Selection,
     WakeUps,
 )
+from relay.ports.report import (
+    TALLY_STEP,
+    BadPlace,
+    Facet,
+    MailFilter,
+    MailPage,
+    ReportStore,
+    StateCounts,
+    Tally,
+    Waiting,
+    WaitingPage,
+)
 from relay.ports.suppressions import SuppressionPage, SuppressionQuery, SuppressionStore
 from relay.ports.transmissions import Made, TransmissionStanding, TransmissionStore
+from relay.ports.users import PasswordHasher, UserStore, Verified
 
 __all__ = [
+    "TALLY_STEP",
     "Addresses",
     "Answer",
     "Answered",
     "AuditLine",
+    "BadPlace",
     "Begun",
     "BillingStore",
     "Claimed",
@@ -52,6 +67,8 @@ __all__ = [
     "EventPage",
     "EventPlace",
     "EventQuery",
+    "Facet",
+    "FoundEvents",
     "Head",
     "Host",
     "IdempotencyStore",
@@ -59,21 +76,31 @@ __all__ = [
     "ListCheck",
     "Login",
     "Made",
+    "MailFilter",
+    "MailPage",
     "Mx",
     "MxResolver",
     "NoSession",
+    "PasswordHasher",
     "QueueStore",
     "Records",
+    "ReportStore",
     "Selection",
     "SmtpSession",
     "Standing",
+    "StateCounts",
     "SuppressionPage",
     "SuppressionQuery",
     "SuppressionStore",
+    "Tally",
     "Ticket",
     "Told",
     "Transcript",
     "TransmissionStanding",
     "TransmissionStore",
+    "UserStore",
+    "Verified",
+    "Waiting",
+    "WaitingPage",
     "WakeUps",
 ]

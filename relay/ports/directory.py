@@ -7,9 +7,7 @@ from typing import Protocol
 
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
-from relay.domain.ids import (
-    Revision,
-)
+from relay.domain.ids import AccountId, Revision
 from relay.ports.idempotency import Answered
 
 
@@ -25,6 +23,8 @@ class AuditLine:
     before: str | None
     """None: it was not there."""
     after: str | None
+    id: int = 0
+    """Its number; later lines have higher ones."""
 
 
 class DirectoryStore(Protocol):
@@ -58,6 +58,21 @@ class DirectoryStore(Protocol):
 
     async def audit(self, limit: int) -> list[AuditLine]:
         """The latest changes, newest first."""
+
+    async def audit_of(
+        self,
+        limit: int,
+        *,
+        account: AccountId | None = None,
+        about: str | None = None,
+        after: int | None = None,
+    ) -> list[AuditLine]:
+        """The latest changes, newest first, older than the line of id `after` when given.
+
+        account: those of the account and of what it has or had; what an object was while
+        another had it is not told: then it was not there. about: of one object, kind and key
+        as lines name it (`sending_ip 192.0.2.1`, `pool 1/news`).
+        """
 
 
 class Directory(Protocol):

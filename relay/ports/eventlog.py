@@ -33,7 +33,8 @@ class EventPlace:
 class EventQuery:
     """Which events of an account. Empty means any; of several values one must fit, and every field must."""
 
-    account: AccountId
+    account: AccountId | None
+    """None, for operators alone: of all."""
     since: datetime
     until: datetime
     """since is inclusive, until is not."""
@@ -68,6 +69,17 @@ class EventPage:
     """None: there is no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class FoundEvents:
+    """Part of what a search finds, newest first, without a count of the whole."""
+
+    told: tuple[Told, ...]
+    next: int | None
+    """The place where the next page goes on; None: there is no more."""
+    is_cut: bool
+    """The page ended because enough was looked at, not because it is full: there may be more."""
+
+
 class EventLog(Protocol):
     """Reading what enqueue and settle appended."""
 
@@ -81,6 +93,21 @@ class EventLog(Protocol):
 
     async def recent(self, limit: int) -> list[Told]:
         """Newest first."""
+
+    async def recent_of(self, account: AccountId | None, limit: int) -> list[Told]:
+        """Newest first, operators' deeds too; account None is all."""
+
+    async def find(self, query: EventQuery, limit: int, after: int | None = None) -> FoundEvents:
+        """Up to limit of the events that the query means, behind `after` when given, quickly however many.
+
+        Newest first: in the order in which they were stored, which time follows but for moments.
+        """
+
+    async def summarise(self) -> int:
+        """Note which terms blocks of older events have, for searches to leave out the other blocks.
+
+        Returns how many blocks were noted. Nothing depends on it but how long searches take.
+        """
 
     async def search(self, query: EventQuery, limit: int, after: EventPlace | None = None) -> EventPage:
         """Up to limit of the events that the query means, newest first, behind `after` when given.

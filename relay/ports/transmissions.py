@@ -1,12 +1,12 @@
 """Submissions whose messages are made after they were accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from relay.domain.events import Event
-from relay.domain.ids import AccountId, MessageId, Revision, TransmissionId
+from relay.domain.ids import AccountId, MessageId, PoolId, Revision, SubaccountId, TransmissionId
 from relay.domain.message import Body, Message, Submission
 from relay.domain.transmission import (
     CampaignCancellation,
@@ -107,6 +107,13 @@ class TransmissionStore(Protocol):
 
     async def listed(self, account: AccountId, ended_since: datetime) -> list[TransmissionStanding]:
         """The account's scheduled ones, oldest first, but for those that ended before."""
+
+    async def undecided(self, account: AccountId, pool: PoolId, bound: Collection[SubaccountId]) -> int:
+        """How many scheduled ones of the account would look for the pool at their time (R30).
+
+        Those that name it, whatever the case (A25), and those that name none of `bound`, the
+        subaccounts that have the pool (R25).
+        """
 
     async def cancel(self, transmission: TransmissionId, now: datetime) -> bool:
         """`submitted` → `Canceled`, its recipients gone; False when it is not `submitted` any more."""

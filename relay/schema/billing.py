@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
 
-from relay.domain.billing import Cycle, Invoice, Line
+from relay.domain.billing import Cycle, Invoice, Line, invoice_number
 from relay.domain.directory import Account, Plan, SendingIp
 from relay.domain.ids import AccountId
 from relay.schema.request import RequestBody, text
@@ -206,7 +206,7 @@ class InvoiceShape(BaseModel):
     def of(cls, account: AccountId, invoice: Invoice, is_open: bool) -> Self:
         cycle = invoice.cycle
         return cls(
-            id=f"{account}-{cycle.start:%Y%m%d}",
+            id=invoice_number(account, invoice),
             status="open" if is_open else "closed",
             period_start=cycle.start.isoformat(),
             period_end=cycle.end.isoformat(),

@@ -56,6 +56,19 @@ def rename_account(snapshot: Snapshot, number: AccountId, name: str) -> Changes:
     return (Put(replace(account_of(snapshot, number), name=name)),)
 
 
+def change_account(
+    snapshot: Snapshot, number: AccountId, name: str | None = None, status: Status | None = None
+) -> Changes:
+    """None leaves as it is. An account that is not active sends no more; its queued mail still leaves."""
+    stored = account_of(snapshot, number)
+    changed = replace(
+        stored,
+        name=stored.name if name is None else name,
+        status=stored.status if status is None else status,
+    )
+    return (Put(changed),)
+
+
 def set_plan(
     snapshot: Snapshot,
     number: AccountId,

@@ -3,8 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from relay.domain.billing import Cycle, Invoice, Line, current_cycle, invoices, purchase_line
+from relay.domain.billing import (
+    Cycle,
+    Holding,
+    Invoice,
+    Line,
+    current_cycle,
+    invoices,
+    next_invoice,
+    purchase_line,
+)
 from relay.domain.changes import Change, Put
 from relay.domain.directory import Account, Origin, Plan, Pool, SendingIp, Snapshot, in_order, ip_limit
 from relay.domain.errors import (
@@ -15,7 +25,7 @@ from relay.domain.errors import (
     OverIpLimit,
     StaleDirectory,
 )
-from relay.domain.ids import AccountId, PoolId
+from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.ports import Answered, BillingStore, Clock, Directory
 from relay.service.administer import Changes, account_of, create_pool, made, plan_at, set_plan, set_terms
 from relay.service.change import change_directory
@@ -53,6 +63,19 @@ class Subscription:
     cycle: Cycle
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """All that an account sees of its money at one moment (R11)."""
+
+    subscription: Subscription
+    invoices: tuple[Invoice, ...]
+    """Newest first; the first may be that of the running cycle."""
+    upcoming: Invoice
+    """Of the next cycle, when nothing is bought or released; without lines when it charges nothing."""
+    held: tuple[Holding, ...]
+    """The dedicated IPs that the account has, the latest to come first."""
+
+
 class Billing:
     """Purchases, plan changes and invoices of one process."""
 
@@ -83,7 +106,7 @@ class Billing:
                 line = await self.quote(account, quantity)
                 snapshot = await self._directory.refresh()
                 holder = _in_force(snapshot, account, self._clock)
-                _check_plan(holder, by_operator)
+                check_plan(holder, by_operator)
                 changes, target = _pool(snapshot, account, pool)
                 given = tuple(
                     replace(ip, account=account, pool=target, origin=Origin.LIVE)
@@ -129,11 +152,29 @@ class Billing:
 
     async def subscription(self, account: AccountId) -> Subscription:
         """Raises UnknownObject."""
-        ledger = await self._ledgers.ledger(account)
+        return (await self.statement(account)).subscription
+
+    async def statement(self, account: AccountId) -> Statement:
+        """Raises UnknownObject."""
+        ledger, now = await self._ledgers.ledger(account), self._clock.now()
         snapshot = await self._directory.refresh()
         holder = _in_force(snapshot, account, self._clock)
-        cycle = current_cycle(ledger, self._clock.now())
-        return Subscription(holder, held_by(snapshot, account), ip_limit(holder), cycle)
+        held = [holding for holding in ledger.holdings if holding.until is None]
+        return Statement(
+            Subscription(holder, held_by(snapshot, account), ip_limit(holder), current_cycle(ledger, now)),
+            invoices(ledger, now)[::-1],
+            next_invoice(ledger, now),
+            tuple(sorted(held, key=lambda holding: -holding.order)),
+        )
+
+    async def come_since(self, account: AccountId, moment: datetime) -> frozenset[IpAddress]:
+        """The dedicated IPs that the account has, and has had for no longer than since then (R2).
+
+        Raises UnknownObject.
+        """
+        ledger = await self._ledgers.ledger(account)
+        holdings = [held for held in ledger.holdings if held.until is None and held.since >= moment]
+        return frozenset(held.address for held in holdings)
 
     async def invoices(self, account: AccountId) -> tuple[Invoice, ...]:
         """Newest first. Raises UnknownObject."""
@@ -160,8 +201,8 @@ def _in_force(snapshot: Snapshot, number: AccountId, clock: Clock) -> Account:
     return replace(account, plan=plan_at(account, clock.now()))
 
 
-def _check_plan(account: Account, by_operator: bool) -> None:
-    """R1, R4."""
+def check_plan(account: Account, by_operator: bool) -> None:
+    """Whether IPs are bought on the account's plan. Raises NoIpsOnPlan (R1), IpsByRequest (R4)."""
     if account.plan is Plan.FREE:
         raise NoIpsOnPlan
     if account.plan is not Plan.SELF_SERVE and not by_operator:

@@ -1,13 +1,37 @@
 """What an operator does to queued mail, and asks of the routing decision."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
 
-from relay.domain.directory import SendingIp, Snapshot
+from relay.domain.directory import SendingIp, Snapshot, in_order
 from relay.domain.errors import RelayError, UnknownObject
 from relay.domain.ids import AccountId, IpAddress, SubaccountId
+from relay.domain.message import State
 from relay.domain.resolve import Decision, Moment, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.ports import Clock, Directory, QueueStore, Selection, WakeUps
+
+
+class Verb(StrEnum):
+    """What can be done to unfinished mail."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    REPIN = "repin"
+
+
+TOUCHES: Mapping[str, tuple[State, ...]] = {
+    Verb.HOLD: (State.QUEUED, State.IN_FLIGHT),
+    Verb.RELEASE: (State.HELD,),
+    Verb.RETRY: (State.QUEUED,),
+    Verb.CANCEL: (State.QUEUED, State.HELD, State.IN_FLIGHT),
+    Verb.REPIN: (State.QUEUED, State.HELD),
+}
+"""What a verb means something to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +56,13 @@ def explain(
     return Explanation(tuple(steps), resolution.decision, resolution.candidates, None)
 
 
+def repin_targets(snapshot: Snapshot, account: AccountId) -> tuple[SendingIp, ...]:
+    """The IPs that waiting mail of the account can be given: its own and shared ones that take pins."""
+    return in_order(
+        ip for ip in snapshot.ips.values() if ip.takes_pins and (ip.shared or ip.account == account)
+    )
+
+
 class Operator:
     """The verbs on unfinished mail. Each leaves an event with the actor's name on every message it touched.
 
@@ -50,6 +81,24 @@ class Operator:
     ) -> None:
         self._queue, self._wakeups, self._directory, self._clock = queue, wakeups, directory, clock
         self._policy, self._actor = policy, actor
+
+    async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+        """The method of that name; to: for repin, which needs it. Returns how many messages were touched."""
+        match verb:
+            case Verb.HOLD:
+                return await self.hold(selection)
+            case Verb.RELEASE:
+                return await self.release(selection)
+            case Verb.RETRY:
+                return await self.retry(selection)
+            case Verb.CANCEL:
+                return await self.cancel(selection)
+            case Verb.REPIN:
+                if to is None:
+                    raise UnknownObject("sending IP", "")
+                return await self.repin(selection, to)
+            case _:
+                assert_never(verb)
 
     async def hold(self, selection: Selection) -> int:
         """Stop attempts; the expiry clock stops too, but a hold has a deadline of its own."""

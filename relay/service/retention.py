@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from relay.domain.errors import StoreUnavailable
@@ -18,13 +19,22 @@ log = logging.getLogger("relay.retention")
 
 
 async def keep_trim(
-    events: EventLog, answers: IdempotencyStore, clock: Clock, stopping: asyncio.Event
+    events: EventLog,
+    answers: IdempotencyStore,
+    clock: Clock,
+    stopping: asyncio.Event,
+    forget_more: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Trim the event log, and what was answered, every hour until stopping is set."""
+    """Trim the event log, and what was answered, every hour until stopping is set.
+
+    forget_more: does the same for what else grows old in this process's care.
+    """
     while True:
         try:
             removed = await events.trim(clock.now() - EVENTS_KEPT)
             await answers.forget(clock.now() - ANSWERS_KEPT)
+            if forget_more is not None:
+                await forget_more()
         except StoreUnavailable:
             log.warning("nothing trimmed: the store is unavailable, next try in %s", _EVERY)
         except Exception:  # The top of a unit of work.

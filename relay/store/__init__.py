@@ -17,8 +17,10 @@ from relay.ports import (
     EventLog,
     IdempotencyStore,
     QueueStore,
+    ReportStore,
     SuppressionStore,
     TransmissionStore,
+    UserStore,
     WakeUps,
 )
 from relay.store.migrate import UnusableStore, migrate, migrations
@@ -29,8 +31,10 @@ from relay.store.sqlite.executor import Executor, connect
 from relay.store.sqlite.idempotency import SqliteIdempotency
 from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.queue import SqliteQueue
+from relay.store.sqlite.reports import SqliteReports
 from relay.store.sqlite.suppressions import SqliteSuppressions
 from relay.store.sqlite.transmissions import SqliteTransmissions
+from relay.store.sqlite.users import SqliteUsers
 from relay.store.sqlite.wakeups import DatagramWakeUps
 
 __all__ = ["Store", "UnusableStore", "migrate_store", "open_store"]
@@ -49,6 +53,8 @@ class Store:
     billing: BillingStore
     idempotency: IdempotencyStore
     transmissions: TransmissionStore
+    reports: ReportStore
+    users: UserStore
 
     def __init__(self, executor: Executor, workers: Workers, wakeups: DatagramWakeUps) -> None:
         self._executor, self._workers, self._wakeups = executor, workers, wakeups
@@ -60,6 +66,8 @@ class Store:
         self.billing = SqliteBilling(executor)
         self.idempotency = SqliteIdempotency(executor)
         self.transmissions = SqliteTransmissions(executor)
+        self.reports = SqliteReports(executor)
+        self.users = SqliteUsers(executor)
 
     async def close(self) -> None:
         await self._executor.close()

@@ -16,11 +16,13 @@ from relay.domain.billing import (
     current_cycle,
     cycle_of,
     cycles,
+    invoice_number,
     invoices,
+    next_invoice,
     prorate,
     purchase_line,
 )
-from relay.domain.ids import IpAddress
+from relay.domain.ids import AccountId, IpAddress
 
 PRICE = 2000
 IP, OTHER = IpAddress("192.0.2.1"), IpAddress("192.0.2.2")
@@ -226,3 +228,51 @@ def test_each_ip_is_charged_for_each_of_its_days_once(bought: list[datetime], tu
     found = invoices(Ledger((Terms(at("2024-01-01"), PRICE, turn),), held), now)
     charged = sum(line.quantity * line.days for invoice in found for line in invoice.lines)
     assert charged == sum((end - moment.date()).days for moment in bought)
+
+
+# ── what is to come ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("ledger", "start", "lines"),
+    [
+        pytest.param(Ledger((terms(),)), "2026-05-01", [], id="nothing is held"),
+        pytest.param(
+            Ledger((terms(),), (holding("2026-04-21"), holding("2026-04-21", ip=OTHER))),
+            "2026-05-01",
+            [(2, 4000)],
+            id="R11: bought in this cycle, whole in the next",
+        ),
+        pytest.param(
+            Ledger((terms(),), (holding("2026-04-02", "2026-04-10"),)), "2026-05-01", [], id="given back"
+        ),
+        pytest.param(
+            Ledger((terms(), terms("2026-04-20", 3000)), (holding("2026-04-02"),)),
+            "2026-05-01",
+            [(1, 3000)],
+            id="at the new price",
+        ),
+        pytest.param(
+            Ledger((terms(ends="2026-05-01"),), (holding("2026-04-02"),)), "2026-05-01", [], id="a downgrade"
+        ),
+        pytest.param(
+            Ledger((terms(), terms("2026-04-20", day=15)), (holding("2026-04-02"),)),
+            "2026-05-01",
+            [(1, 933)],
+            id="14 of 30 days up to the new bill_cycle_day",
+        ),
+    ],
+)
+def test_the_next_invoice_is_told_before_its_cycle_begins(
+    ledger: Ledger, start: str, lines: list[tuple[int, int]]
+) -> None:
+    upcoming = next_invoice(ledger, at("2026-04-25"))
+    assert upcoming.cycle.start.isoformat() == start
+    assert [(line.quantity, line.amount_cents) for line in upcoming.lines] == lines
+    begun = [invoice for invoice in invoices(ledger, at(start)) if invoice.cycle == upcoming.cycle]
+    assert [upcoming] == begun or not lines
+
+
+def test_an_invoice_is_called_by_its_account_and_first_day() -> None:
+    upcoming = next_invoice(Ledger((terms(),)), at("2026-04-25"))
+    assert invoice_number(AccountId(7), upcoming) == "7-20260501"

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from relay.domain.address import Mailbox
 from relay.domain.directory import SendingIp
 from relay.domain.errors import IdTaken, StaleDirectory
 from relay.domain.events import Injection, Subject
-from relay.domain.ids import IpAddress, MessageId, PoolId, Revision, SubaccountId, TransmissionId
+from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, Revision, SubaccountId, TransmissionId
 from relay.domain.message import Body, Options, Particulars
 from relay.domain.resolve import Decision, Step
 from relay.domain.transmission import (
@@ -361,3 +362,33 @@ async def test_an_ip_that_a_transmission_will_send_from_counts_as_busy(store: St
         for ip, is_busy in ((IP, 1), (IpAddress("127.0.0.99"), 0)):
             assert connection.execute(SQL["ip_has_mail"], {"ip": ip}).fetchone() == (is_busy,)
         assert connection.execute(SQL["account_has_mail"], (ACCOUNT,)).fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        pytest.param({"options": Options(ip_pool="News")}, True, id="names it, in another case"),
+        pytest.param({"options": Options(ip_pool="other")}, False, id="names another"),
+        pytest.param({}, False, id="names none"),
+        pytest.param({"subaccount": SubaccountId(3)}, True, id="names none, and its subaccount has it"),
+        pytest.param({"subaccount": SubaccountId(4)}, False, id="names none, and its subaccount has another"),
+        pytest.param(
+            {"subaccount": SubaccountId(3), "options": Options(ip_pool="other")},
+            False,
+            id="bound, names another",
+        ),
+        pytest.param(
+            {"account": AccountId(2), "options": Options(ip_pool="news")}, False, id="another account"
+        ),
+        pytest.param({"is_scheduled": False, "options": Options(ip_pool="news")}, False, id="immediate"),
+    ],
+)
+async def test_those_that_will_look_for_a_pool_are_counted(
+    store: Store, changes: dict[str, Any], counts: bool
+) -> None:
+    """R30, R31: what the deletion of a pool would send to the default pool."""
+    transmission = await submitted(store, build(1, **changes))
+    bound = [SubaccountId(3)]
+    assert await store.transmissions.undecided(ACCOUNT, PoolId("news"), bound) == int(counts)
+    await store.transmissions.cancel(transmission.id, NOW)
+    assert await store.transmissions.undecided(ACCOUNT, PoolId("news"), bound) == 0

@@ -1,6 +1,5 @@
 """`/api-keys` (C §3.13)."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -17,6 +16,7 @@ from relay.schema.keys import ApiKeyBody, ApiKeyShape, key_id
 from relay.service import administer
 from relay.service.administer import Changes
 from relay.service.change import change_directory
+from relay.service.keys import new_key
 
 router = APIRouter(tags=["API keys"])
 
@@ -48,16 +48,7 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
     grants = frozenset(body.grants)
     if excess := sorted(grants - caller.principal.grants):
         raise ApiError(400, f"grants exceed those of the key in use: {', '.join(excess)}", param="grants")
-    text = secrets.token_hex(20)
-    key = ApiKey(
-        administer.hash_key(text),
-        text[:4],
-        caller.account,
-        body.label,
-        grants,
-        caller.subaccount,
-        body.valid_ips,
-    )
+    text, key = new_key(caller.account, body.label, grants, caller.subaccount, body.valid_ips)
     await change_directory(
         services.directory, lambda snapshot: administer.create_key(snapshot, key), caller.actor
     )

@@ -1,6 +1,5 @@
 """`/subaccounts` (C §3.5)."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -12,8 +11,7 @@ from relay.api.errors import ApiError
 from relay.api.pages import Position, links, page_of
 from relay.api.pages import per_page as page_size
 from relay.api.services import ServicesDep
-from relay.domain.changes import Put
-from relay.domain.directory import ApiKey, Origin, Snapshot, Status, Subaccount
+from relay.domain.directory import Snapshot, Status, Subaccount
 from relay.domain.ids import to_us
 from relay.schema.api import Message, Page, PageSize, Results
 from relay.schema.subaccounts import (
@@ -32,6 +30,7 @@ from relay.schema.subaccounts import (
 from relay.service import administer
 from relay.service.administer import Changes
 from relay.service.change import change_directory
+from relay.service.keys import new_key, with_key
 
 router = APIRouter(tags=["subaccounts"])
 
@@ -56,25 +55,15 @@ async def create_subaccount(
     value = await json_object(request)
     model = SubaccountCreate if value.get("setup_api_key") is False else SubaccountWithKey
     body = fit(value, model, MISSING, with_values=True)
-    text, now = secrets.token_hex(20), services.clock.now()
+    now, text, key = services.clock.now(), "", None
+    if isinstance(body, SubaccountWithKey):
+        text, key = new_key(caller.account, body.key_label, body.key_grants, valid_ips=body.key_valid_ips)
 
     def compute(snapshot: Snapshot) -> Changes:
         changes = administer.create_subaccount(
             snapshot, caller.account, body.name, pool=body.ip_pool, now=now
         )
-        if not isinstance(body, SubaccountWithKey):
-            return changes
-        key = ApiKey(
-            administer.hash_key(text),
-            text[:4],
-            caller.account,
-            body.key_label,
-            frozenset(body.key_grants),
-            administer.made(changes, Subaccount).id,
-            body.key_valid_ips,
-            origin=Origin.LIVE,
-        )
-        return (*changes, Put(key))
+        return with_key(changes, key)
 
     changes = await change_directory(services.directory, compute, caller.actor)
     created = SubaccountCreated(subaccount_id=administer.made(changes, Subaccount).id)

@@ -12,11 +12,13 @@ from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us,
 from relay.domain.route import Route
 from relay.ports import Answered, AuditLine
 from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot, told_json
+from relay.store.sqlite.audit import audit_of
 from relay.store.sqlite.enqueue import make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.ledger import book
 from relay.store.sqlite.statements import SQL, one
+from relay.store.sqlite.users import forget_users_of
 
 
 class SqliteDirectory:
@@ -77,8 +79,20 @@ class SqliteDirectory:
 
     async def audit(self, limit: int) -> list[AuditLine]:
         def query(connection: Connection) -> list[AuditLine]:
-            rows = connection.execute(SQL["audit_lines"], (limit,)).fetchall()
-            return [AuditLine(from_us(row[0]), row[1], Revision(row[2]), *row[3:]) for row in rows]
+            return audit_of(connection, limit)
+
+        return await self._executor.read(query)
+
+    async def audit_of(
+        self,
+        limit: int,
+        *,
+        account: AccountId | None = None,
+        about: str | None = None,
+        after: int | None = None,
+    ) -> list[AuditLine]:
+        def query(connection: Connection) -> list[AuditLine]:
+            return audit_of(connection, limit, account, about, after)
 
         return await self._executor.read(query)
 
@@ -146,6 +160,7 @@ class _Edit:
                 self._put_ip(replace(item, account=None, pool=None))
             else:
                 self.delete(item)
+        forget_users_of(self._connection, account.id, self._actor, from_us(self._at_us))
         self.delete(account)
 
     def _remove_pool(self, pool: Pool) -> None:

@@ -9,19 +9,19 @@ from relay.domain.ids import BodyId, Epoch, IpAddress
 from relay.domain.message import Body, Message, State
 from relay.domain.suppression import key_of_message
 from relay.ports import EnqueueBatch
-from relay.store.codec import Row, event_row, message_row, submission_row, to_json
+from relay.store.codec import Row, message_row, submission_row, to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.statements import (
     SQL,
     insert_bodies,
-    insert_events,
     insert_messages,
     insert_submissions,
     one,
     one_list,
 )
 from relay.store.sqlite.suppressions import suppressed_among, suppressing
+from relay.store.sqlite.tallies import TalliedEvents
 
 
 def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequence[bool | RelayError]:
@@ -49,7 +49,7 @@ def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequ
         is_current = all(epochs.get(ip) == epoch for ip, epoch in batch.claimed.items())
         storing.submissions.append(submission_row(batch.submission))
         storing.add_mail(batch.bodies, batch.messages, batch.claimed if is_current else {})
-        storing.events += map(event_row, batch.events)
+        storing.events.add(batch.events)
         results.append(is_current)
     make_lanes(connection, lanes.difference(epochs))
     storing.store()
@@ -64,7 +64,7 @@ class Storing:
         # Counted on from the largest in use; nothing refers to the row of a body that is gone.
         self._body_rows = count(one(connection, "last_body_row") + 1)
         self.submissions: list[Row] = []
-        self.events: list[Row] = []
+        self.events = TalliedEvents()
         self._bodies: list[Row] = []
         self._shared: list[Row] = []
         self._messages: list[Row] = []
@@ -99,7 +99,7 @@ class Storing:
         if self._shared:
             self._connection.executemany(SQL["share_body"], self._shared)
         insert_messages(self._connection, self._messages)
-        insert_events(self._connection, self.events)
+        self.events.store(self._connection)
 
 
 def make_lanes(connection: Connection, ips: Iterable[IpAddress]) -> None:

@@ -3,17 +3,23 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import uuid4
 
 from relay.domain.events import Event
-from relay.domain.ids import MessageId, TransmissionId, to_us
-from relay.ports import EventPage, EventPlace, EventQuery, Told
-from relay.store.codec import event_row, to_json, told
-from relay.store.sqlite.eventsearch import search
+from relay.domain.ids import AccountId, MessageId, TransmissionId, to_us
+from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents, Told
+from relay.store.codec import to_json, told
+from relay.store.sqlite.event_blocks import forget, keep, may_note, note, unnoted
+from relay.store.sqlite.eventsearch import BUDGET_S, find, search
 from relay.store.sqlite.executor import Connection, Executor
-from relay.store.sqlite.statements import SQL, insert_events, one_list
+from relay.store.sqlite.statements import SQL, one, one_list
+from relay.store.sqlite.tallies import TalliedEvents, trim_tallies
 
 _SLICE = 2000
 """Events a transaction when trimming: a long one would keep arriving mail waiting."""
+_BLOCKS_AT_ONCE = 4
+_LEASE_US = 60_000_000
+"""How long others leave the noting of blocks to the process that did it last."""
 
 
 class SqliteEventLog:
@@ -23,10 +29,12 @@ class SqliteEventLog:
         self._executor = executor
         # A search may look at all events of an account: it gets one reading thread, the lanes the other.
         self._searching = asyncio.Lock()
+        self._holder = uuid4().hex
 
     async def append(self, events: Sequence[Event]) -> None:
-        rows = [event_row(event) for event in events]
-        await self._executor.write(lambda connection: insert_events(connection, rows))
+        tallied = TalliedEvents()
+        tallied.add(events)
+        await self._executor.write(tallied.store)
 
     async def story(self, message: MessageId) -> list[Told]:
         return await self._told("story", message)
@@ -36,6 +44,36 @@ class SqliteEventLog:
 
     async def recent(self, limit: int) -> list[Told]:
         return await self._told("recent", limit)
+
+    async def recent_of(self, account: AccountId | None, limit: int) -> list[Told]:
+        if account is None:
+            return await self.recent(limit)
+        return await self._told("recent_of", account, limit)
+
+    async def find(
+        self, query: EventQuery, limit: int, after: int | None = None, budget_s: float = BUDGET_S
+    ) -> FoundEvents:
+        """budget_s: how long it goes on looking; then the page is cut."""
+        async with self._executor.watching:
+            return await self._executor.read(
+                lambda connection: find(connection, query, limit, after, budget_s)
+            )
+
+    async def summarise(self) -> int:
+        def may_we(connection: Connection) -> bool:
+            now_us = int(one(connection, "clock_us"))
+            return may_note(connection, self._holder, now_us, now_us + _LEASE_US)
+
+        missing = await self._executor.read(lambda connection: unnoted(connection, _BLOCKS_AT_ONCE))
+        if not missing or not await self._executor.write(may_we, is_durable=False):
+            return 0
+        for number in missing:
+            await self._note(number)
+        return len(missing)
+
+    async def _note(self, number: int) -> None:
+        block = await self._executor.read(lambda connection: note(connection, number))
+        await self._executor.write(lambda connection: keep(connection, block), is_durable=False)
 
     async def search(self, query: EventQuery, limit: int, after: EventPlace | None = None) -> EventPage:
         async with self._searching:
@@ -59,11 +97,12 @@ class SqliteEventLog:
             number, last = await self._executor.write(unit)
             removed += number
             is_done = number == 0
+        await self._executor.write(lambda connection: _trim_read_models(connection, before_us))
         return removed
 
-    async def _told(self, name: str, value: object) -> list[Told]:
+    async def _told(self, name: str, *values: object) -> list[Told]:
         def query(connection: Connection) -> list[Told]:
-            return [told(row) for row in connection.execute(SQL[name], (value,))]
+            return [told(row) for row in connection.execute(SQL[name], values)]
 
         return await self._executor.read(query)
 
@@ -71,6 +110,11 @@ class SqliteEventLog:
 def _transmissions(connection: Connection, before_us: int) -> frozenset[str]:
     """Those accepted before that still have messages. None can join them: mail is accepted now."""
     return frozenset(row[0] for row in connection.execute(SQL["old_transmissions"], (before_us,)))
+
+
+def _trim_read_models(connection: Connection, before_us: int) -> None:
+    trim_tallies(connection, before_us)
+    forget(connection)
 
 
 def _trim(connection: Connection, before_us: int, after: int, unfinished: frozenset[str]) -> tuple[int, int]:

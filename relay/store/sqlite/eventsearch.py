@@ -1,18 +1,33 @@
 """The search in the event log as SQL: one statement made of the filters given, and one that counts.
 
 Filters work on columns and on the JSON beside them. Only what narrows a search to few events has
-an index; the rest looks at the events of the account between two times, newest first.
+an index; the rest looks at blocks of events that may have what is wanted, or, where those are many
+and a total is asked for, at the events of the account between two times. Newest first.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from time import monotonic
 from typing import Any
 
 from relay.domain.ids import to_us
-from relay.ports import EventPage, EventPlace, EventQuery
-from relay.store.codec import TOLD_COLUMNS, sayable, to_json, told
+from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents
+from relay.store.codec import TOLD_COLUMNS, Row, sayable, to_json, told
+from relay.store.sqlite.event_blocks import Wanted, candidates, one_id
 from relay.store.sqlite.executor import Connection
 
-_FROM = "FROM event LEFT JOIN submission ON submission.id = event.transmission_id"
+BUDGET_S = 0.06
+"""How long `find` looks for more before it hands out what it has."""
+_MOST_BLOCKS = 64
+"""A search that must look into more of them goes by time instead."""
+_CHUNK = 4096
+"""Events of a transmission that `find` looks at in one go."""
+_WITH_SUBMISSION = "LEFT JOIN submission ON submission.id = event.transmission_id"
+_FROM = f"FROM event {_WITH_SUBMISSION}"
+_FROM_BLOCKS = f"""FROM json_each(:blocks) AS block CROSS JOIN event
+ON event.id >= block.value ->> '$[0]' AND event.id < block.value ->> '$[1]' {_WITH_SUBMISSION}"""
+_BETWEEN = "event.id >= :first AND event.id < :end"
+_HIGHEST_FIRST = "ORDER BY event.id DESC LIMIT :limit"
 _COLUMNS = ", ".join(TOLD_COLUMNS)
 _NEWEST_FIRST = "ORDER BY event.at_us DESC, event.id DESC LIMIT :limit"
 _BEHIND = "(event.at_us, event.id) < (:at_us, :id)"
@@ -27,18 +42,22 @@ _SEARCHABLE = "event.kind <> 'operated'"
 
 def search(connection: Connection, query: EventQuery, limit: int, after: EventPlace | None) -> EventPage:
     """Up to limit events behind `after`, newest first."""
-    asked = _Search(query)
-    where, values = " AND ".join(asked.terms), asked.values
+    blocks = _few_blocks(connection, query)
+    asked = _Search(query, by_id=blocks is not None)
+    source, values = _FROM, asked.values
+    if blocks is not None:
+        source, values["blocks"] = _FROM_BLOCKS, to_json(blocks)
+    where = " AND ".join(asked.terms)
     behind = where
     if after is not None:
         behind, values = f"{where} AND {_BEHIND}", {**values, "at_us": after.at_us, "id": after.id}
-    text = f"SELECT {_COLUMNS} {_FROM} WHERE {behind} {_NEWEST_FIRST}"
+    text = f"SELECT {_COLUMNS} {source} WHERE {behind} {_NEWEST_FIRST}"
     rows = connection.execute(text, {**values, "limit": limit + 1}).fetchall()
     page, has_more = rows[:limit], len(rows) > limit
     if after is not None:
         total = after.total
     elif has_more:
-        source = _FROM if asked.joins else "FROM event"
+        source = source if asked.joins or blocks is not None else "FROM event"
         (total,) = connection.execute(f"SELECT count(*) {source} WHERE {where}", asked.values).fetchone()
     else:
         total = len(page)
@@ -46,22 +65,81 @@ def search(connection: Connection, query: EventQuery, limit: int, after: EventPl
     return EventPage(tuple(told(row) for row in page), total, place)
 
 
+def _few_blocks(connection: Connection, query: EventQuery) -> list[tuple[int, int]] | None:
+    """Ranges of ids that alone may have what is wanted; None when there is a better way, or too many."""
+    wanted = Wanted(query)
+    if _has_index(query) or not wanted.is_picky:
+        return None
+    found = list(islice(candidates(connection, wanted, _end(connection)), _MOST_BLOCKS + 1))
+    return found if len(found) <= _MOST_BLOCKS else None
+
+
+def find(
+    connection: Connection, query: EventQuery, limit: int, after: int | None, budget_s: float = BUDGET_S
+) -> FoundEvents:
+    """`EventLog.find`: range by range as long as the time lasts, but at least one."""
+    end = _end(connection)
+    end = end if after is None else min(end, after)
+    source, asked = _FROM, _Search(query, by_id=True)
+    ranges: Iterable[tuple[int, int]] = [(0, end)]
+    if query.transmissions:
+        source = f"FROM event INDEXED BY event_transmission {_WITH_SUBMISSION}"
+        ranges = _chunks(connection, query, end)
+    elif not _has_index(query):
+        ranges = candidates(connection, Wanted(query), end)
+    text = f"SELECT {_COLUMNS} {source} WHERE {' AND '.join((_BETWEEN, *asked.terms))} {_HIGHEST_FIRST}"
+    rows: list[Row] = []
+    deadline: float | None = None
+    for first, end in ranges:
+        if deadline is None:
+            deadline = monotonic() + budget_s
+        elif monotonic() >= deadline:
+            return FoundEvents(tuple(told(row) for row in rows), end, is_cut=True)
+        values = {**asked.values, "first": first, "end": end, "limit": limit + 1 - len(rows)}
+        rows += connection.execute(text, values)
+        if len(rows) > limit:
+            page = rows[:limit]
+            return FoundEvents(tuple(told(row) for row in page), page[-1][0], is_cut=False)
+    return FoundEvents(tuple(told(row) for row in rows), None, is_cut=False)
+
+
+def _has_index(query: EventQuery) -> bool:
+    return bool(query.ids or query.messages or query.transmissions)
+
+
+def _end(connection: Connection) -> int:
+    """The id that comes after the newest event."""
+    return (one_id(connection, "last_event") or 0) + 1
+
+
+def _chunks(connection: Connection, query: EventQuery, end: int) -> Iterator[tuple[int, int]]:
+    """Ranges of ids that have so many events of the transmissions, newest first."""
+    text = (
+        "SELECT min(id), count(*) FROM (SELECT id FROM event INDEXED BY event_transmission"
+        " WHERE transmission_id IN (SELECT value FROM json_each(:transmissions)) AND id < :end"
+        " ORDER BY id DESC LIMIT :limit)"
+    )
+    values = {"transmissions": to_json(list(query.transmissions)), "limit": _CHUNK}
+    number = _CHUNK
+    while number == _CHUNK:
+        first, number = connection.execute(text, {**values, "end": end}).fetchone()
+        if number:
+            yield first, end
+            end = first
+
+
 class _Search:
     """Terms of the condition, and their values."""
 
-    def __init__(self, query: EventQuery) -> None:
+    def __init__(self, query: EventQuery, *, by_id: bool) -> None:
+        """by_id: the events are looked at in ranges of ids."""
         # With a plus, a term takes no index: those over ids and messages leave less to look at.
-        mark = "+" if query.ids or query.messages or query.transmissions else ""
-        self.terms = [
-            f"{mark}event.account = :account",
-            f"{mark}event.at_us >= :since_us",
-            f"{mark}event.at_us < :until_us",
-        ]
-        self.values: dict[str, Any] = {
-            "account": query.account,
-            "since_us": to_us(query.since),
-            "until_us": to_us(query.until),
-        }
+        mark = "+" if by_id or _has_index(query) else ""
+        self.terms = [f"{mark}event.at_us >= :since_us", f"{mark}event.at_us < :until_us"]
+        self.values: dict[str, Any] = {"since_us": to_us(query.since), "until_us": to_us(query.until)}
+        if query.account is not None:
+            self.terms.insert(0, f"{mark}event.account = :account")
+            self.values["account"] = query.account
         self._one_of("event.kind", "kinds", query.kinds)
         if not query.kinds:
             self.terms.append(_SEARCHABLE)

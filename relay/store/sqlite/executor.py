@@ -28,7 +28,7 @@ A RelayError among the results is raised to that caller; its unit has written no
 BUSY_TIMEOUT_S = 5.0
 """How long another process may keep the file before the caller hears StoreUnavailable."""
 _GROUP_LIMIT = 256
-_READERS = 2
+_READERS = 3
 _PAGE_BYTES = 16384
 _WAL_BYTES = 64 << 20
 _RESERVE_BYTES = 64 << 20
@@ -102,6 +102,8 @@ class Executor:
         self._folder, self._wal = path.parent, path.with_name(f"{path.name}-wal")
         self.has_room = True
         """Whether the disk has room for more mail than there is."""
+        self.watching = asyncio.Lock()
+        """Who looks at the mail for people holds it: lanes always find a reading thread."""
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for _ in range(_READERS):
             reader = connect(path)

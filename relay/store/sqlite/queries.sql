@@ -26,11 +26,9 @@ DELETE FROM directory_entry WHERE kind = ? AND key = ?;
 -- name: audit
 INSERT INTO audit (at_us, actor, revision, what, before, after) VALUES (?, ?, ?, ?, ?, ?);
 
--- name: audit_lines
-SELECT at_us, actor, revision, what, before, after FROM audit ORDER BY id DESC LIMIT ?;
-
 -- name: account_has_mail
-SELECT EXISTS (SELECT 1 FROM message WHERE account = ?1)
+SELECT EXISTS (SELECT 1 FROM waiting WHERE account = ?1)
+    OR EXISTS (SELECT 1 FROM message WHERE state = 'in_flight' AND account = ?1)
     OR EXISTS (SELECT 1 FROM transmission WHERE account = ?1 AND ended_us IS NULL);
 
 -- name: ip_has_mail
@@ -114,7 +112,7 @@ SELECT json_group_array(json_array(due_us, id, size_bytes)) FROM (
 );
 
 -- name: claim
-UPDATE message SET state = 'in_flight', epoch = ?, attempts = attempts + 1
+UPDATE OR FAIL message SET state = 'in_flight', epoch = ?, attempts = attempts + 1
 WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: claimed
@@ -147,15 +145,21 @@ UPDATE shared_body SET messages = messages - 1 WHERE row_id = ? RETURNING messag
 DELETE FROM shared_body WHERE row_id = ?;
 
 -- name: requeue (a wish to hold makes it held; a wish to cancel leaves it due since it was accepted)
-UPDATE message SET
+UPDATE OR FAIL message SET
     state = iif(wish = 'hold', 'held', 'queued'),
-    due_us = iif(wish = 'cancel', accepted_us, :due_us),
+    due_us = iif(wish = 'cancel', accepted_us, settled.due_us),
     expires_us = iif(wish = 'hold', other_expires_us, expires_us),
     other_expires_us = iif(wish = 'hold', expires_us, NULL),
     wish = iif(wish = 'hold', '', wish),
-    last_reply = coalesce(:last_reply, last_reply),
-    attempts = attempts - :uncount
-WHERE id = :id AND state = 'in_flight' AND ip = :ip AND epoch = :epoch;
+    last_reply = coalesce(settled.reply, last_reply),
+    attempts = attempts - settled.uncount
+FROM (
+    SELECT value ->> '$[0]' AS message, value ->> '$[1]' AS lane, value ->> '$[2]' AS lane_epoch,
+           value ->> '$[3]' AS due_us, value ->> '$[4]' AS reply, value ->> '$[5]' AS uncount
+    FROM json_each(?)
+) AS settled
+WHERE id = settled.message AND state = 'in_flight' AND ip = settled.lane AND epoch = settled.lane_epoch
+RETURNING id, ip, epoch;
 
 -- name: body
 SELECT content FROM body JOIN message ON body_row = row_id WHERE id = ?;
@@ -202,6 +206,10 @@ WHERE event.transmission_id = ? ORDER BY event.id;
 -- name: recent
 SELECT {event} FROM event LEFT JOIN submission ON submission.id = event.transmission_id
 ORDER BY event.id DESC LIMIT ?;
+
+-- name: recent_of
+SELECT {event} FROM event LEFT JOIN submission ON submission.id = event.transmission_id
+WHERE event.account = ? ORDER BY event.at_us DESC, event.id DESC LIMIT ?;
 
 -- name: first_events
 SELECT json_group_array(json_array(id, at_us, transmission_id)) FROM (

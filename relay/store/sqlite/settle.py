@@ -1,12 +1,12 @@
 """Writing what outcomes do to messages, many lanes' at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from relay.domain.ids import Epoch, IpAddress, MessageId, to_us
 from relay.domain.lifecycle import Finish, Notice, Requeue, Settlement
 from relay.ports import Lane
-from relay.store.codec import event_row, sayable, submission_row, to_json
+from relay.store.codec import sayable, submission_row, to_json
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import SQL, one_list
@@ -37,6 +37,7 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
     storing = Storing(connection)
     finishes = [item.message for _, settlements in works for item in settlements if isinstance(item, Finish)]
     standing = _standing(connection, finishes)
+    requeued = _requeue(connection, works)
     gone: list[MessageId] = []
     bodies: list[int] = []
     stale: list[list[MessageId]] = []
@@ -44,8 +45,8 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
         refused: list[MessageId] = []
         for settlement in settlements:
             if isinstance(settlement, Requeue):
-                if _requeue(connection, lane, settlement):
-                    storing.events += map(event_row, [settlement.event] if settlement.event else ())
+                if (settlement.message, lane.ip, lane.epoch) in requeued:
+                    storing.events.add([settlement.event] if settlement.event else ())
                 else:
                     refused.append(settlement.message)
                 continue
@@ -57,7 +58,7 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
             gone.append(settlement.message)
             if not stands.shares_body or _was_last(connection, stands.body_row):
                 bodies.append(stands.body_row)
-            storing.events.append(event_row(settlement.event))
+            storing.events.add([settlement.event])
             if settlement.suppress:
                 suppress_new(connection, settlement.suppress)
             if settlement.notice is not None:
@@ -78,16 +79,22 @@ def _standing(connection: Connection, ids: Sequence[MessageId]) -> dict[MessageI
     return {row[0]: _Standing(*row[1:]) for row in rows}
 
 
-def _requeue(connection: Connection, lane: Lane, requeue: Requeue) -> bool:
-    values = {
-        "id": requeue.message,
-        "ip": lane.ip,
-        "epoch": lane.epoch,
-        "due_us": to_us(requeue.due),
-        "last_reply": None if requeue.last_reply is None else sayable(requeue.last_reply),
-        "uncount": requeue.uncount,
-    }
-    return connection.execute(SQL["requeue"], values).rowcount > 0
+def _requeue(connection: Connection, works: Sequence[Work]) -> Collection[tuple[MessageId, IpAddress, Epoch]]:
+    """Put back all that is to wait again; which messages of which lanes that did."""
+    rows = [
+        (
+            settlement.message,
+            lane.ip,
+            lane.epoch,
+            to_us(settlement.due),
+            None if settlement.last_reply is None else sayable(settlement.last_reply),
+            int(settlement.uncount),
+        )
+        for lane, settlements in works
+        for settlement in settlements
+        if isinstance(settlement, Requeue)
+    ]
+    return set(connection.execute(SQL["requeue"], (to_json(rows),)).fetchall()) if rows else ()
 
 
 def _was_last(connection: Connection, body_row: int) -> bool:
@@ -101,5 +108,5 @@ def _was_last(connection: Connection, body_row: int) -> bool:
 def _add_notice(connection: Connection, storing: Storing, notice: Notice) -> None:
     storing.submissions.append(submission_row(notice.submission))
     storing.add_mail([notice.body], [notice.message], {})
-    storing.events.append(event_row(notice.event))
+    storing.events.add([notice.event])
     make_lanes(connection, [notice.message.pin.ip])

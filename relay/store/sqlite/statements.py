@@ -31,7 +31,9 @@ class Insert:
     def __init__(self, table: str, columns: Sequence[str]) -> None:
         row = f"({', '.join('?' * len(columns))})"
         self._texts = {
-            size: f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"
+            # FAIL, not the usual ABORT, for which SQLite copies each page before it writes it: whatever goes
+            # wrong undoes the whole transaction.
+            size: f"INSERT OR FAIL INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"
             for size in self._SIZES
         }
 

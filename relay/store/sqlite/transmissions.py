@@ -1,10 +1,19 @@
 """Transmissions on SQLite."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from relay.domain.errors import StaleDirectory
-from relay.domain.ids import AccountId, MessageId, Revision, TransmissionId, from_us, to_us
+from relay.domain.ids import (
+    AccountId,
+    MessageId,
+    PoolId,
+    Revision,
+    SubaccountId,
+    TransmissionId,
+    from_us,
+    to_us,
+)
 from relay.domain.message import Message
 from relay.domain.transmission import (
     CHUNK,
@@ -17,7 +26,7 @@ from relay.domain.transmission import (
 )
 from relay.ports.idempotency import Answered
 from relay.ports.transmissions import Made, TransmissionStanding
-from relay.store.codec import MESSAGE_COLUMNS, event_row, message, submission_row
+from relay.store.codec import MESSAGE_COLUMNS, message, submission_row, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection, Executor
@@ -162,7 +171,7 @@ class SqliteTransmissions:
             if made.submission is not None:
                 storing.submissions.append(submission_row(made.submission))
             storing.add_mail(made.bodies, made.messages, {})
-            storing.events += map(event_row, made.events)
+            storing.events.add(made.events)
             make_lanes(connection, {message.pin.ip for message in made.messages})
             storing.store()
             is_done = made.next >= num_rcpts
@@ -187,6 +196,15 @@ class SqliteTransmissions:
         def query(connection: Connection) -> list[TransmissionStanding]:
             values = account, to_us(ended_since)
             return [standing(row) for row in connection.execute(_SQL["listed"], values)]
+
+        return await self._executor.read(query)
+
+    async def undecided(self, account: AccountId, pool: PoolId, bound: Collection[SubaccountId]) -> int:
+        values = {"account": account, "pool": pool, "bound": to_json(sorted(bound))}
+
+        def query(connection: Connection) -> int:
+            ((number,),) = connection.execute(_SQL["undecided"], values).fetchall()
+            return int(number)
 
         return await self._executor.read(query)
 

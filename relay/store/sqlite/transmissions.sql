@@ -60,6 +60,13 @@ SELECT {standing} FROM transmission WHERE id = ?;
 SELECT {standing} FROM transmission
 WHERE account = ? AND is_scheduled AND (ended_us IS NULL OR ended_us >= ?) ORDER BY id;
 
+-- name: undecided
+SELECT count(*) FROM transmission
+WHERE account = :account AND is_scheduled AND state = 'submitted'
+  AND (lower(json_extract(fields, '$.options.ip_pool')) = :pool
+       OR (coalesce(json_extract(fields, '$.options.ip_pool'), '') = ''
+           AND subaccount IN (SELECT value FROM json_each(:bound))));
+
 -- name: cancel
 UPDATE transmission SET state = 'Canceled', ended_us = :now_us WHERE id = :id AND state = 'submitted';
 

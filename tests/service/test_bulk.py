@@ -1,0 +1,68 @@
+"""Verbs on much mail: in slices, watched, and stopped where somebody says so."""
+
+import asyncio
+
+from relay.domain.errors import OverCapacity
+from relay.domain.ids import AccountId, IpAddress
+from relay.domain.message import State
+from relay.domain.retry import RetryPolicy
+from relay.ports import MailFilter, Selection
+from relay.service.bulk import BulkRun, BulkRuns, Order, Stage
+from relay.service.operate import Operator, Verb
+from relay.testing.fake_mta import FakeMta
+from relay.testing.harness import RelayHarness
+from relay.testing.waiting import eventually
+
+
+async def test_a_run_works_in_slices_and_stops_where_it_is_told_to(relay: RelayHarness, mta: FakeMta) -> None:
+    mta.limit(first=0)
+    await relay.inject([f"r{number}@gmail.example" for number in range(30)])
+    await mta.attempts_reached(30)
+    await relay.quiet(10)
+    inside, touched = relay.inside, list[int]()
+
+    class Counting(Operator):
+        async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+            touched.append(await super().do(verb, selection, to))
+            if len(touched) == 2:
+                one.stop()
+            return touched[-1]
+
+    def operator(actor: str) -> Operator:
+        return Counting(
+            inside.store.queue, inside.store.wakeups, inside.directory, relay.clock, RetryPolicy(), actor
+        )
+
+    runs = BulkRuns(inside.store.reports, operator, relay.clock, _Entropy(), size=10)
+    stopping = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runs.run(stopping), name="runs")
+        (one,) = await eventually(lambda: _started(runs))
+        await eventually(lambda: _has_ended(one))
+        assert (touched, one.done, one.stage) == ([10, 10], 20, Stage.STOPPED)
+        for state, number in ((State.HELD, 20), (State.QUEUED, 10)):
+            assert await inside.store.queue.count(Selection(state=state)) == number
+        stopping.set()
+    assert runs.get(AccountId(1), one.id) is one
+    assert runs.get(AccountId(2), one.id) is None
+
+
+class _Entropy:
+    def __init__(self) -> None:
+        self._number = 0
+
+    def octets(self, count: int) -> bytes:
+        self._number += 1
+        return self._number.to_bytes(count, "big")
+
+
+async def _started(runs: BulkRuns) -> list[BulkRun]:
+    """Nothing while the runs themselves do not run yet."""
+    try:
+        return [await runs.start(Order(Verb.HOLD, AccountId(1), MailFilter(None), "test"))]
+    except OverCapacity:
+        return []
+
+
+async def _has_ended(one: BulkRun) -> bool:
+    return one.ended is not None

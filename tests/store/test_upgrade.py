@@ -1,0 +1,44 @@
+"""A store of an older version gets its read models from the mail and the events that it has."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+from relay.ports import EventQuery, Facet, MailFilter
+from relay.store import open_store
+from tests.support.crowded import NEEDLE, crowd
+
+
+async def test_an_older_store_is_counted_when_it_is_upgraded(tmp_path: Path) -> None:
+    made = await crowd(tmp_path / "relay.db", 3000, 3000)
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        mail = connection.execute(
+            "SELECT account, ip, pool, domain, sum(state = 'queued'), sum(state = 'in_flight'),"
+            " sum(state = 'held') FROM message GROUP BY 1, 2, 3, 4"
+        ).fetchall()
+        events = connection.execute("SELECT kind, count(*) FROM event GROUP BY kind ORDER BY kind").fetchall()
+    since, until = made.now - timedelta(days=3), made.now + timedelta(days=1)
+    async with await open_store(made.url) as store:
+        page = await store.reports.waiting(MailFilter(None), list(Facet), 3000)
+        tallies = await store.reports.tallies(None, since, until, timedelta(days=7))
+        found = await store.events.find(EventQuery(None, since, until, subjects=(NEEDLE,)), 10)
+    counted = {
+        (
+            group.account,
+            group.ip,
+            group.pool,
+            group.domain,
+            group.counts.queued,
+            group.counts.in_flight,
+            group.counts.held,
+        )
+        for group in page.groups
+    }
+    assert counted == set(mail)
+    assert page.counts.total == 3000
+    numbers: dict[str, int] = {}
+    for tally in tallies:
+        numbers[tally.kind] = numbers.get(tally.kind, 0) + tally.count
+    assert sorted(numbers.items()) == events
+    assert [told.id for told in found.told] == ["2", "1"]
