@@ -10,11 +10,12 @@ BIN := .venv/bin
 # Postfix's programs are not on everybody's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-# PROGRAM:PACKAGE, where the names differ: clients of SMTP and REST for tests/e2e, and the reader of docker-compose.yml.
-PROGRAMS := swaks msmtp postfix smtp-source:postfix curl node:nodejs npm docker-compose
+# PROGRAM:PACKAGE, where the names differ: clients of SMTP and REST for tests/e2e, the reader of docker-compose.yml, and
+# the browser of tests/console.
+PROGRAMS := swaks msmtp postfix smtp-source:postfix curl node:nodejs npm docker-compose chromium
 INSTALL := apt-get install -y --no-install-recommends
 
-.PHONY: help run test unit check lint format demo bench soak programs clean
+.PHONY: help run test unit check lint format demo console bench soak programs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -30,7 +31,7 @@ test: programs lint ## the whole suite
 	  --cov relay/domain --cov relay/mail --cov-branch --cov-report term-missing:skip-covered --cov-fail-under 100
 
 unit: .venv/installed-dev ## what runs without other programs and real processes
-	$(BIN)/pytest -q --ignore tests/e2e --ignore tests/test_compose.py
+	$(BIN)/pytest -q --ignore tests/e2e --ignore tests/console --ignore tests/test_compose.py
 
 check: test ## format, lint, types and tests
 
@@ -42,6 +43,9 @@ lint: .venv/installed-dev ## format, lint and types
 format: .venv/installed-dev ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+console: programs .venv/installed-dev ## the web console in a real browser; RELAY_PICTURES=FOLDER keeps a picture of each page
+	$(BIN)/pytest -q tests/console
 
 bench: programs .venv/installed ## this relay beside Postfix, under the same load
 	@$(BIN)/python -m tests.bench
@@ -57,6 +61,7 @@ programs: # as root they are installed; otherwise the line that installs them is
 	[[ -n "$$(find /usr/lib -path '*/sasl2/libplain.so' -print -quit)" ]] || missing+=" libsasl2-modules"; \
 	perl -MNet::SSLeay -e 1 2>/dev/null || missing+=" libnet-ssleay-perl"; \
 	perl -MAuthen::SASL -e 1 2>/dev/null || missing+=" libauthen-sasl-perl"; \
+	[[ -n "$$(find /usr/share/fonts -name DejaVuSans.ttf -print -quit 2>/dev/null)" ]] || missing+=" fonts-dejavu-core"; \
 	if [[ -z "$$missing" ]]; then exit 0; fi; \
 	echo "The tests need packages that are not here:$$missing"; \
 	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,6 @@ from typing import Self
 from starlette.types import ASGIApp
 
 from relay.ambient import SystemClock, SystemEntropy
-from relay.api.app import build_app
-from relay.api.server import HttpServer
-from relay.api.services import Services
 from relay.domain.ids import Epoch, IpAddress, WorkerId
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
@@ -23,26 +21,27 @@ from relay.egress.worker import Egress
 from relay.feed.scheduler import Scheduler
 from relay.ingress.server import SmtpServer
 from relay.net.dns import DnsResolver
-from relay.net.records import DnsRecords, RsaKeys
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
-from relay.schema.config import Config, Endpoint
+from relay.reception import Means as HttpMeans
+from relay.reception import Reception
+from relay.schema.config import Config
 from relay.schema.directory import load_directory
-from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.directory import changes_to
-from relay.service.domains import SendingDomains
 from relay.service.due import DueTransmissions
 from relay.service.identify import Ids
 from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
 from relay.service.notify import Notifier
 from relay.service.retention import keep_trim
+from relay.service.summaries import keep_summaries
 from relay.service.transmit import Transmitter
 from relay.service.upkeep import keep_up
 from relay.store import Store, open_store
+from relay.web.services import Entrance
 
 GRACE_S = 30.0
 """How long what is in hand may take to end once we are asked to stop."""
@@ -80,7 +79,7 @@ class Relay:
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._server: SmtpServer | None = None
-        self._http: HttpServer | None = None
+        self._http: Reception | None = None
 
     @property
     def smtp_address(self) -> tuple[str, int]:
@@ -93,25 +92,26 @@ class Relay:
         return self._server.addresses if self._server is not None else []
 
     @property
-    def http_address(self) -> tuple[str, int]:
-        """Host and port of the API. Raises RuntimeError without the role."""
+    def http(self) -> Reception:
+        """What answers HTTP. Raises RuntimeError without the roles api and web."""
         if self._http is None:
-            raise RuntimeError("the relay has no role api")
-        return self._http.address
+            raise RuntimeError("the relay has neither role api nor web")
+        return self._http
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of API and console. Raises RuntimeError without the roles."""
+        return self.http.address
 
     @property
     def http_app(self) -> ASGIApp:
-        """The API itself. Raises RuntimeError without the role."""
-        if self._http is None:
-            raise RuntimeError("the relay has no role api")
-        return self._http.app
+        """The API itself. Raises RuntimeError without the roles."""
+        return self.http.api
 
     @property
     def http_url(self) -> str | None:
-        """Where the API is, without a path; None without the role."""
-        if self._http is None:
-            return None
-        return f"{self._http.scheme}://{Endpoint(*self._http.address)}"
+        """Where API and console are, without a path; None without the roles."""
+        return None if self._http is None else self._http.url
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -142,16 +142,29 @@ class Relay:
         transmitter, scheduler = self._transmissions(departures, worker)
         if "smtp" in config.roles:
             self._server = await self._listen(injector, budget)
-        if "api" in config.roles:
+        if {"api", "web"} & set(config.roles):
+            means = HttpMeans(
+                store,
+                self._clock,
+                self._ids,
+                self.directory,
+                self._policy,
+                injector,
+                transmitter,
+                budget,
+                self._records,
+                store.wakeups if egress is None else _Everybody(store.wakeups, egress),
+            )
             try:
-                self._http = await self._bind(self._services(injector, transmitter, budget))
+                self._http = await Reception.bind(config, means, self._entrance(), GRACE_S)
             except OSError:
                 if self._server is not None:
                     await self._server.close(0)
                 raise
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(self.directory.watch(self._stopping), name="directory")
-        trim = keep_trim(store.events, store.idempotency, self._clock, self._stopping)
+        forget_users = None if self._http is None else self._http.sign_ins.forget_old
+        trim = keep_trim(store.events, store.idempotency, self._clock, self._stopping, forget_users)
         tasks.create_task(trim, name="retention")
         upkeep = keep_up(self.directory, store.directory, self._clock, self._stopping)
         tasks.create_task(upkeep, name="upkeep")
@@ -164,28 +177,19 @@ class Relay:
             # Before anything else stops: clients inside a transaction still get their answer.
             stack.push_async_callback(self._server.close, GRACE_S)
         if self._http is not None:
+            summaries = keep_summaries(store.events, self._clock, self._stopping)
+            tasks.create_task(summaries, name="summaries")
             tasks.create_task(self._http.run(), name="http")
             stack.push_async_callback(self._http.close)
 
-    def _services(self, injector: Injector, transmitter: Transmitter, budget: BodyBudget) -> Services:
-        config, store = self._config, self.store
-        return Services(
-            clock=self._clock,
-            ids=self._ids,
-            directory=self.directory,
-            queue=store.queue,
-            events=store.events,
-            wakeups=store.wakeups,
-            injector=injector,
-            transmitter=transmitter,
-            budget=budget,
-            policy=self._policy,
-            hostname=config.hostname,
-            billing=Billing(self.directory, store.billing, self._clock),
-            idempotency=store.idempotency,
-            suppressions=store.suppressions,
-            domains=self._sending_domains(),
-            requests_per_second=config.http.requests_per_second,
+    def _entrance(self) -> Entrance:
+        smtp, addresses = self._config.smtp, self.smtp_addresses
+        clear = len(smtp.listen)
+        return Entrance(
+            self._config.hostname,
+            tuple(addresses[:clear]),
+            tuple(addresses[clear:]),
+            smtp.auth_without_tls,
         )
 
     def _transmissions(self, departures: Departures, worker: WorkerId) -> tuple[Transmitter, Scheduler]:
@@ -212,19 +216,6 @@ class Relay:
             worker,
         )
         return transmitter, Scheduler(due, store.transmissions, self._clock, worker, news)
-
-    def _sending_domains(self) -> SendingDomains:
-        records = self._records or DnsRecords()
-        return SendingDomains(self.directory, records, RsaKeys(), self._clock, self._config.hostname)
-
-    async def _bind(self, services: Services) -> HttpServer:
-        http = self._config.http
-        tls = None
-        if http.certificate is not None and http.key is not None:
-            tls = await asyncio.to_thread(server_context, http.certificate, http.key)
-        server = HttpServer(http.listen, build_app(services), tls, int(GRACE_S))
-        await server.bind()
-        return server
 
     def _egress(self, worker: WorkerId, budget: BodyBudget) -> Egress:
         config, store, limits = self._config, self.store, self._config.limits
@@ -339,6 +330,20 @@ class _NoDepartures:
 
     def queued(self, ip: IpAddress, domain: str, due: object) -> None:
         self._wakeups.tell(ip, domain)
+
+
+class _Everybody:
+    """`WakeUps` that tell the lanes of this process too."""
+
+    def __init__(self, others: WakeUps, own: Egress) -> None:
+        self._others, self._own = others, own
+
+    def tell(self, ip: IpAddress | None = None, domain: str = "") -> None:
+        self._own.heard(ip, domain)
+        self._others.tell(ip, domain)
+
+    def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        self._others.hear(heard)
 
 
 def _is_wildcard(address: str) -> bool:

@@ -89,8 +89,11 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
         if with_sink:
             await _start_sink(stack, _sink_address(config))
         relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several))
+        link = await relay.http.first_link() if "web" in config.roles else None
         if with_sink and relay.smtp_addresses:
-            _tell(_welcome(config, relay.smtp_address, relay.http_url))
+            _tell(_welcome(config, relay.smtp_address, relay.http_url, link))
+        elif link is not None:
+            _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}")
         _settle_garbage()
         notify(READY)
         await stopping.wait()
@@ -136,17 +139,22 @@ async def _start_sink(stack: AsyncExitStack, address: str) -> None:
     stack.callback(over.set)
 
 
-def _welcome(config: Config, address: tuple[str, int], url: str | None) -> str:
-    """Where to send, and lines to copy that send through a pool. url: of the API; None without one."""
+def _welcome(config: Config, address: tuple[str, int], url: str | None, link: str | None) -> str:
+    """Where to send, and lines to copy that send through a pool.
+
+    url: of API and console; None without them. link: by which the first operator comes in.
+    """
     host, port = address
     (key, rest_key, pool), sink = _lab(config), _sink_address(config)
     header = f'X-MSYS-API: {{"options": {{"ip_pool": "{pool}"}}}}'
     api = f"\n  REST      {url}{BASE}   Authorization: {rest_key}   {url}/api/docs" if url else ""
+    console = f"\n  console   {link or f'{url}/'}" if url and "web" in config.roles else ""
+    console += "   sign in once, choose a password" if link else ""
     curl = _CURL.format(url=f"{url}{BASE}", key=rest_key, pool=pool) if url else ""
     return f"""
 The relay is running. Nothing leaves this machine: the sink on {sink} takes all mail.
 
-  SMTP      {host}:{port}   user SMTP_Injection   password {key}{api}
+  SMTP      {host}:{port}   user SMTP_Injection   password {key}{api}{console}
   next hop  {sink}, which prints one line for each message it receives
 
 Send a message through the pool {pool!r}:

@@ -38,8 +38,11 @@ ROUTERS: tuple[APIRouter, ...] = (
 """Each resource's, under /api/v1."""
 
 
-def build_app(services: Services, idle_s: float = 60.0) -> FastAPI:
-    """idle_s: how long a client may be silent inside a body, or not take what we answer."""
+def build_app(services: Services, idle_s: float = 60.0, *, has_resources: bool = True) -> FastAPI:
+    """has_resources: without, only health is told.
+
+    idle_s: how long a client may be silent inside a body, or not take what we answer.
+    """
     app = FastAPI(
         title="relay",
         version=__version__,
@@ -51,9 +54,10 @@ def build_app(services: Services, idle_s: float = 60.0) -> FastAPI:
     app.state.services = services
     app.state.rates = Rates(services.requests_per_second)
     app.include_router(health.router)
-    app.include_router(docs.router)
-    for router in ROUTERS:
-        app.include_router(router, prefix=BASE)
+    if has_resources:
+        app.include_router(docs.router)
+        for router in ROUTERS:
+            app.include_router(router, prefix=BASE)
     add_handlers(app)
     describe(app)
     app.add_middleware(Guard, budget=services.budget, idle_s=idle_s)

@@ -34,6 +34,7 @@ _NOT_SETTINGS = re.compile(r"RELAY_CONFIG|RELAY_TEST_.*")
 """Names that belong to the command line and to the tests."""
 _NODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STORE = re.compile(r"sqlite:///(?:.*[^/])|postgresql://[^/\s]+/\S+")
+_URL = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?/?")
 _MOST_WORKERS = 64
 _GIBIBYTE = 1 << 30
 
@@ -92,6 +93,12 @@ def parse_network(text: object) -> Network:
     except ValueError:
         pass
     raise ValueError('an address or a network, such as "10.0.0.0/8", without bits after the prefix')
+
+
+def _parse_public_url(text: object) -> str:
+    if isinstance(text, str) and (not text or _URL.fullmatch(text)):
+        return text.rstrip("/")
+    raise ValueError('a URL without a path, such as "https://relay.example.com"')
 
 
 def _is_ipv6(text: str) -> bool:
@@ -205,6 +212,8 @@ class HttpSettings(_TlsFiles):
     listen: HostPort = Endpoint("127.0.0.1", 8025)
     requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 100
     """Of one key on average, in bursts ten times as many; transmissions are not counted."""
+    public_url: Annotated[str, PlainValidator(_parse_public_url)] = ""
+    """Where people reach the console, when a proxy stands before it: `https://relay.example.com`."""
 
 
 class QueueSettings(Table):

@@ -14,16 +14,20 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.api.app import build_app
-from relay.api.server import HttpServer
 from relay.api.services import Services
+from relay.net.http_server import HttpServer
 from relay.net.tls import ensure_self_signed, server_context
-from relay.schema.config import Endpoint
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
 from tests.support.rest import refusal, results
+
+
+@pytest.fixture
+def relay_settings() -> dict[str, dict[str, object]]:
+    return {name: dict(values) for name, values in WITH_API.items()}
 
 
 async def test_health_is_told_without_a_key(relay: RelayHarness) -> None:
@@ -96,10 +100,10 @@ class Slow:
 
 @asynccontextmanager
 async def listening(app: ASGIApp, **limits: Any) -> AsyncIterator[HttpServer]:
-    http = HttpServer(Endpoint("127.0.0.1", 0), app, None, 10, **limits)
+    http = HttpServer("127.0.0.1", 0, None, 10, **limits)
     await http.bind()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(http.run())
+        tasks.create_task(http.run(app))
         yield http
         await http.close()
 
@@ -227,7 +231,7 @@ async def test_of_several_workers_one_answers_http(tmp_path: Path, mta: FakeMta)
 
 def test_tls_of_the_api_is_that_of_the_other_listeners(tmp_path: Path) -> None:
     context = server_context(*ensure_self_signed(tmp_path, "x"))
-    http = HttpServer(Endpoint("127.0.0.1", free_port()), Slow(), context, 1)
+    http = HttpServer("127.0.0.1", free_port(), context, 1)
     assert http.scheme == "https"
     with pytest.raises(RuntimeError):
         _ = http.address

@@ -1,0 +1,177 @@
+"""What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from relay.ambient import SystemEntropy
+from relay.api.app import build_app
+from relay.api.services import Services as ApiServices
+from relay.domain.retry import RetryPolicy
+from relay.net.http_server import HttpServer
+from relay.net.records import DnsRecords, RsaKeys
+from relay.net.tls import server_context
+from relay.passwords import Argon2Hasher
+from relay.ports import Clock, DomainRecords, WakeUps
+from relay.schema.config import Config, Endpoint
+from relay.service.billing import Billing
+from relay.service.budget import BodyBudget
+from relay.service.bulk import BulkRuns
+from relay.service.domains import SendingDomains
+from relay.service.identify import Ids
+from relay.service.inject import Injector
+from relay.service.live import LiveDirectory
+from relay.service.operate import Operator
+from relay.service.sign_in import LINK_PATH, SignIns
+from relay.service.transmit import Transmitter
+from relay.store import Store
+from relay.web.app import build_console
+from relay.web.services import Entrance
+from relay.web.services import Services as WebServices
+
+_HEALTH = frozenset({"/healthz", "/readyz"})
+
+
+@dataclass(frozen=True)
+class Means:
+    """What REST and console share with the rest of the process."""
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    directory: LiveDirectory
+    policy: RetryPolicy
+    injector: Injector
+    transmitter: Transmitter
+    budget: BodyBudget
+    records: DomainRecords | None
+    """None: DNS as it is."""
+    wakeups: WakeUps
+    """Of all processes, this one among them."""
+
+
+class Reception:
+    """The listener of `[http]` with its applications."""
+
+    def __init__(
+        self, config: Config, server: HttpServer, means: Means, sign_ins: SignIns, entrance: Entrance
+    ) -> None:
+        self._config, self._server, self._means, self._sign_ins = config, server, means, sign_ins
+        records = means.records or DnsRecords()
+        self._domains = SendingDomains(means.directory, records, RsaKeys(), means.clock, config.hostname)
+        self._billing = Billing(means.directory, means.store.billing, means.clock)
+        self.bulk = BulkRuns(means.store.reports, self._operator, means.clock, SystemEntropy())
+        self.api = build_app(self._api_services(), has_resources="api" in config.roles)
+        self._front: ASGIApp = self.api
+        if "web" in config.roles:
+            self._front = Front(self.api, build_console(self._web_services(entrance)))
+
+    @classmethod
+    async def bind(cls, config: Config, means: Means, entrance: Entrance, grace_s: float) -> Self:
+        """Take the address. Raises OSError, which names it."""
+        http, tls = config.http, None
+        if http.certificate is not None and http.key is not None:
+            tls = await asyncio.to_thread(server_context, http.certificate, http.key)
+        server = HttpServer(http.listen.host, http.listen.port, tls, int(grace_s))
+        await server.bind()
+        users, passwords = means.store.users, Argon2Hasher()
+        sign_ins = SignIns(users, passwords, means.clock, SystemEntropy(), means.directory)
+        return cls(config, server, means, sign_ins, entrance)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """As bound."""
+        return self._server.address
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Of the console's people."""
+        return self._sign_ins
+
+    @property
+    def url(self) -> str:
+        """As people reach it, without a path."""
+        if self._config.http.public_url:
+            return self._config.http.public_url
+        return f"{self._server.scheme}://{Endpoint(*self._server.address)}"
+
+    async def first_link(self) -> str | None:
+        """Where the first operator comes in, while nobody has signed in yet."""
+        if "web" not in self._config.roles:
+            return None
+        token = await self._sign_ins.first_link()
+        return None if token is None else f"{self.url}{LINK_PATH}{token}"
+
+    async def run(self) -> None:
+        """Answer until `close`."""
+        stopping = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.bulk.run(stopping), name="bulk runs")
+            try:
+                await self._server.run(self._front)
+            finally:
+                stopping.set()
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    def _operator(self, actor: str) -> Operator:
+        means, store = self._means, self._means.store
+        return Operator(store.queue, means.wakeups, means.directory, means.clock, means.policy, actor)
+
+    def _api_services(self) -> ApiServices:
+        means, store = self._means, self._means.store
+        return ApiServices(
+            clock=means.clock,
+            ids=means.ids,
+            directory=means.directory,
+            queue=store.queue,
+            events=store.events,
+            wakeups=means.wakeups,
+            injector=means.injector,
+            transmitter=means.transmitter,
+            budget=means.budget,
+            policy=means.policy,
+            hostname=self._config.hostname,
+            billing=self._billing,
+            idempotency=store.idempotency,
+            suppressions=store.suppressions,
+            domains=self._domains,
+            requests_per_second=self._config.http.requests_per_second,
+        )
+
+    def _web_services(self, entrance: Entrance) -> WebServices:
+        means, store = self._means, self._means.store
+        return WebServices(
+            clock=means.clock,
+            ids=means.ids,
+            directory=means.directory,
+            rows=store.directory,
+            queue=store.queue,
+            events=store.events,
+            reports=store.reports,
+            transmissions=store.transmissions,
+            wakeups=means.wakeups,
+            policy=means.policy,
+            billing=self._billing,
+            domains=self._domains,
+            bulk=self.bulk,
+            idempotency=store.idempotency,
+            sign_ins=self._sign_ins,
+            entrance=entrance,
+            base_url=self.url,
+        )
+
+
+class Front:
+    """An ASGI application that hands each request to the one it is meant for."""
+
+    def __init__(self, api: ASGIApp, console: ASGIApp) -> None:
+        self._api, self._console = api, console
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", ""))
+        is_for_programs = path.startswith("/api/") or path.rstrip("/") in _HEALTH
+        await (self._api if is_for_programs else self._console)(scope, receive, send)

@@ -1,0 +1,239 @@
+"""Account → API Keys (C §3.13): who may send and ask, by SMTP and REST."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from relay.domain.changes import Remove
+from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, ApiKey, Snapshot, Subaccount
+from relay.domain.errors import RelayError
+from relay.domain.ids import SubaccountId
+from relay.schema.keys import key_id
+from relay.schema.tables import parse_client, parse_name
+from relay.service import administer
+from relay.service.administer import Changes
+from relay.service.change import change_directory
+from relay.service.keys import new_key
+from relay.web.errors import NotHere, sentence
+from relay.web.forms import Form, filled
+from relay.web.lists import listed, number_in
+from relay.web.once import Secret
+from relay.web.routing import Pages
+from relay.web.visit import Right, Visit
+
+pages = Pages()
+
+BAD_IPS = "Must be a comma separated list of valid IPs"
+GRANT_LABELS: Mapping[str, str] = {
+    "smtp/inject": "Send via SMTP",
+    "transmissions/modify": "Send, schedule and cancel transmissions",
+    "transmissions/view": "See transmissions",
+    "message_events/view": "Search events",
+    "sending_domains/manage": "Manage sending domains",
+    "suppression_lists/manage": "Manage the suppression list",
+    "tracking_domains/view": "See tracking domains",
+    "tracking_domains/manage": "Manage tracking domains",
+    "webhooks/view": "See webhooks",
+    "webhooks/modify": "Manage webhooks",
+    "ip_pools/view": "See IP pools and sending IPs",
+    "ip_pools/manage": "Manage IP pools and sending IPs",
+    "subaccount/view": "See subaccounts",
+    "subaccount/manage": "Manage subaccounts",
+    "api_keys/manage": "Manage API keys",
+    "account/view": "See the account",
+    "account/manage": "Manage the account",
+    "billing/manage": "Buy dedicated IPs, see invoices",
+    "metrics/view": "See metrics",
+    "usage/view": "See usage",
+}
+"""In the order in which they are offered."""
+FOR_ALL = tuple((name, label) for name, label in GRANT_LABELS.items() if name in SUBACCOUNT_GRANTS)
+FOR_ACCOUNT = tuple((name, label) for name, label in GRANT_LABELS.items() if name not in SUBACCOUNT_GRANTS)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAsked:
+    """What a form says of a new key."""
+
+    label: str
+    grants: frozenset[str]
+    valid_ips: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as lists show it."""
+
+    id: str
+    key: ApiKey
+    subaccount: Subaccount | None
+
+    @property
+    def has_all(self) -> bool:
+        return self.key.grants >= (GRANTS if self.key.subaccount is None else SUBACCOUNT_GRANTS)
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        return [label for name, label in GRANT_LABELS.items() if name in self.key.grants]
+
+
+@pages.get("/account/api-keys")
+async def list_keys(visit: Visit) -> Response:
+    asked = visit.query["q"].casefold()
+    rows = [
+        row
+        for row in key_rows(visit)
+        if asked in row.key.label.casefold()
+        or row.key.short.startswith(asked)
+        or (row.subaccount is not None and asked in row.subaccount.name.casefold())
+    ]
+    return visit.page("api_keys/list.html", form=visit.query, keys=listed(rows, visit.query))
+
+
+@pages.get("/account/api-keys/create", Right.CHANGE)
+async def show_create(visit: Visit) -> Response:
+    return _create_page(visit, filled(permissions="all", subaccount=visit.query["subaccount"]))
+
+
+@pages.post("/account/api-keys/create")
+async def create(visit: Visit) -> Response:
+    subaccount, form = _subaccount_asked(visit, visit.form)
+    asked, form = read_key(form, GRANTS if subaccount is None else SUBACCOUNT_GRANTS)
+    if form.errors:
+        return _create_page(visit, form, 422)
+    text, key = new_key(visit.account.id, asked.label, asked.grants, subaccount, asked.valid_ips)
+    try:
+        await change_directory(
+            visit.services.directory, lambda snapshot: administer.create_key(snapshot, key), visit.actor
+        )
+    except RelayError as error:
+        return _create_page(visit, form.wrong(form_=sentence(error)), 409)
+    back = "/account/api-keys" if subaccount is None else f"/account/subaccounts/edit/{subaccount}/api-keys"
+    name = visit.services.once.put(
+        visit.signed_in.session.id, key_secret(text, key, back, "API Keys"), visit.services.clock.now()
+    )
+    return visit.go(f"/account/api-keys/created/{name}", f"Created API key {key.label}.")
+
+
+@pages.get("/account/api-keys/created/{name}", Right.CHANGE)
+async def show_created(visit: Visit) -> Response:
+    return show_once(visit, "/account/api-keys", "API Keys")
+
+
+@pages.get("/account/api-keys/{key}/revoke", Right.CHANGE)
+async def show_revoke(visit: Visit) -> Response:
+    return visit.page("api_keys/revoke.html", row=_row(visit), form=Form())
+
+
+@pages.post("/account/api-keys/{key}/revoke")
+async def revoke(visit: Visit) -> Response:
+    """Dead at once, for SMTP too."""
+    row = _row(visit)
+
+    def compute(snapshot: Snapshot) -> Changes:
+        found = snapshot.keys.get(row.key.sha256)
+        return () if found is None else (Remove(found),)
+
+    try:
+        await change_directory(visit.services.directory, compute, visit.actor)
+    except RelayError as error:
+        form = visit.form.wrong(form_=sentence(error))
+        return visit.page("api_keys/revoke.html", 409, row=row, form=form)
+    return visit.go("/account/api-keys", f"Revoked API key {row.key.label}.")
+
+
+def key_rows(visit: Visit, subaccount: SubaccountId | None = None) -> list[KeyRow]:
+    """The account's keys, or one subaccount's; those of the installation's operators for them alone."""
+    snapshot, number = visit.snapshot, visit.account.id
+    owned = [
+        key
+        for key in snapshot.keys.values()
+        if key.account == number
+        and subaccount in (None, key.subaccount)
+        and (visit.is_operator or not key.is_operator)
+    ]
+    owned.sort(key=lambda key: (key.subaccount or 0, key.label.casefold(), key.sha256))
+    return [
+        KeyRow(
+            key_id(key),
+            key,
+            None if key.subaccount is None else snapshot.subaccounts.get((number, key.subaccount)),
+        )
+        for key in owned
+    ]
+
+
+def read_key(form: Form, allowed: frozenset[str]) -> tuple[KeyAsked, Form]:
+    """What the fields of a new key say, and the form with what is wrong with them."""
+    label, form = read_name(form, "key_label")
+    grants = allowed if form["permissions"] == "all" else frozenset(form.all("grants"))
+    if form["permissions"] not in ("all", "select"):
+        form = form.wrong(permissions="Choose all or some permissions")
+    elif not grants:
+        form = form.wrong(permissions="Choose at least one permission")
+    elif excess := sorted(grants - allowed):
+        whose = "key" if allowed is GRANTS else "subaccount's key"
+        form = form.wrong(permissions=f"A {whose} cannot have {', '.join(excess)}")
+    parts = [part.strip() for part in form["allowed_ips"].split(",") if part.strip()]
+    clients: tuple[str, ...] = ()
+    try:
+        clients = tuple(parse_client(part) for part in parts)
+    except ValueError:
+        form = form.wrong(allowed_ips=BAD_IPS)
+    return KeyAsked(label, grants, clients), form
+
+
+def read_name(form: Form, field: str) -> tuple[str, Form]:
+    """A name for people, and the form with what is wrong with it."""
+    try:
+        return parse_name(form[field]), form
+    except ValueError as error:
+        return "", form.wrong(**{field: f"Must have {error}" if form[field] else "Required"})
+
+
+def key_secret(text: str, key: ApiKey, path: str, label: str) -> Secret:
+    use = "In Authorization of the REST API"
+    if "smtp/inject" in key.grants:
+        use = "As the password of SMTP_Injection by SMTP, and in Authorization of the REST API"
+    return Secret(text, f"API key {key.label}", use, path, label)
+
+
+def show_once(visit: Visit, path: str, label: str) -> Response:
+    """The secret that the path names; the second time, that there is none any more, and where to go on."""
+    services = visit.services
+    secret = services.once.take(visit.signed_in.session.id, visit.path("name"), services.clock.now())
+    return visit.page("once.html", 200 if secret else 410, secret=secret, back=(path, label))
+
+
+def _row(visit: Visit) -> KeyRow:
+    found = next((row for row in key_rows(visit) if row.id == visit.path("key")), None)
+    if found is None:
+        raise NotHere("API key")
+    return found
+
+
+def _subaccount_asked(visit: Visit, form: Form) -> tuple[SubaccountId | None, Form]:
+    asked = form["subaccount"]
+    if not asked:
+        return None, form
+    number = number_in(asked)
+    if number is None or (visit.account.id, SubaccountId(number)) not in visit.snapshot.subaccounts:
+        return None, form.wrong(subaccount=f"There is no subaccount {asked[:20]}")
+    return SubaccountId(number), form
+
+
+def _create_page(visit: Visit, form: Form, status: int = 200) -> Response:
+    owned = [entry for (owner, _), entry in visit.snapshot.subaccounts.items() if owner == visit.account.id]
+    owned.sort(key=lambda entry: entry.name.casefold())
+    return visit.page(
+        "api_keys/create.html",
+        status,
+        form=form,
+        subaccounts=[
+            ("", "None: the account itself"),
+            *((one.id, f"{one.name} ({one.id})") for one in owned),
+        ],
+        for_all=FOR_ALL,
+        for_account=FOR_ACCOUNT,
+    )

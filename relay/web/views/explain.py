@@ -1,0 +1,61 @@
+"""Where mail would leave from: the routing decision, taken without sending."""
+
+from collections.abc import Sequence
+from math import gcd
+
+from starlette.responses import Response
+
+from relay.domain.directory import SendingIp
+from relay.domain.ids import SubaccountId
+from relay.domain.resolve import Moment, choose_ip
+from relay.service.operate import explain
+from relay.web.errors import sentence
+from relay.web.forms import Form
+from relay.web.mail import ip_path, is_number, pool_path, pools_of
+from relay.web.routing import Pages
+from relay.web.visit import Visit
+
+pages = Pages()
+
+_TURNS_SHOWN = 12
+
+
+@pages.get("/explain")
+async def explained(visit: Visit) -> Response:
+    asked = visit.query
+    form, part, when = asked, None, Moment.IMMEDIATE
+    parts = sorted(id_ for account, id_ in visit.snapshot.subaccounts if account == visit.account.id)
+    if text := asked["subaccount"]:
+        if is_number(text) and SubaccountId(int(text)) in parts:
+            part = SubaccountId(int(text))
+        else:
+            form = form.wrong(subaccount="The account has no such subaccount.")
+    if text := asked["when"]:
+        try:
+            when = Moment(text)
+        except ValueError:
+            form = form.wrong(when="Choose one of the two.")
+    found = None
+    if not form.errors:
+        found = explain(visit.snapshot, visit.account.id, part, asked["ip_pool"] or None, when)
+    return visit.page(
+        "explain.html",
+        422 if form.errors else 200,
+        form=form if asked["when"] else Form({**form.values, "when": (when.value,)}, form.errors),
+        found=found,
+        refusal=sentence(found.refusal) if found and found.refusal else "",
+        turns=_turns(found.candidates) if found and found.candidates else [],
+        subaccounts=[
+            (str(id_), f"{visit.snapshot.subaccounts[visit.account.id, id_].name} ({id_})") for id_ in parts
+        ],
+        pools=pools_of(visit.snapshot, visit.account),
+        ip_path=lambda ip: ip_path(visit, ip),
+        pool_path=lambda pool: pool_path(visit, pool),
+    )
+
+
+def _turns(candidates: Sequence[SendingIp]) -> list[str]:
+    """The order in which the IPs are served: one cycle, or its beginning."""
+    weights = [ip.weight for ip in candidates]
+    cycle = sum(weights) // gcd(*weights)
+    return [choose_ip(candidates, turn).address for turn in range(min(cycle, _TURNS_SHOWN))]

@@ -1,0 +1,85 @@
+"""Guides for people, written in Markdown and shown as pages (R2)."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markupsafe import Markup, escape
+from starlette.responses import Response
+
+from relay.web.routing import Pages
+from relay.web.visit import Visit
+
+pages = Pages()
+
+_LINKS: Mapping[str, str] = {"sparkpost-compatibility.md": "/api/docs"}
+"""Where the console has what a guide refers to; other files of the repository are named without a link."""
+_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ "}
+_TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'
+_CODE = (
+    '<div class="copyable"><pre tabindex="0">{0}</pre>'
+    '<button type="button" class="quiet" data-copy hidden>Copy</button></div>\n'
+)
+
+
+@pages.get("/guide/warm-up")
+async def warm_up(visit: Visit) -> Response:
+    return visit.page("guide.html", title="IP Warm-up", text=_WARM_UP)
+
+
+def html_of(markdown: str) -> Markup:
+    """CommonMark and tables as a page of ours shows them: no HTML of the text's own, no inline style."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("table_open", _table_open)
+    parser.add_render_rule("table_close", _table_close)
+    parser.add_render_rule("fence", _fence)
+    tokens = parser.parse(markdown)
+    for token in tokens:
+        if token.attrs.pop("style", "") == "text-align:right":
+            token.attrs["class"] = "number"
+        if token.type == "th_open":
+            token.attrs["scope"] = "col"
+        if token.children:
+            token.children = _inline(token.children)
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # Text of the product's own.
+
+
+def _inline(tokens: Sequence[Token]) -> list[Token]:
+    """With links that lead somewhere here, and boxes to tick."""
+    kept, is_linked = [], True
+    for token in tokens:
+        if token.type == "link_open":
+            href = str(token.attrs["href"])
+            token.attrs["href"] = _LINKS.get(href.partition("#")[0], href)
+            is_linked = str(token.attrs["href"]).startswith(("/", "https://"))
+        if token.type not in ("link_open", "link_close") or is_linked:
+            kept.append(token)
+        if token.type == "link_close":
+            is_linked = True
+    if kept and kept[0].type == "text" and kept[0].content[:4] in _BOXES:
+        kept[0].content = _BOXES[kept[0].content[:4]] + kept[0].content[4:]
+    return kept
+
+
+def _table_open(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]
+) -> str:
+    return _TABLE
+
+
+def _table_close(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]
+) -> str:
+    return "</table>\n</div>\n"
+
+
+def _fence(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: MutableMapping[str, Any]
+) -> str:
+    return _CODE.format(escape(tokens[at].content.rstrip("\n")))
+
+
+_WARM_UP = html_of((files("relay.web") / "guides/warm-up.md").read_text(encoding="utf-8"))

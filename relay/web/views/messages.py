@@ -1,0 +1,272 @@
+"""One message: what it is, where it stands, why it leaves from that IP, and all that happened to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from relay.domain.classify import CLASS_NAMES
+from relay.domain.directory import Snapshot
+from relay.domain.errors import UnknownObject
+from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Operated
+from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, MessageId
+from relay.domain.message import Wish
+from relay.domain.resolve import Step
+from relay.ports import Selection
+from relay.service.operate import TOUCHES, Operator, Verb, repin_targets
+from relay.service.story import Story, peer_words, story_of
+from relay.web.errors import NotHere
+from relay.web.forms import Form, filled
+from relay.web.mail import ALL_ACCOUNTS, STATES, ip_path, pool_path, reply_of, word_of
+from relay.web.routing import Pages
+from relay.web.templating import span
+from relay.web.views.bulk import MEANINGS
+from relay.web.views.queue import account_name, verbs_for, why_waiting
+from relay.web.visit import Right, Visit
+
+pages = Pages()
+
+_DONE = {
+    Verb.HOLD: "Held the message.",
+    Verb.RELEASE: "Released the message: it is due now.",
+    Verb.RETRY: "The message is due now.",
+    Verb.CANCEL: "Cancelled the message.",
+    Verb.REPIN: "Re-pinned the message.",
+}
+_NOT_DONE = "Nothing was changed: the message has moved on meanwhile. This is how it stands now."
+_TIMES_SHOWN = 200
+"""Of a message that was tried very often, the first and the last so many events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One thing that happened, in words."""
+
+    at: datetime
+    word: str
+    tone: str
+    text: str
+    """The reply verbatim, or who did it."""
+    facts: tuple[str, ...]
+
+
+@pages.get("/messages/{id}")
+async def message(visit: Visit) -> Response:
+    return await _shown(visit, await _story(visit))
+
+
+@pages.get("/messages/{id}/cancel", Right.CHANGE)
+async def ask_cancel(visit: Visit) -> Response:
+    return await _asked(visit, Verb.CANCEL, Form())
+
+
+@pages.get("/messages/{id}/repin", Right.OPERATE)
+async def ask_repin(visit: Visit) -> Response:
+    return await _asked(visit, Verb.REPIN, Form())
+
+
+@pages.post("/messages/{id}/repin", Right.OPERATE)
+async def repin(visit: Visit) -> Response:
+    """To an IP of the account, or a shared one."""
+    known = {ip.address for ip in repin_targets(visit.snapshot, visit.account.id)}
+    to = visit.form["to"]
+    if to not in known:
+        wrong = "This is no sending IP that the account's mail can be given." if to else "Required"
+        return await _asked(visit, Verb.REPIN, visit.form.wrong(to=wrong), 422)
+    return await _do(visit, Verb.REPIN, IpAddress(to))
+
+
+@pages.post("/messages/{id}/{verb}")
+async def operate(visit: Visit) -> Response:
+    try:
+        verb = Verb(visit.path("verb"))
+    except ValueError:
+        raise NotHere from None
+    return await _do(visit, verb, None)
+
+
+async def _do(visit: Visit, verb: Verb, to: IpAddress | None) -> Response:
+    story, services = await _story(visit), visit.services
+    operator = Operator(
+        services.queue,
+        services.wakeups,
+        services.directory,
+        services.clock,
+        services.policy,
+        visit.actor,
+    )
+    id_ = story.subject.message_id
+    touched = await operator.do(verb, Selection(ids=(id_,), account=visit.account.id), to)
+    return visit.go(f"/messages/{id_}", _DONE[verb] if touched else _NOT_DONE)
+
+
+async def _story(visit: Visit) -> Story:
+    """Within the account; an operator who looks at all accounts may read those of others. Raises NotHere."""
+    try:
+        story = await story_of(visit.services.queue, visit.services.events, MessageId(visit.path("id")))
+    except UnknownObject:
+        raise NotHere("message") from None
+    reads_all = visit.is_operator and visit.request.method == "GET" and visit.query.has(ALL_ACCOUNTS)
+    if story.subject.account != visit.account.id and not reads_all:
+        raise NotHere("message")
+    return story
+
+
+async def _shown(visit: Visit, story: Story) -> Response:
+    subject, submission = story.subject, story.submission
+    is_ours = subject.account == visit.account.id
+    waiting = story.message
+    particulars = subject.particulars
+    since = submission.accepted if submission else story.told[0].event.at if story.told else None
+    told = [one.event for one in story.told]
+    skipped = max(0, len(told) - 2 * _TIMES_SHOWN)
+    shown = told[:_TIMES_SHOWN] + told[_TIMES_SHOWN + skipped :] if skipped else told
+    return visit.page(
+        "messages/message.html",
+        story=story,
+        subject=subject,
+        submission=submission,
+        message=waiting,
+        subject_text=(particulars.subject if particulars else "")
+        or (submission.subject if submission else ""),
+        is_ours=is_ours,
+        account_name=account_name(visit, subject.account),
+        verbs=_possible(visit, story) if is_ours else [],
+        states=STATES,
+        why=why_waiting(waiting) if waiting else "",
+        end=_end(told),
+        steps=submission.decision.steps if submission else (),
+        pin=_pin_steps(story, told),
+        changes=_changes_since(visit.snapshot, story) if subject.sending_ip else [],
+        chapters=[_chapter(event) for event in shown],
+        skipped=skipped,
+        first_shown=_TIMES_SHOWN,
+        ip_path=ip_path(visit, subject.sending_ip) if subject.sending_ip and is_ours else "",
+        pool_path=pool_path(visit, subject.ip_pool) if is_ours else "",
+        copies=_copies(visit, story, since, is_ours),
+        now=visit.services.clock.now(),
+    )
+
+
+async def _asked(visit: Visit, verb: Verb, form: Form, status: int = 200) -> Response:
+    """The question before the deed."""
+    story = await _story(visit)
+    if story.subject.account != visit.account.id:
+        raise NotHere("message")
+    targets = [
+        (ip.address, f"{ip.address} ({ip.hostname}), {'shared' if ip.shared else f'pool {ip.pool}'}")
+        for ip in repin_targets(visit.snapshot, visit.account.id)
+        if ip.address != story.subject.sending_ip
+    ]
+    return visit.page(
+        "messages/ask.html",
+        status,
+        subject=story.subject,
+        verb=verb,
+        meaning=MEANINGS[verb],
+        targets=targets,
+        form=form if form.values or form.errors else filled(to=""),
+    )
+
+
+def _possible(visit: Visit, story: Story) -> list[tuple[str, str]]:
+    """The verbs that mean something to the message as it stands."""
+    message = story.message
+    if message is None:
+        return []
+    if message.wish is Wish.CANCEL:
+        return []
+    if message.wish is Wish.HOLD:
+        return [(verb, label) for verb, label in verbs_for(visit) if verb in (Verb.RELEASE, Verb.CANCEL)]
+    return [(verb, label) for verb, label in verbs_for(visit) if message.state in TOUCHES[verb]]
+
+
+def _end(told: Sequence[Event]) -> tuple[str, str] | None:
+    """How a message that is no longer in the queue ended: a word and its badge."""
+    ends = [event for event in told if not isinstance(event, Injection | Delay | Operated)]
+    return word_of(ends[-1]) if ends else None
+
+
+def _chapter(event: Event) -> Chapter:
+    word, tone = word_of(event)
+    facts: list[str] = []
+    match event:
+        case Injection(about=about):
+            facts.append(f"pinned to {about.sending_ip} of pool {about.ip_pool}")
+        case Delivery(peer=peer, num_retries=retries, queue_time_ms=age_ms):
+            facts += _attempt(peer_words(peer), retries, age_ms)
+        case Delay(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
+            facts += [*_attempt(peer_words(peer), retries, age_ms), _class(class_)]
+            if event.is_ambiguous:
+                facts.append("lost after the final dot: it may have arrived")
+        case Bounce(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
+            facts += [*_attempt(peer_words(peer), retries, age_ms), _class(class_)]
+        case Operated():
+            pass
+        case _:
+            facts.append(_class(event.bounce_class))
+    return Chapter(event.at, word, tone, reply_of(event), tuple(facts))
+
+
+def _attempt(peer: str, retries: int, age_ms: int) -> list[str]:
+    return [f"attempt {retries + 1}", peer, f"{span(timedelta(milliseconds=age_ms))} after it was accepted"]
+
+
+def _class(number: int) -> str:
+    return f"class {number}, {CLASS_NAMES.get(number, 'unknown')}"
+
+
+def _pin_steps(story: Story, told: Sequence[Event]) -> list[Step]:
+    """From the pool's turn to the IP of now."""
+    first = next((event.about for event in told if isinstance(event, Injection)), None)
+    if first is None or not first.sending_ip:
+        return []
+    steps = [
+        Step("R27", f"pinned to {first.sending_ip} of pool {first.ip_pool}, for every attempt"),
+        Step("R28, R29", "the pin stays, whatever becomes of the pool and of the IP"),
+    ]
+    steps += [
+        Step("re-pin", f"{event.actor} gave it another sending IP, {event.detail}")
+        for event in told
+        if isinstance(event, Operated) and event.verb == Verb.REPIN
+    ]
+    return steps
+
+
+def _changes_since(snapshot: Snapshot, story: Story) -> list[str]:
+    """What has become of pool and IP, as far as it differs from the pin (R27-R29)."""
+    subject, found = story.subject, list[str]()
+    ip, pool = snapshot.ips.get(subject.sending_ip), subject.ip_pool
+    account = AccountId(subject.account)
+    if pool != SHARED_POOL and (account, pool) not in snapshot.pools:
+        found.append(f"Pool {pool} was deleted since (R29).")
+    if ip is None or ip.is_retired:
+        found.append(f"{subject.sending_ip} was taken out of the installation since (R27).")
+    elif pool == SHARED_POOL:
+        if not ip.shared:
+            found.append(f"{ip.address} is no shared IP any more (R27).")
+    elif ip.account != account:
+        found.append(f"{ip.address} was unassigned from the account since (R27).")
+    elif ip.pool != pool and (account, pool) in snapshot.pools:
+        found.append(f"{ip.address} was moved to pool {ip.pool} since (R28).")
+    elif ip.pool != pool:
+        found.append(f"{ip.address} is now in pool {ip.pool}.")
+    if ip is not None and ip.is_draining and not ip.is_retired:
+        found.append(f"{ip.address} takes no new mail: it is being drained.")
+    return found
+
+
+def _copies(visit: Visit, story: Story, since: datetime | None, is_ours: bool) -> list[tuple[str, str]]:
+    """Ways to the other messages of the transmission."""
+    id_ = story.subject.transmission_id
+    more = {} if is_ours else {ALL_ACCOUNTS: "on"}
+    asked = {"transmissions": id_, **more}
+    if since is not None:
+        asked["from"] = since.strftime("%Y-%m-%dT%H:%M:%S")
+    links = [("All events of this transmission", f"/events?{urlencode(asked)}")]
+    if story.message is not None:
+        waiting = urlencode({"transmission": id_, **more})
+        links.append(("Its messages in the queue", f"/queue/messages?{waiting}"))
+    return links

@@ -1,0 +1,52 @@
+"""A person's own page: password and sessions."""
+
+from starlette.responses import Response
+
+from relay.domain.errors import OverCapacity
+from relay.domain.users import BadCredentials, SessionId, TooManyTries, UnfitPassword
+from relay.web.forms import Form
+from relay.web.routing import Pages
+from relay.web.templating import span_of_seconds
+from relay.web.visit import Right, Visit
+
+pages = Pages()
+
+
+@pages.get("/profile")
+async def profile(visit: Visit) -> Response:
+    return await _shown(visit, Form())
+
+
+@pages.post("/profile/password", Right.LOOK)
+async def change_password(visit: Visit) -> Response:
+    """One's own, which also ends one's other sessions."""
+    form = visit.form
+    if form.raw("password") != form.raw("again"):
+        return await _shown(visit, form.wrong(again="The two are not the same."), 422)
+    try:
+        await visit.services.sign_ins.change_password(
+            visit.user, form.raw("old"), form.raw("password"), visit.token
+        )
+    except BadCredentials:
+        return await _shown(visit, form.wrong(old="This is not your password."), 422)
+    except UnfitPassword as error:
+        return await _shown(visit, form.wrong(password=f"{error.detail.capitalize()}."), 422)
+    except TooManyTries as error:
+        wait = span_of_seconds(error.wait_s)
+        return await _shown(
+            visit, form.wrong(old=f"Too many tries. The next one is possible in {wait}."), 429
+        )
+    except OverCapacity:
+        return await _shown(visit, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+    return visit.go("/profile", "Password changed. Your other sessions have ended.")
+
+
+@pages.post("/profile/sessions/{id}/end", Right.LOOK)
+async def end_session(visit: Visit) -> Response:
+    await visit.services.sign_ins.revoke(visit.user, SessionId(visit.path("id")))
+    return visit.go("/profile", "Session ended.")
+
+
+async def _shown(visit: Visit, form: Form, status: int = 200) -> Response:
+    sessions = await visit.services.sign_ins.sessions(visit.user)
+    return visit.page("profile.html", status, form=form, sessions=sessions, now=visit.services.clock.now())

@@ -1,0 +1,110 @@
+"""One sending IP of the account: what it is, where it may go, what waits for it and how it fared (C §6.7)."""
+
+from markupsafe import Markup
+from starlette.responses import RedirectResponse, Response
+
+from relay.domain.directory import Plan, SendingIp, Snapshot
+from relay.domain.errors import MalformedOptions, StaleDirectory, UnknownObject
+from relay.domain.ids import IpAddress, PoolId
+from relay.ports import Facet, MailFilter
+from relay.service.administer import Changes
+from relay.service.arrange import move_ips
+from relay.service.change import change_directory
+from relay.web.changes import told
+from relay.web.charts import Series, Span, stacked
+from relay.web.errors import sentence
+from relay.web.forms import Form
+from relay.web.ips import (
+    NEW_FOR,
+    ip_on,
+    is_last_active,
+    place_of,
+    pools_of,
+    state_of,
+    titled,
+    when_empty,
+)
+from relay.web.routing import Pages
+from relay.web.views.dashboard import RANGES
+from relay.web.visit import Visit
+
+pages = Pages()
+
+_EDIT = "/account/ip-pools/edit/"
+_DESTINATIONS = 25
+_HISTORY = 20
+_ATTEMPTS = (("delivery", "Delivered", "s1"), ("delay", "Deferred", "s2"), ("bounce", "Bounced", "s3"))
+
+
+@pages.get(_EDIT + "{pool}/{ip}")
+async def show_ip(visit: Visit) -> Response:
+    ip = ip_on(visit)
+    if visit.path("pool") != place_of(ip):
+        return RedirectResponse(_path(place_of(ip), ip.address), 303)
+    return await _page(visit, ip, Form())
+
+
+@pages.post(_EDIT + "{pool}/{ip}")
+async def update_ip(visit: Visit) -> Response:
+    """Move the IP; the page follows it to its new pool (R17)."""
+    ip, account, pool = ip_on(visit), visit.account.id, PoolId(visit.form["pool"])
+    if not pool:
+        return await _page(visit, ip, visit.form.wrong(pool="Required"), 422)
+
+    def compute(snapshot: Snapshot) -> Changes:
+        return move_ips(snapshot, account, {ip.address: pool})
+
+    try:
+        await change_directory(visit.services.directory, compute, visit.actor)
+    except (MalformedOptions, UnknownObject, StaleDirectory) as error:
+        return await _page(visit, ip, visit.form.wrong(pool=sentence(error)), 422)
+    return visit.go(_path(PoolId(pool.lower()), ip.address), f"Updated IP {ip.address}.")
+
+
+def _path(pool: PoolId, address: IpAddress) -> str:
+    return f"{_EDIT}{pool}/{address}"
+
+
+async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> Response:
+    snapshot, account, services = visit.snapshot, visit.account, visit.services
+    now, place = services.clock.now(), place_of(ip)
+    waiting = await services.reports.waiting(
+        MailFilter(account.id, ip=ip.address), (Facet.DOMAIN,), _DESTINATIONS
+    )
+    span, series, chart = await _delivery_history(visit, ip)
+    history = await services.rows.audit_of(_HISTORY, account=account.id, about=f"sending_ip {ip.address}")
+    fresh = await services.billing.come_since(account.id, now - NEW_FOR)
+    return visit.page(
+        "ip_pools/ip.html",
+        status,
+        ip=ip,
+        pool=snapshot.pools[account.id, place],
+        title_of=titled,
+        form=form,
+        state=state_of(ip),
+        others=[pool for pool in pools_of(snapshot, account.id) if pool.id != place],
+        is_new=ip.address in fresh,
+        last=when_empty(snapshot, account, place) if is_last_active(snapshot, ip) else "",
+        waiting=waiting,
+        now=now,
+        span=span,
+        series=series,
+        chart=chart,
+        changes=[told(line) for line in history],
+        whom="your TAM" if account.plan is Plan.ENTERPRISE else "support",
+    )
+
+
+async def _delivery_history(visit: Visit, ip: SendingIp) -> tuple[Span, list[Series], Markup]:
+    """Attempts from this IP in the last ten days, for the mail of this account."""
+    span = RANGES["10d"].span(visit.services.clock.now())
+    end = span.first + span.step * span.number
+    tallies = await visit.services.reports.tallies(visit.account.id, span.first, end, span.step)
+    series = []
+    for kind, name, tone in _ATTEMPTS:
+        values = [0] * span.number
+        for tally in tallies:
+            if tally.kind == kind and tally.ip == ip.address:
+                values[span.position(tally.at)] += tally.count
+        series.append(Series(name, tone, tuple(values)))
+    return span, series, stacked(span, series, f"Attempts from {ip.address} in the last 10 days")

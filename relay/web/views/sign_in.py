@@ -1,0 +1,153 @@
+"""Signing in and out: by name and password, and by one-time link."""
+
+import secrets
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from relay.domain.errors import OverCapacity
+from relay.domain.ids import AccountId
+from relay.domain.users import (
+    BadCredentials,
+    BadLink,
+    TooManyTries,
+    UnfitPassword,
+    User,
+)
+from relay.service.sign_in import LINK_PATH, csrf_of
+from relay.web.forms import Form, query_of
+from relay.web.routing import Pages, cookie_name, guarded_form, local_path, services_of
+from relay.web.services import Services
+from relay.web.templating import render, span_of_seconds
+from relay.web.visit import Right, Visit
+
+_VISITOR = "relay_visitor"
+"""A cookie for whoever has not signed in: forms carry a token made of it."""
+_WRONG = "Name and password do not go together."
+_OLD_LINK = "This link was used already, or is too old. Ask for another: relay user link NAME"
+
+pages = Pages()
+
+
+async def _show(request: Request) -> Response:
+    services = services_of(request)
+    token = request.cookies.get(cookie_name(services), "")
+    if token and await services.sign_ins.of(token) is not None:
+        return RedirectResponse(local_path(query_of(request)["next"]), 303)
+    return _form(request, Form())
+
+
+async def _sign_in(request: Request) -> Response:
+    services = services_of(request)
+    form = await guarded_form(request, request.cookies.get(_VISITOR, ""))
+    try:
+        token = await services.sign_ins.sign_in(
+            form["name"],
+            form.raw("password"),
+            _client(request),
+            request.headers.get("user-agent", ""),
+            request.cookies.get(cookie_name(services)),
+        )
+    except BadCredentials:
+        return _form(request, form.wrong(form_=_WRONG), 403)
+    except TooManyTries as error:
+        wait = span_of_seconds(error.wait_s)
+        return _form(request, form.wrong(form_=f"Too many tries. The next one is possible in {wait}."), 429)
+    except OverCapacity:
+        return _form(request, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+    return _welcome(services, token, local_path(form["next"]))
+
+
+async def _show_link(request: Request) -> Response:
+    try:
+        user = await services_of(request).sign_ins.link(request.path_params["token"])
+    except BadLink:
+        return _form(request, Form().wrong(form_=_OLD_LINK), 404)
+    return _link_form(request, user, Form())
+
+
+async def _follow_link(request: Request) -> Response:
+    services = services_of(request)
+    form = await guarded_form(request, request.cookies.get(_VISITOR, ""))
+    link = request.path_params["token"]
+    try:
+        user = await services.sign_ins.link(link)
+        if form.raw("password") != form.raw("again"):
+            return _link_form(request, user, form.wrong(again="The two are not the same."), 422)
+        agent = request.headers.get("user-agent", "")
+        token = await services.sign_ins.follow_link(link, form.raw("password"), _client(request), agent)
+    except BadLink:
+        return _form(request, Form().wrong(form_=_OLD_LINK), 404)
+    except UnfitPassword as error:
+        return _link_form(request, user, form.wrong(password=f"{error.detail.capitalize()}."), 422)
+    except OverCapacity:
+        return _link_form(request, user, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+    return _welcome(services, token, "/")
+
+
+pages.routes += [
+    Route("/sign-in", _show, methods=["GET"]),
+    Route("/sign-in", _sign_in, methods=["POST"]),
+    Route(LINK_PATH + "{token}", _show_link, methods=["GET"]),
+    Route(LINK_PATH + "{token}", _follow_link, methods=["POST"]),
+]
+
+
+@pages.post("/sign-out", Right.LOOK)
+async def sign_out(visit: Visit) -> Response:
+    await visit.services.sign_ins.sign_out(visit.token)
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(cookie_name(visit.services), secure=visit.services.is_secure, httponly=True)
+    return response
+
+
+@pages.post("/act-for", Right.OPERATE)
+async def act_for(visit: Visit) -> Response:
+    """Look at another account from now on."""
+    asked = visit.form["account"]
+    known = {str(account.id): account for account in visit.accounts}
+    if asked not in known:
+        return visit.go(local_path(visit.form["next"]), f"There is no account {asked}.")
+    account = known[asked]
+    await visit.services.sign_ins.act_for(visit.token, AccountId(account.id))
+    return visit.go(_common_path(visit.form["next"]), f"You now act for {account.name}.")
+
+
+def _common_path(asked: str) -> str:
+    """The same part of the console without what belongs to one account: of an edited pool, the list."""
+    parts = local_path(asked).split("?")[0].split("/")
+    return "/".join(parts[:3]) or "/"
+
+
+def _welcome(services: Services, token: str, path: str) -> Response:
+    response = RedirectResponse(path, 303)
+    response.set_cookie(
+        cookie_name(services), token, path="/", httponly=True, samesite="lax", secure=services.is_secure
+    )
+    response.delete_cookie(_VISITOR)
+    return response
+
+
+def _form(request: Request, form: Form, status: int = 200) -> Response:
+    after = form["next"] or query_of(request)["next"]
+    return _with_visitor(request, "sign_in.html", status, form=form, next=local_path(after))
+
+
+def _link_form(request: Request, user: User, form: Form, status: int = 200) -> Response:
+    return _with_visitor(request, "sign_in_link.html", status, form=form, user=user)
+
+
+def _with_visitor(request: Request, template: str, status: int, **values: object) -> Response:
+    """The page, whose form only the browser that got it can send."""
+    known = request.cookies.get(_VISITOR, "")
+    visitor = known or secrets.token_urlsafe(32)
+    response = HTMLResponse(render(template, csrf=csrf_of(visitor), **values), status)
+    if not known:
+        secure = services_of(request).is_secure
+        response.set_cookie(_VISITOR, visitor, httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
