@@ -15,7 +15,8 @@ from relay.domain.errors import RelayError
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.expression import BadTemplate
 from relay.mail.headers import Field, decoded, fields_of, from_address, split_message
-from relay.mail.mime import read_leaves
+from relay.mail.inline_css import inline_css
+from relay.mail.mime import Leaf, read_leaves
 from relay.mail.template import Kind, Template, compile_template, literal
 from relay.mail.words import mailbox, mailbox_list, parameter, unstructured
 
@@ -27,6 +28,7 @@ _MAILBOX_FIELDS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
 )
 _DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
+_HTML = "text/html"
 _MAX_7BIT_LINE = 998
 
 
@@ -86,9 +88,14 @@ class Blueprint:
         return Filled(own, body, self.subject.render(data), self.sender.render(data))
 
 
-def compose(content: Content, boundary: str, substitutes: bool = True) -> Blueprint:
-    """boundary: a text that stands in no part. Raises BadPart, and BadMime for a message that is none."""
-    make = _Maker(substitutes)
+def compose(
+    content: Content, boundary: str, substitutes: bool = True, inlines_css: bool = False
+) -> Blueprint:
+    """boundary: a text that stands in no part. Raises BadPart, and BadMime for a message that is none.
+
+    inlines_css: rules go into the elements of HTML, once the values are in their places.
+    """
+    make = _Maker(substitutes, inlines_css)
     match content:
         case InlineContent():
             fields, body = make.inline_fields(content), make.inline_body(content, boundary)
@@ -166,8 +173,8 @@ def _text_of(fields: Sequence[Field], name: str) -> str:
 class _Maker:
     """Makes the pieces of one content."""
 
-    def __init__(self, substitutes: bool) -> None:
-        self._substitutes = substitutes
+    def __init__(self, substitutes: bool, inlines_css: bool) -> None:
+        self._substitutes, self._inlines_css = substitutes, inlines_css
 
     def template(self, part: str, text: str, kind: Kind = Kind.HEADER) -> Template:
         if not self._substitutes:
@@ -216,7 +223,7 @@ class _Maker:
         texts = (
             ("text/plain", content.text, Kind.TEXT),
             ("text/x-amp-html", content.amp_html, Kind.HTML),
-            ("text/html", content.html, Kind.HTML),
+            (_HTML, content.html, Kind.HTML),
         )
         parts = [self._text(type_, text, kind) for type_, text, kind in texts if text is not None]
         entity = parts[0] if len(parts) == 1 else _multipart("alternative", f"{boundary}a", parts)
@@ -234,21 +241,29 @@ class _Maker:
         pieces: list[Piece] = [field.raw for field in fields_of(header) if field.name.startswith("content-")]
         at, is_top = len(header), True
         for leaf in read_leaves(message):
-            if self._substitutes and "{{" in leaf.text:
+            if self._is_made_anew(leaf):
                 if leaf.header_start == 0:
                     pieces = [raw for raw in pieces if isinstance(raw, bytes) and not _describes_text(raw)]
                 else:
                     pieces.append(message[at : leaf.header_start])
                     pieces += leaf.kept_fields
                 kind = Kind.TEXT if leaf.type == "text/plain" else Kind.HTML
-                template = self.template(f"part {leaf.type}", leaf.text, kind)
-                pieces.append(_piece(partial(_text_entity, leaf.type, template), template.is_constant))
+                pieces += self._text(leaf.type, leaf.text, kind)
                 at, is_top = leaf.end, False
         return [*pieces, message[at:]] if is_top or at < len(message) else pieces
 
+    def _is_made_anew(self, leaf: Leaf) -> bool:
+        has_rules = self._inlines_css and leaf.type == _HTML and "<style" in leaf.text.lower()
+        return has_rules or (self._substitutes and "{{" in leaf.text)
+
     def _text(self, type_: str, text: str, kind: Kind) -> list[Piece]:
-        template = self.template(f"part {type_}", text, kind)
-        return [_piece(partial(_text_entity, type_, template), template.is_constant)]
+        part = f"part {type_}"
+        template = self.template(part, text, kind)
+        inlines_css = self._inlines_css and type_ == _HTML
+        try:
+            return [_piece(partial(_text_entity, type_, template, inlines_css), template.is_constant)]
+        except BadTemplate as error:
+            raise BadPart(part, error) from error
 
 
 def _piece(make: Callable[[Data], bytes], is_constant: bool) -> Piece:
@@ -272,9 +287,12 @@ def _field(name: str, template: Template, data: Data) -> bytes:
     return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
 
 
-def _text_entity(type_: str, template: Template, data: Data) -> bytes:
+def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data) -> bytes:
     """A text part with its fields: as it is when it is ASCII in short lines, else quoted-printable."""
-    text = template.render(data).replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
+    text = template.render(data)
+    if inlines_css:
+        text = inline_css(text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
     if not text.endswith("\r\n"):
         text += "\r\n"
     octets = text.encode("utf-8", "replace")

@@ -21,10 +21,13 @@ PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
 
 
 def message_of(
-    content: Content, data: dict[str, Any] | None = None, to: bytes | None = b"bob@b.example"
+    content: Content,
+    data: dict[str, Any] | None = None,
+    to: bytes | None = b"bob@b.example",
+    inlines_css: bool = False,
 ) -> bytes:
     """The whole message as its recipient gets it."""
-    blueprint = compose(content, "=_b")
+    blueprint = compose(content, "=_b", inlines_css=inlines_css)
     filled = blueprint.fill(data or {}, to)
     body = blueprint.shared if filled.body is None else filled.body
     assert body is not None
@@ -376,3 +379,47 @@ def test_any_octets_are_a_message_or_refused(octets: bytes) -> None:
     raw = b"From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + octets
     with suppress(BadMime, BadPart, BadTemplate, MalformedOptions):
         assert b"--b" in message_of(Rfc822Content(raw), {})
+
+
+# ── rules of CSS in elements ─────────────────────────────────────────────────────────────
+
+RULES = "<style>p { color: red }</style>"
+
+
+def test_rules_go_into_the_elements_of_html_alone() -> None:
+    """C §3.6: not into AMP, which forbids it."""
+    content = InlineContent(
+        "a@acme.test", "s", text=f"{RULES}<p>", html=f"{RULES}<p>x", amp_html=f"{RULES}<p>"
+    )
+    message = message_of(content, inlines_css=True)
+    assert message.count(b"<p>") == 2
+    assert message.count(b'<p style="color: red;">x</p>') == 1
+    assert b"color: red;" not in message_of(content)
+
+
+def test_rules_are_inlined_once_values_are_in_their_places() -> None:
+    content = InlineContent("a@acme.test", "s", html="<style>{{tag}} { color: red }</style><p>x</p>")
+    assert b'<p style="color: red;">x</p>' in message_of(content, {"tag": "p"}, inlines_css=True)
+    assert b"<p>x</p>" in message_of(content, {"tag": "b"}, inlines_css=True)
+
+
+def test_rules_of_a_whole_message_are_inlined_where_its_html_has_some() -> None:
+    plain = b"--b\r\nContent-Type: text/plain\r\n\r\n<style>p {}</style>\r\n"
+    html = b"--b\r\nContent-Type: text/html\r\nX-Kept: 1\r\n\r\n%s<p>x</p>\r\n"
+    header = b"From: a@acme.test\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+    whole = header + plain + html % RULES.encode() + html % b"" + b"--b--\r\n"
+    message = message_of(Rfc822Content(whole), inlines_css=True)
+    assert message.count(b'<p style="color: red;">x</p>') == 1
+    assert message.count(b"X-Kept: 1") == 2
+    assert message.endswith(b"\r\n" + html % b"" + b"--b--\r\n")
+    assert plain in message
+    single = b"From: a@acme.test\r\nContent-Type: text/html\r\n\r\n" + RULES.encode() + b"<p>x</p>\r\n"
+    assert b'<p style="color: red;">x</p>' in message_of(Rfc822Content(single), inlines_css=True)
+    assert b"<p>x</p>" in message_of(Rfc822Content(single))
+
+
+@pytest.mark.parametrize("value", ["p {", "{{mark}}"])
+def test_html_that_cannot_be_inlined_is_told_of(value: str) -> None:
+    content = InlineContent("a@acme.test", "s", html=f"{RULES}<p style='{value}'>x</p>")
+    with pytest.raises((BadPart, BadTemplate), match="inline_css cannot read the rules"):
+        message_of(content, {"mark": "p {"}, inlines_css=True)
