@@ -39,6 +39,7 @@ from relay.service.notify import Notifier
 from relay.service.retention import keep_trim
 from relay.service.summaries import keep_summaries
 from relay.service.transmit import Transmitter
+from relay.service.turns import Turns
 from relay.service.upkeep import keep_up
 from relay.store import Store, open_store
 from relay.web.services import Entrance
@@ -138,8 +139,9 @@ class Relay:
         budget = BodyBudget(share)
         egress = self._egress(worker, BodyBudget(share)) if carries else None
         departures = egress or _NoDepartures(store.wakeups)
-        injector = self._injector(departures)
-        transmitter, scheduler = self._transmissions(departures, worker)
+        turns = Turns()
+        injector = self._injector(departures, turns)
+        transmitter, scheduler = self._transmissions(departures, turns, worker)
         if "smtp" in config.roles:
             self._server = await self._listen(injector, budget)
         if {"api", "web"} & set(config.roles):
@@ -192,7 +194,9 @@ class Relay:
             smtp.auth_without_tls,
         )
 
-    def _transmissions(self, departures: Departures, worker: WorkerId) -> tuple[Transmitter, Scheduler]:
+    def _transmissions(
+        self, departures: Departures, turns: Turns, worker: WorkerId
+    ) -> tuple[Transmitter, Scheduler]:
         store, news = self.store, asyncio.Event()
         transmitter = Transmitter(
             store.transmissions,
@@ -204,6 +208,7 @@ class Relay:
             self._ids,
             self._policy,
             self._config.hostname,
+            turns,
             news,
         )
         due = DueTransmissions(
@@ -245,7 +250,7 @@ class Relay:
             config.node,
         )
 
-    def _injector(self, departures: Departures) -> Injector:
+    def _injector(self, departures: Departures, turns: Turns) -> Injector:
         store = self.store
         return Injector(
             store.queue,
@@ -256,6 +261,7 @@ class Relay:
             self._ids,
             self._policy,
             self._config.hostname,
+            turns,
         )
 
     async def _listen(self, injector: Injector, budget: BodyBudget) -> SmtpServer:

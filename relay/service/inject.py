@@ -15,13 +15,7 @@ from relay.domain.errors import (
     Unavailable,
 )
 from relay.domain.events import PolicyRejection
-from relay.domain.ids import (
-    SHARED_POOL,
-    AccountId,
-    Epoch,
-    PoolId,
-    TransmissionId,
-)
+from relay.domain.ids import Epoch, TransmissionId
 from relay.domain.resolve import Decision, Moment, Resolution, Step, choose_ip, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, EventLog, QueueStore
@@ -29,6 +23,7 @@ from relay.service.generate import Generated, Handed, check, generate
 from relay.service.identify import Ids
 from relay.service.sign import Signatures, hash_body, sending_domain_of, signing_of
 from relay.service.suppress import leave_out, list_check
+from relay.service.turns import Turns
 
 _DECISIONS = 5
 """How often a decision is taken again because the directory moved on under it."""
@@ -59,11 +54,11 @@ class Injector:
         ids: Ids,
         policy: RetryPolicy,
         hostname: str,
+        turns: Turns,
     ) -> None:
         self._queue, self._events, self._directory = queue, events, directory
         self._departures, self._clock, self._ids = departures, clock, ids
-        self._policy, self._hostname = policy, hostname
-        self._turns: dict[tuple[AccountId | None, PoolId], int] = {}
+        self._policy, self._hostname, self._turns = policy, hostname, turns
 
     async def accept(self, handed: Handed) -> TransmissionId:
         """Decide under the newest directory and store all copies, or refuse and store none.
@@ -158,9 +153,7 @@ class Injector:
     def _take_turn(self, handed: Handed, resolution: Resolution) -> tuple[SendingIp, Decision]:
         """One turn a transaction (C §1.4 step 7); a refused one came to no resolution and takes none."""
         pool = resolution.decision.pool
-        key = (None if pool == SHARED_POOL else handed.principal.account, pool)
-        turn = self._turns.get(key, 0)
-        self._turns[key] = turn + 1
+        turn = self._turns.take(handed.principal.account, pool)
         ip = choose_ip(resolution.candidates, turn)
         step = Step("C §1.4", f"turn {turn} goes to {ip.address}")
         return ip, Decision(pool, (*resolution.decision.steps, step))

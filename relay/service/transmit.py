@@ -21,7 +21,7 @@ from relay.domain.errors import (
     UnknownObject,
 )
 from relay.domain.events import GenerationFailure
-from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
+from relay.domain.ids import AccountId, IpAddress, SubaccountId, TransmissionId
 from relay.domain.message import Message, Options
 from relay.domain.resolve import Decision, Moment, Resolution, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
@@ -57,6 +57,7 @@ from relay.service.chunk import Plant, domain_of, make_messages, may_send_from
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
 from relay.service.sign import signing_of
+from relay.service.turns import Turns
 
 MAX_MESSAGE_BYTES = 20 << 20
 """What a composed message may have (C §3.6)."""
@@ -120,13 +121,14 @@ class Transmitter:
         ids: Ids,
         policy: RetryPolicy,
         hostname: str,
+        turns: Turns,
         news: asyncio.Event,
     ) -> None:
         """news: tells the scheduler that there is something that it does not know of."""
         self._store, self._queue, self._directory = store, queue, directory
         self._suppressions, self._departures, self._clock = suppressions, departures, clock
-        self._ids, self._policy, self._hostname, self._news = ids, policy, hostname, news
-        self._turns: dict[tuple[AccountId | None, PoolId], int] = {}
+        self._ids, self._policy, self._hostname = ids, policy, hostname
+        self._turns, self._news = turns, news
 
     # ── accepting ────────────────────────────────────────────────────────────────────────
 
@@ -212,9 +214,7 @@ class Transmitter:
     def take_turns(self, account: AccountId, resolution: Resolution, count: int) -> Routing:
         """The pool's next `count` turns, one a recipient (C §1.4 step 7)."""
         decision = resolution.decision
-        key = (None if decision.pool == SHARED_POOL else account, decision.pool)
-        first = self._turns.get(key, 0)
-        self._turns[key] = first + count
+        first = self._turns.take(account, decision.pool, count)
         step = Step("C §1.4", f"turns from {first} on, one a recipient")
         return Routing(
             Decision(decision.pool, (*decision.steps, step)),

@@ -376,6 +376,25 @@ FILE = {"name": "a", "type": "a/b", "data": "eA=="}
             "The estimated message size is above the 20 MB message size limit",
             id="20 MB",
         ),
+async def test_mail_by_smtp_and_by_rest_takes_turns_with_each_other(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    """C §1.4 step 7: one count a pool, whatever door the mail came by."""
+    ips = sorted(relay.ips_of("marketing"))
+    assert len(ips) == 2
+    for number in range(2):
+        await relay.inject(f"smtp{number}@b.example", ip_pool="marketing")
+        sent = body({"address": f"rest{number}@b.example"}, options={"ip_pool": "marketing"})
+        accepted(await post(relay, sent))
+    await relay.quiet()
+    sources = [
+        mta.attempts_for(f"{door}{number}@b.example")[0].peer_ip
+        for number in range(2)
+        for door in ("smtp", "rest")
+    ]
+    assert sources == ips * 2
+
+
         pytest.param(
             body(content=CONTENT | {"text": "a\n{{if x}}"}),
             422,

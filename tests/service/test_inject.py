@@ -21,6 +21,7 @@ from relay.service.live import LiveDirectory
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 
+from relay.service.turns import Turns
 ACME = AccountId(1)
 IP = IpAddress("127.0.0.11")
 
@@ -61,7 +62,7 @@ async def injector(store: Store) -> Callable[[Ids], Injector]:
     live = LiveDirectory(store.directory, await store.directory.snapshot(), clock)
     await live.apply([Put(Account(ACME, "Acme", Plan.FREE)), Put(SendingIp(IP, IP, "mta", shared=True))], "t")
     return lambda ids: Injector(
-        store.queue, store.events, live, NoLane(), clock, ids, RetryPolicy(), "relay.test"
+        store.queue, store.events, live, NoLane(), clock, ids, RetryPolicy(), "relay.test", Turns()
     )
 
 

@@ -34,6 +34,7 @@ from relay.service.due import DueTransmissions
 from relay.service.identify import Ids
 from relay.service.live import LiveDirectory
 from relay.service.transmit import AT_ONCE, Draft, EstimateTooLarge, Transmitter
+from relay.service.turns import Turns
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually
@@ -65,6 +66,7 @@ class World:
             ids or self.ids,
             RetryPolicy(),
             "relay.test",
+            Turns(),
             self.news,
         )
 
