@@ -43,8 +43,10 @@ from relay.domain.errors import (
     StoreUnavailable,
     TooManyDomains,
     UnconfiguredDomain,
+    UnknownDkimKey,
     UnknownObject,
     UnknownPool,
+    UnverifiedDkimKey,
 )
 
 BASE = "/api/v1"
@@ -127,6 +129,7 @@ class _Entry:
     """None: the same."""
 
 
+_DKIM_KEY = "Invalid DKIM key"
 _UNAVAILABLE = "Service temporarily unavailable, try again later"
 
 TABLE: Mapping[type[RelayError], _Entry] = {
@@ -135,6 +138,12 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
     MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
     UnconfiguredDomain: _Entry(400, "Unconfigured Sending Domain <{0.domain}>", "Invalid domain", "7001"),
+    UnknownDkimKey: _Entry(
+        400, "Invalid DKIM key ID '{0.key}' for sending domain '{0.domain}'", _DKIM_KEY, "1100"
+    ),
+    UnverifiedDkimKey: _Entry(
+        400, "DKIM key '{0.key}' is not verified for sending domain '{0.domain}'", _DKIM_KEY, "1100"
+    ),
     UnknownPool: _Entry(400, "IP Pool '{0.pool}' does not exist", INVALID, "1300", 422),
     PoolEmpty: _Entry(400, "IP Pool '{0.pool}' is empty", INVALID, "1300", 422),
     PoolNotAllowed: _Entry(

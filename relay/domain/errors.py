@@ -7,6 +7,8 @@ RelayError
 │   ├── MalformedOptions     X-MSYS-API or a request body that breaks the contract
 │   ├── MalformedAddress
 │   ├── UnconfiguredDomain   the From domain may not be used by this account
+│   ├── UnknownDkimKey       the From domain has no key of that name
+│   ├── UnverifiedDkimKey    it has, and receivers do not find it
 │   ├── UnknownPool          A8
 │   ├── PoolEmpty            R22, A8
 │   ├── PoolNotAllowed       A5: the subaccount is bound to another pool
@@ -84,6 +86,22 @@ class MalformedAddress(Refused):
 class UnconfiguredDomain(Refused):
     """The domain of the From field is none that the principal may send from."""
 
+    domain: str
+
+
+@dataclass
+class UnknownDkimKey(Refused):
+    """The key asked for is none that the From domain signs with."""
+
+    key: str
+    domain: str
+
+
+@dataclass
+class UnverifiedDkimKey(Refused):
+    """The key asked for is the From domain's, and not verified."""
+
+    key: str
     domain: str
 
 

@@ -18,8 +18,10 @@ from relay.domain.errors import (
     SharedNotAllowed,
     StoreUnavailable,
     UnconfiguredDomain,
+    UnknownDkimKey,
     UnknownObject,
     UnknownPool,
+    UnverifiedDkimKey,
 )
 
 RELAYING_DENIED = "550 5.7.1 relaying denied"
@@ -35,6 +37,10 @@ SENTENCES: Mapping[type[RelayError], str] = {
     NotGranted: RELAYING_DENIED,
     MalformedOptions: "550 5.6.0 {0.detail}",
     MalformedAddress: "501 5.1.3 syntax error in an address",
+    UnknownDkimKey: ("550 5.6.0 X-MSYS-API Invalid DKIM key ID '{0.key}' for sending domain '{0.domain}'"),
+    UnverifiedDkimKey: (
+        "550 5.6.0 X-MSYS-API DKIM key '{0.key}' is not verified for sending domain '{0.domain}'"
+    ),
     UnconfiguredDomain: "550 5.7.1 Unconfigured Sending Domain <{0.domain}>",
     UnknownPool: "550 5.7.1 IP Pool '{0.pool}' does not exist",
     PoolEmpty: "550 5.7.1 IP Pool '{0.pool}' is empty",

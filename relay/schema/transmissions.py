@@ -22,6 +22,7 @@ from relay.schema.scan import scan_object
 
 MAX_CAMPAIGN_BYTES = 64
 MAX_DESCRIPTION_BYTES = 1024
+MAX_DKIM_KEY_BYTES = 255
 MAX_METADATA_BYTES = 10_000
 MAX_SUBSTITUTION_BYTES = 100_000
 MAX_TAGS = 10
@@ -36,6 +37,14 @@ _FLAGS = (
     *("open_tracking", "click_tracking", "initial_open", "transactional", "sandbox"),
     *("skip_suppression", "inline_css", "perform_substitutions"),
 )
+_NOT_HERE = {
+    # Whoever asks for it must not find that the mail went out.
+    "sandbox": "options.sandbox is not available on this installation",
+    "open_tracking": "Open tracking is not available on this installation.",
+    "click_tracking": "Click tracking is not available on this installation.",
+    "initial_open": "Initial open tracking is not available on this installation.",
+}
+"""Options that are no use but off, and what is said to those who want them on."""
 
 
 @dataclass(slots=True)
@@ -73,9 +82,9 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
     asked_options = typed(given, "options", dict, {})
     for name in _FLAGS:
         typed(asked_options, name, bool, None, "options.")
-    if asked_options.get("sandbox"):
-        # Whoever asks for it must not find that the mail went out.
-        raise Fault(1300, "options.sandbox is not available on this installation")
+    for name, sentence in _NOT_HERE.items():
+        if asked_options.get(name):
+            raise Fault(1300, sentence)
     content = parse_content(given)
     asked = Asked(
         content=content,
@@ -109,7 +118,7 @@ def _options(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Options:
         transactional=asked.get("transactional"),
         skip_suppression=bool(asked.get("skip_suppression")),
         inline_css=bool(asked.get("inline_css")),
-        dkim_key=typed(asked, "dkim_key", str, "", "options."),
+        dkim_key=sized(asked, "dkim_key", MAX_DKIM_KEY_BYTES, "options."),
     )
 
 

@@ -19,7 +19,14 @@ from relay.domain.lifecycle import discard
 from relay.domain.message import State
 from relay.domain.resolve import Decision, Moment, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
-from relay.domain.transmission import CampaignCancellation, Recipient, Rejection, Verdict
+from relay.domain.transmission import (
+    CampaignCancellation,
+    Content,
+    Recipient,
+    Rejection,
+    Transmission,
+    Verdict,
+)
 from relay.mail.compose import Blueprint
 from relay.ports import Clock, Directory, Lane, QueueStore, TransmissionStanding, TransmissionStore
 from relay.service.chunk import Plant, domain_of, may_send_from
@@ -99,7 +106,7 @@ class DueTransmissions:
             content = await self._store.content(transmission.id)
             if content is None:
                 return None
-            blueprint = await self._transmitter.compose(content, transmission.id, transmission.substitutes)
+            blueprint = await self._composed(transmission, content)
             plant = self._transmitter.plant(transmission, blueprint, verdict, self._directory.snapshot)
             work = self._works[transmission.id] = _Work(plant, [], position)
             if len(self._works) > _PLANTS:
@@ -111,6 +118,11 @@ class DueTransmissions:
             return None
         return work
 
+    async def _composed(self, transmission: Transmission, content: Content) -> Blueprint:
+        return await self._transmitter.compose(
+            content, transmission.id, transmission.substitutes, transmission.options.inline_css
+        )
+
     # ── deciding at the time ─────────────────────────────────────────────────────────────
 
     async def _decided(self, standing: TransmissionStanding) -> Verdict | None:
@@ -119,7 +131,7 @@ class DueTransmissions:
         content = await self._store.content(transmission.id)
         if content is None:
             return None
-        blueprint = await self._transmitter.compose(content, transmission.id, transmission.substitutes)
+        blueprint = await self._composed(transmission, content)
         while True:
             snapshot = await self._directory.refresh()
             verdict = self._verdict(standing, blueprint, self._clock.now())

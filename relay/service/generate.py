@@ -31,7 +31,7 @@ from relay.domain.retry import RetryPolicy
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.headers import Field, decoded, first
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
-from relay.service.sign import Signatures, sending_domain_of, usable_domain
+from relay.service.sign import Signatures, check_dkim_key, sending_domain_of, usable_domain
 
 MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
@@ -72,7 +72,7 @@ class Generated:
 def check(handed: Handed, snapshot: Snapshot) -> None:
     """Refuse what no pool could help: a loop, or a From domain that is not the principal's.
 
-    Raises MailLoop, UnconfiguredDomain.
+    Raises MailLoop, UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey.
     """
     if hop_count(handed.fields) > MAX_HOPS:
         raise MailLoop
@@ -82,6 +82,9 @@ def check(handed: Handed, snapshot: Snapshot) -> None:
         entry = usable_domain(snapshot, handed.principal, domain)
         if entry is None or not entry.is_verified:
             raise UnconfiguredDomain(domain)
+    if handed.options.dkim_key:
+        domain = sending_domain_of(handed.fields)
+        check_dkim_key(snapshot, handed.principal, domain, handed.options.dkim_key)
 
 
 def generate(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from relay.domain.address import normalise_domain
 from relay.domain.directory import Principal, SendingDomain, Snapshot
-from relay.domain.errors import MalformedAddress
+from relay.domain.errors import MalformedAddress, UnknownDkimKey, UnverifiedDkimKey
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.headers import Field, from_address
@@ -72,6 +72,18 @@ def usable_domain(snapshot: Snapshot, principal: Principal, domain: str) -> Send
     if entry.subaccount is not None or principal.subaccount is None:
         return entry if entry.subaccount == principal.subaccount else None
     return entry if entry.shared_with_subaccounts else None
+
+
+def check_dkim_key(snapshot: Snapshot, principal: Principal, domain: str, selector: str) -> None:
+    """Whether mail of that From domain is signed with the key of that selector: it has one.
+
+    Raises UnknownDkimKey, UnverifiedDkimKey.
+    """
+    entry = usable_domain(snapshot, principal, domain)
+    if entry is None or entry.dkim is None or entry.dkim.selector.lower() != selector.lower():
+        raise UnknownDkimKey(selector, domain)
+    if not entry.signs:
+        raise UnverifiedDkimKey(selector, domain)
 
 
 def sending_domain_of(fields: Iterable[Field]) -> str:

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import SendingDomain
+from relay.domain.directory import Check, SendingDomain
 from relay.domain.events import Bounce, GenerationFailure, GenerationRejection
 from relay.domain.ids import AccountId, TransmissionId
+from relay.net.records import RsaKeys
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
@@ -278,12 +279,90 @@ async def test_suppressed_recipients_bounce_and_are_never_queued(relay: RelayHar
     assert len(mta.attempts_for("bob@b.example")) == 1
 
 
-async def test_options_without_effect_are_kept(relay: RelayHarness) -> None:
+async def test_css_is_inlined_after_substitution(relay: RelayHarness, mta: FakeMta) -> None:
+    html = "<style>.{{kind}} { color: red } {{{extra}}}</style><p class=vip>Hello</p><p class=other>!</p>"
+    content = CONTENT | {"html": html}
+    data = {"kind": "vip", "extra": "i { color: blue }"}
+    sent = body(BOB | {"substitution_data": data}, content=content, options={"inline_css": True})
+    accepted(await post(relay, sent))
+    shown = (await received(relay, mta, "bob@b.example")).get_body(("html",))
+    assert isinstance(shown, EmailMessage)
+    assert '<p class="vip" style="color: red;">Hello</p><p class="other">!</p>' in shown.get_content()
+
+
+async def test_css_is_inlined_in_scheduled_mail_too(relay: RelayHarness, mta: FakeMta) -> None:
+    start = (relay.clock.now() + timedelta(hours=1)).isoformat()
+    content = CONTENT | {"html": "<style>p { color: red }</style><p>Hello</p>"}
+    accepted(await post(relay, body(content=content, options={"inline_css": True, "start_time": start})))
+    relay.clock.advance(hours=1, seconds=1)
+
+    async def is_there() -> bool:
+        return bool(mta.attempts_for("bob@b.example"))
+
+    assert await eventually(is_there, 10)
+    shown = (await received(relay, mta, "bob@b.example")).get_body(("html",))
+    assert isinstance(shown, EmailMessage)
+    assert '<p style="color: red;">Hello</p>' in shown.get_content()
+
+
+async def test_html_that_is_too_large_to_inline_is_refused(relay: RelayHarness) -> None:
+    html = "<style>p { color: red }</style>" + "<p>" * 3000
+    answer = await post(relay, body(content=CONTENT | {"html": html}, options={"inline_css": True}))
+    assert refused(answer) == (
+        422,
+        "3000",
+        "substitution language syntax error in template content",
+        "Error while compiling part text/html: inline_css takes at most 3000 elements, and there are 3001",
+    )
+    accepted(await post(relay, body(content=CONTENT | {"html": html})))
+
+
+async def _signing(relay: RelayHarness, status: Check) -> None:
+    key = await RsaKeys().generate("k1")
+    await relay.apply(Put(SendingDomain(AccountId(1), "acme.test", dkim=key, dkim_status=status)))
+
+
+async def test_the_key_of_the_from_domain_may_be_named(relay: RelayHarness, mta: FakeMta) -> None:
+    await _signing(relay, Check.VALID)
+    accepted(await post(relay, body(options={"dkim_key": "K1"})))
+    message = await received(relay, mta, "bob@b.example")
+    assert "s=k1" in str(message["DKIM-Signature"])
+
+
+@pytest.mark.parametrize(
+    ("sender", "key", "status", "sentence"),
+    [
+        (FROM, "k2", Check.VALID, "Invalid DKIM key ID 'k2' for sending domain 'acme.test'"),
+        (FROM, "k1", Check.INVALID, "DKIM key 'k1' is not verified for sending domain 'acme.test'"),
+        ("a@other.test", "k1", Check.VALID, "Invalid DKIM key ID 'k1' for sending domain 'other.test'"),
+    ],
+)
+async def test_a_key_that_does_not_sign_is_refused(
+    relay: RelayHarness, sender: str, key: str, status: Check, sentence: str
+) -> None:
+    """C §3.6: at once, for scheduled mail too."""
+    await _signing(relay, status)
+    later = (relay.clock.now() + timedelta(hours=1)).isoformat()
+    for start in (None, later):
+        options = {"dkim_key": key, "start_time": start}
+        answer = await post(relay, body(content=CONTENT | {"from": sender}, options=options))
+        assert refused(answer) == (400, "1100", "Invalid DKIM key", sentence)
+
+
+@pytest.mark.parametrize("name", ["open_tracking", "click_tracking", "initial_open"])
+async def test_tracking_is_refused_and_not_left_out_in_silence(relay: RelayHarness, name: str) -> None:
+    answer = await post(relay, body(options={name: True}))
+    assert refused(answer)[:2] == (422, "1300")
+    assert refused(answer)[3].endswith("tracking is not available on this installation.")
+    accepted(await post(relay, body(options={name: False})))
+
+
+async def test_options_are_kept_as_they_came(relay: RelayHarness) -> None:
     options = {
         "start_time": (relay.clock.now() + timedelta(hours=1)).isoformat(),
-        "open_tracking": True,
+        "open_tracking": False,
         "click_tracking": False,
-        "initial_open": True,
+        "initial_open": False,
         "inline_css": True,
         "sandbox": False,
         "unknown": 1,
@@ -295,6 +374,25 @@ async def test_options_without_effect_are_kept(relay: RelayHarness) -> None:
     assert (found["description"], found["return_path"]) == ("d", "r@acme.test")
     assert (found["num_rcpts"], found["rcpt_list_total_chunks"]) == (1, 1)
     assert found["content"] == {"from": {"email": FROM, "name": ""}, "subject": "Hello", "text": "Hello."}
+
+
+async def test_mail_by_smtp_and_by_rest_takes_turns_with_each_other(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    """C §1.4 step 7: one count a pool, whatever door the mail came by."""
+    ips = sorted(relay.ips_of("marketing"))
+    assert len(ips) == 2
+    for number in range(2):
+        await relay.inject(f"smtp{number}@b.example", ip_pool="marketing")
+        sent = body({"address": f"rest{number}@b.example"}, options={"ip_pool": "marketing"})
+        accepted(await post(relay, sent))
+    await relay.quiet()
+    sources = [
+        mta.attempts_for(f"{door}{number}@b.example")[0].peer_ip
+        for number in range(2)
+        for door in ("smtp", "rest")
+    ]
+    assert sources == ips * 2
 
 
 @pytest.mark.parametrize("when", ["now", "2026-01-05T08:59:59+00:00", "2026-01-05T10:00:00+01:00", None])
@@ -376,25 +474,6 @@ FILE = {"name": "a", "type": "a/b", "data": "eA=="}
             "The estimated message size is above the 20 MB message size limit",
             id="20 MB",
         ),
-async def test_mail_by_smtp_and_by_rest_takes_turns_with_each_other(
-    relay: RelayHarness, mta: FakeMta
-) -> None:
-    """C §1.4 step 7: one count a pool, whatever door the mail came by."""
-    ips = sorted(relay.ips_of("marketing"))
-    assert len(ips) == 2
-    for number in range(2):
-        await relay.inject(f"smtp{number}@b.example", ip_pool="marketing")
-        sent = body({"address": f"rest{number}@b.example"}, options={"ip_pool": "marketing"})
-        accepted(await post(relay, sent))
-    await relay.quiet()
-    sources = [
-        mta.attempts_for(f"{door}{number}@b.example")[0].peer_ip
-        for number in range(2)
-        for door in ("smtp", "rest")
-    ]
-    assert sources == ips * 2
-
-
         pytest.param(
             body(content=CONTENT | {"text": "a\n{{if x}}"}),
             422,

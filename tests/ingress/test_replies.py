@@ -17,7 +17,9 @@ from relay.domain.errors import (
     StoreUnavailable,
     Unavailable,
     UnconfiguredDomain,
+    UnknownDkimKey,
     UnknownPool,
+    UnverifiedDkimKey,
 )
 from relay.ingress.replies import SENTENCES, internal, printable, reply_for
 
@@ -53,6 +55,14 @@ def test_what_may_succeed_later_is_never_refused_for_good(kind: type[RelayError]
         (SharedNotAllowed(), "550 5.7.1 sp_shared is not a valid customer ip pool"),
         (MalformedOptions("X-MSYS-API 'tags'"), "550 5.6.0 X-MSYS-API 'tags'"),
         (UnconfiguredDomain("e.test"), "550 5.7.1 Unconfigured Sending Domain <e.test>"),
+        (
+            UnknownDkimKey("k", "e.test"),
+            "550 5.6.0 X-MSYS-API Invalid DKIM key ID 'k' for sending domain 'e.test'",
+        ),
+        (
+            UnverifiedDkimKey("k", "e.test"),
+            "550 5.6.0 X-MSYS-API DKIM key 'k' is not verified for sending domain 'e.test'",
+        ),
         (MailLoop(), "554 5.4.6 mail loop detected"),
         (NoFreeId(), "421 4.3.3 [internal] smtpapi unable to generate unique transmission id"),
         (NoSharedPool(), "451 4.3.0 No shared IP pool is configured, try again later"),

@@ -21,6 +21,13 @@ BOTH = {"text": "t", "html": "h"}
 NO_BODY = CONTENT | {"text": None}
 FILE = {"name": "a", "type": "a/b", "data": "eA=="}
 
+TRACKING = {
+    "open_tracking": "Open tracking",
+    "click_tracking": "Click tracking",
+    "initial_open": "Initial open tracking",
+}
+NOT_HERE = "is not available on this installation."
+
 
 def body(*recipients: Any, **more: Any) -> dict[str, Any]:
     return {"content": CONTENT, "recipients": list(recipients) or [BOB], **more}
@@ -281,6 +288,17 @@ def parse(sent: Any) -> Asked:
             "options.sandbox is not available on this installation",
             id="the sandbox",
         ),
+        *(
+            pytest.param(body(options={name: True}), 422, "1300", f"{what} {NOT_HERE}", id=name)
+            for name, what in TRACKING.items()
+        ),
+        pytest.param(
+            body(options={"dkim_key": "k" * 256}),
+            422,
+            "1300",
+            "field 'options.dkim_key' is of length '256', but needs to be of max length '255'",
+            id="the name of a key",
+        ),
         pytest.param(
             body(options={"start_time": "tomorrow"}),
             422,
@@ -508,3 +526,15 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 def test_any_octets_are_read_or_refused(octets: bytes) -> None:
     with pytest.raises(Fault):
         parse(octets)
+
+
+@pytest.mark.parametrize("value", [False, None])
+def test_what_is_not_here_may_be_said_to_be_off(value: bool | None) -> None:
+    asked = parse(body(options=dict.fromkeys([*TRACKING, "sandbox", "inline_css"], value)))
+    assert not asked.options.open_tracking
+    assert not asked.options.click_tracking
+    assert not asked.options.inline_css
+
+
+def test_css_is_inlined_for_those_who_ask() -> None:
+    assert parse(body(options={"inline_css": True})).options.inline_css

@@ -1,6 +1,7 @@
 """The door into the queue when ids run out: all or nothing, and the client may come again."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,20 +9,22 @@ import pytest
 from relay.ambient import SystemEntropy
 from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put
-from relay.domain.directory import Account, Plan, Principal, SendingIp
-from relay.domain.errors import NoFreeId
+from relay.domain.directory import Account, Check, Plan, Principal, SendingDomain, SendingIp
+from relay.domain.errors import NoFreeId, UnknownDkimKey, UnverifiedDkimKey
 from relay.domain.ids import AccountId, Epoch, IpAddress, TransmissionId
 from relay.domain.message import Envelope, Options
 from relay.domain.retry import RetryPolicy
+from relay.mail.headers import fields_of
+from relay.net.records import RsaKeys
 from relay.ports import Selection
 from relay.service.generate import Handed
 from relay.service.identify import Ids
 from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
+from relay.service.turns import Turns
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 
-from relay.service.turns import Turns
 ACME = AccountId(1)
 IP = IpAddress("127.0.0.11")
 
@@ -66,10 +69,11 @@ async def injector(store: Store) -> Callable[[Ids], Injector]:
     )
 
 
-def _handed() -> Handed:
+def _handed(fields: bytes = b"", options: Options = Options()) -> Handed:  # noqa: B008 - a value
     principal = Principal(ACME, None, frozenset({"smtp/inject"}))
     envelope = Envelope("a@acme.test", (parse_mailbox("bob@gmail.example"),))
-    return Handed(principal, envelope, (), b"x\r\n", Options(), "esmtp", "127.0.0.1", "client", "ESMTPA")
+    read = tuple(fields_of(fields))
+    return Handed(principal, envelope, read, b"x\r\n", options, "esmtp", "127.0.0.1", "client", "ESMTPA")
 
 
 async def test_an_id_that_is_taken_is_minted_again(store: Store, injector: Callable[[Ids], Injector]) -> None:
@@ -87,4 +91,23 @@ async def test_without_a_free_id_nothing_is_stored(store: Store, injector: Calla
     await door.accept(_handed())
     with pytest.raises(NoFreeId):
         await door.accept(_handed())
+    assert await store.queue.count(Selection()) == 1
+
+
+async def test_a_dkim_key_must_be_the_one_that_the_from_domain_signs_with(
+    store: Store, injector: Callable[[Ids], Injector]
+) -> None:
+    """C §2.3: over SMTP too."""
+    door = injector(Ids(HandMovedClock(), SystemEntropy()))
+    live = LiveDirectory(store.directory, await store.directory.snapshot(), HandMovedClock())
+    key = await RsaKeys().generate("k1")
+    good = SendingDomain(ACME, "acme.test", dkim=key, dkim_status=Check.VALID)
+    await live.apply([Put(good), Put(replace(good, domain="new.test", dkim_status=Check.INVALID))], "t")
+    await door.accept(_handed(b"From: a@acme.test\r\n", Options(dkim_key="K1")))
+    refusals = ((b"acme.test", "k2", UnknownDkimKey), (b"new.test", "k1", UnverifiedDkimKey))
+    for domain, asked, refusal in refusals:
+        with pytest.raises(refusal):
+            await door.accept(_handed(b"From: a@%s\r\n" % domain, Options(dkim_key=asked)))
+    with pytest.raises(UnknownDkimKey):
+        await door.accept(_handed(b"", Options(dkim_key="k1")))
     assert await store.queue.count(Selection()) == 1
