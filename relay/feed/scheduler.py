@@ -11,7 +11,7 @@ from relay.ports import Clock, TransmissionStanding, TransmissionStore
 from relay.service.due import DueTransmissions
 
 LEASE_S = 15.0
-"""How long a transmission stays with a process that died."""
+"""How long a transmission stays with a process that hangs; that of one that died is free at once."""
 _MOST = 8
 """Transmissions that take turns; later ones wait until one of these is done."""
 _LOOK_EVERY = timedelta(seconds=30)

@@ -79,7 +79,8 @@ class TransmissionStore(Protocol):
     ) -> list[TransmissionStanding]:
         """Renew this holder's transmissions and take due ones that nobody holds; the earliest first.
 
-        What is held for longer than its ttl_s, by the database's clock, is free again.
+        What is held for longer than its ttl_s, by the database's clock, is free again; what a
+        process held that is gone, at once.
         """
 
     async def release(self, holder: str) -> None:

@@ -65,7 +65,7 @@ class Store:
         self.suppressions = SqliteSuppressions(executor)
         self.billing = SqliteBilling(executor)
         self.idempotency = SqliteIdempotency(executor)
-        self.transmissions = SqliteTransmissions(executor)
+        self.transmissions = SqliteTransmissions(executor, workers)
         self.reports = SqliteReports(executor)
         self.users = SqliteUsers(executor)
 

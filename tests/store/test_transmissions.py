@@ -32,11 +32,13 @@ from relay.domain.transmission import (
     Verdict,
 )
 from relay.ports import Made, TransmissionStanding
-from relay.store import Store
+from relay.store import Store, open_store
 from tests.store.conftest import (
     DECISION,
     EVERYTHING,
+    NODE,
     SEEDED,
+    WORKER,
     OpenStore,
     build_batch,
     build_submission,
@@ -208,6 +210,29 @@ async def test_only_what_is_due_is_held_the_earliest_first(store: Store) -> None
     assert await store.transmissions.hold_due(HOLDER, NOW + HOUR, 60, 0) == []
     assert await store.transmissions.next_start(NOW) == NOW + HOUR
     assert await store.transmissions.next_start(NOW + HOUR) is None
+
+
+async def test_what_a_living_process_holds_is_its_own_and_what_a_dead_one_held_is_free(
+    store: Store, open_another: OpenStore
+) -> None:
+    """By the lock that a process cannot keep when it dies, well before the lease ends."""
+    other = await open_another("w2")
+    await submitted(store, build(1, 2), ROUTING)
+    (standing,) = await held(other, "w2", ttl_s=3600)
+    assert await held(store) == []
+    assert await other.transmissions.advance(made(standing.transmission, 0, 1), "w2", NOW)
+    await other.close()
+    (again,) = await held(store)
+    assert again.progress.position == 1
+    assert await store.transmissions.advance(made(again.transmission, 1, 1), HOLDER, NOW)
+
+
+async def test_whoever_holds_transmissions_alone_has_no_share_in_lanes(store: Store, store_url: str) -> None:
+    await store.queue.hold_lanes(WORKER, NODE, 3600, 10)
+    before = await store.queue.fair_share(NODE)
+    async with await open_store(store_url) as other:
+        await held(other, "api alone")
+        assert await store.queue.fair_share(NODE) == before == 2
 
 
 async def test_one_holder_at_a_time(store: Store, open_another: OpenStore) -> None:

@@ -35,14 +35,19 @@ class Workers:
                 path.unlink(missing_ok=True)
                 os.close(file)
 
-    def register(self, worker: WorkerId) -> None:
-        """Lock the worker's file, from now until close. Raises OSError."""
+    def register(self, worker: WorkerId, *, carries: bool = True) -> None:
+        """Lock the worker's file, from now until close. Raises OSError.
+
+        carries: it will hold lanes; others are alive and never counted as at work.
+        """
         path = self._path(worker)
         while worker not in self._held:
             file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_nlink:
                 self._held[worker] = file
+                if not carries:
+                    os.utime(path, (0, 0))
             else:
                 os.close(file)
 

@@ -11,6 +11,7 @@ from relay.domain.ids import (
     Revision,
     SubaccountId,
     TransmissionId,
+    WorkerId,
     from_us,
     to_us,
 )
@@ -31,6 +32,7 @@ from relay.store.sql import load_queries
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
+from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.statements import one
 from relay.store.transmission_codec import (
     STANDING_COLUMNS,
@@ -58,8 +60,8 @@ _ALL = 1 << 62
 class SqliteTransmissions:
     """`TransmissionStore`."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, workers: Workers) -> None:
+        self._executor, self._workers = executor, workers
 
     # ── accepting ────────────────────────────────────────────────────────────────────────
 
@@ -101,9 +103,13 @@ class SqliteTransmissions:
         self, holder: str, now: datetime, ttl_s: float, limit: int
     ) -> list[TransmissionStanding]:
         def unit(connection: Connection) -> list[TransmissionStanding]:
+            self._workers.register(WorkerId(holder), carries=False)
             clock_us = int(one(connection, "clock_us"))
+            holders = connection.execute(_SQL["other_holders"], (holder,)).fetchall()
+            dead = [other for (other,) in holders if not self._workers.is_alive(WorkerId(other))]
             values = {
                 "holder": holder,
+                "dead": to_json(dead),
                 "until_us": clock_us + int(ttl_s * 1_000_000),
                 "clock_us": clock_us,
                 "now_us": to_us(now),

@@ -9,11 +9,15 @@ INSERT INTO transmission_content (id, content) VALUES (?, ?);
 -- name: add_recipients
 INSERT INTO transmission_recipients (id, first, recipients) VALUES (?, ?, ?);
 
+-- name: other_holders
+SELECT DISTINCT holder FROM transmission WHERE ended_us IS NULL AND holder NOT IN ('', ?);
+
 -- name: hold_due
 UPDATE transmission SET holder = :holder, held_until_us = :until_us
 WHERE id IN (SELECT id FROM transmission
              WHERE ended_us IS NULL AND start_us <= :now_us
-               AND (holder IN ('', :holder) OR held_until_us <= :clock_us)
+               AND (holder IN ('', :holder) OR held_until_us <= :clock_us
+                    OR holder IN (SELECT value FROM json_each(:dead)))
              ORDER BY start_us, id LIMIT :limit)
 RETURNING {standing};
 
