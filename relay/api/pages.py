@@ -82,7 +82,3 @@ def links(request: Request, cursor: str | None) -> Links:
         return Links()
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     return Links(next=f"{request.scope['path']}?{urlencode([('cursor', cursor), *asked])}")
-
-
-def _types(position: Sequence[object]) -> list[type]:
-    return [type(part) for part in position]
