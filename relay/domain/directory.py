@@ -183,6 +183,10 @@ class SendingIp:
         """Nobody has it and nobody's mail is pinned to it."""
         return self.account is None and not self.shared and not self.is_retired and self.released_from is None
 
+    def may_carry(self, account: AccountId) -> bool:
+        """Whether mail of that account may leave from it: its own or everybody's, or one it had."""
+        return self.shared or account == (self.account if self.account is not None else self.released_from)
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:

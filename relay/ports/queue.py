@@ -165,7 +165,8 @@ class QueueStore(Protocol):
     async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
         """Queued and held messages get the pin of that sending IP, and keep their pool id.
 
-        Those in flight are not touched.
+        Those in flight are not touched. Raises UnknownObject, and Conflict when the selected
+        mail is of an account that may not send from that IP: then none is touched.
         """
 
     async def body(self, message: MessageId) -> bytes | None:

@@ -120,7 +120,8 @@ class Operator:
     async def repin(self, selection: Selection, to: IpAddress) -> int:
         """Give queued and held mail another sending IP: the one audited way to change a pin.
 
-        Raises UnknownObject when `to` is no sending IP of the directory.
+        Raises UnknownObject when `to` is no sending IP of the directory, Conflict when it is
+        neither shared nor of the account whose mail it would carry.
         """
         ip = (await self._directory.refresh()).ips.get(to)
         if ip is None or ip.is_retired:

@@ -18,6 +18,7 @@ from tests.store.conftest import build_batch
 from tests.support.mail import IP, NOW, build_message
 
 OTHER = IpAddress("127.0.0.13")
+THEIRS, FREE = IpAddress("127.0.0.21"), IpAddress("127.0.0.12")
 LATER = "451 4.2.1 later \x1b[31m"
 Put = Callable[..., list[str]]
 
@@ -155,6 +156,16 @@ def test_mail_is_repinned_to_a_known_ip_alone(lab: Cli, put: Put) -> None:
     lab.ok("queue", "repin", "--ip", IP, "--to", OTHER, "--yes")
     (entry,) = lab.json("queue", "list")
     assert (entry["ip"], entry["hostname"], entry["pool"]) == (OTHER, "mta13.relay.test", "marketing")
+
+
+def test_mail_is_repinned_to_no_ip_that_is_not_its_accounts(lab: Cli, put: Put) -> None:
+    put(mail("a@b.example"))
+    lab.ok("ip", "release", FREE)
+    for address, whose in ((FREE, "nobody"), (THEIRS, "account 2")):
+        refused = lab.refused("queue", "repin", "--ip", IP, "--to", address, "--yes")
+        assert f"sending IP {address} belongs to {whose}" in refused
+    (entry,) = lab.json("queue", "list")
+    assert entry["ip"] == IP
 
 
 # ── show ─────────────────────────────────────────────────────────────────────────────────

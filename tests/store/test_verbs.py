@@ -2,14 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import SendingIp
-from relay.domain.errors import UnknownObject
+from relay.domain.directory import Account, Plan, SendingIp
+from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.events import Operated
-from relay.domain.ids import IpAddress
+from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress
 from relay.domain.message import Message, Pin, State, Wish
 from relay.ports import Lane, Selection
 from relay.store import Store
@@ -30,7 +31,7 @@ from tests.store.conftest import (
     put,
     stored,
 )
-from tests.support.mail import IP, NOW, build_message
+from tests.support.mail import ACCOUNT, IP, NOW, build_message
 
 UNTIL = NOW + 300 * HOUR
 LATER = NOW + HOUR
@@ -121,7 +122,10 @@ async def test_cancel_overrules_a_wish_to_hold(store: Store, lane: Lane) -> None
 async def test_a_repin_gives_waiting_mail_the_other_ip_and_keeps_its_pool(store: Store, lane: Lane) -> None:
     queued, held = await put(store, build_message(), build_message("a@c.example"))
     revision = await store.directory.apply(
-        [Put(SendingIp(OTHER_IP, IpAddress("10.0.0.2"), "new.mta"))], SEEDED, "test", NOW
+        [Put(SendingIp(OTHER_IP, IpAddress("10.0.0.2"), "new.mta", account=ACCOUNT, pool=DEFAULT_POOL))],
+        SEEDED,
+        "test",
+        NOW,
     )
     await store.queue.hold(Selection(ids=(held.id,)), NOW, UNTIL, "ann")
     await store.queue.enqueue(
@@ -147,6 +151,41 @@ async def test_a_repin_to_an_ip_that_is_not_there_changes_nothing(store: Store) 
     with pytest.raises(UnknownObject):
         await store.queue.repin(EVERYTHING, IpAddress("127.0.0.99"), NOW, "ann")
     assert await only(store) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "whose"),
+    [
+        pytest.param({}, "nobody", id="free"),
+        pytest.param({"account": AccountId(2), "pool": DEFAULT_POOL}, "account 2", id="another account's"),
+    ],
+)
+async def test_a_repin_to_what_is_not_the_accounts_changes_nothing(
+    store: Store, change: dict[str, Any], whose: str
+) -> None:
+    """Else its mail would leave from an IP that somebody else buys while it waits."""
+    (message,) = await put(store, build_message())
+    changes = [Put(Account(AccountId(2), "Other", Plan.SELF_SERVE))]
+    await store.directory.apply(
+        [*changes, Put(SendingIp(OTHER_IP, OTHER_IP, "mta", **change))], SEEDED, "test", NOW
+    )
+    with pytest.raises(Conflict, match=f"{OTHER_IP} belongs to {whose}: mail of account {ACCOUNT} may not"):
+        await store.queue.repin(EVERYTHING, OTHER_IP, NOW, "ann")
+    assert await only(store) == message
+
+
+async def test_mail_may_go_to_a_shared_ip_and_back_to_one_that_still_carries_its_accounts(
+    store: Store,
+) -> None:
+    first, _ = await put(store, build_message(), build_message())
+    revision = await store.directory.apply(
+        [Put(SendingIp(OTHER_IP, OTHER_IP, "mta", shared=True))], SEEDED, "test", NOW
+    )
+    assert await store.queue.repin(Selection(ids=(first.id,)), OTHER_IP, NOW, "ann") == 1
+    await store.directory.apply([Put(SendingIp(IP, IP, "mta"))], revision, "test", NOW)
+    assert (await store.directory.snapshot()).ips[IP].released_from == ACCOUNT
+    assert await store.queue.repin(EVERYTHING, IP, NOW, "ann") == 1
+    assert {message.pin.ip for message in await stored(store)} == {IP}
 
 
 async def test_only_the_selection_is_touched(store: Store) -> None:

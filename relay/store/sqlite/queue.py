@@ -16,7 +16,7 @@ from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.lanes import Workers, fair_share, hold_lanes
 from relay.store.sqlite.settle import settle_all
 from relay.store.sqlite.statements import SQL, one, one_list
-from relay.store.sqlite.verbs import Verb, count_mail, pin_of, select_mail
+from relay.store.sqlite.verbs import Verb, accounts_of, count_mail, pin_of, select_mail
 
 
 class SqliteQueue:
@@ -124,11 +124,17 @@ class SqliteQueue:
         return await Verb("cancel", actor, now).apply(self._executor, selection, "wish <> 'cancel'")
 
     async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
-        """Those pinned to it already are not touched. Raises UnknownObject."""
+        """Those pinned to it already are not touched. Raises UnknownObject, Conflict."""
         verb = Verb("repin", actor, now, f"to {to}")
-        where = "state <> 'in_flight' AND ip <> :ip"
+        accounts = await self._executor.read(lambda connection: accounts_of(connection, selection))
+        # What is accepted for others meanwhile is not asked for.
+        where = "state <> 'in_flight' AND ip <> :ip AND account IN (SELECT value FROM json_each(:accounts))"
         return await verb.apply(
-            self._executor, selection, where, prepare=lambda connection: pin_of(connection, to)
+            self._executor,
+            selection,
+            where,
+            {"accounts": to_json(accounts)},
+            prepare=lambda connection: pin_of(connection, to, accounts),
         )
 
     # ── bodies ───────────────────────────────────────────────────────────────────────────

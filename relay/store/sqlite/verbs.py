@@ -1,12 +1,12 @@
 """What operators do to unfinished mail: each message changes and gets its event in one transaction."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from relay.domain.directory import SendingIp
-from relay.domain.errors import UnknownObject
+from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.events import Operated, Subject
-from relay.domain.ids import IpAddress, to_us
+from relay.domain.ids import AccountId, IpAddress, to_us
 from relay.domain.message import Message, State
 from relay.ports import Selection
 from relay.store.codec import MESSAGE_COLUMNS, event_row, message, to_json
@@ -95,12 +95,29 @@ class Verb:
         return Operated(self._now, Subject.of(touched), self._name, self._actor, self._detail)
 
 
-def pin_of(connection: Connection, ip: IpAddress) -> Mapping[str, object]:
-    """What repin writes: the directory's word on the address. Raises UnknownObject."""
+def accounts_of(connection: Connection, selection: Selection) -> list[AccountId]:
+    """Whose mail is selected."""
+    where, values = _where(selection)
+    rows = connection.execute(f"SELECT DISTINCT account FROM message WHERE {where} ORDER BY account", values)
+    return [AccountId(number) for (number,) in rows]
+
+
+def pin_of(connection: Connection, ip: IpAddress, accounts: Sequence[AccountId]) -> Mapping[str, object]:
+    """What repin writes: the directory's word on the address.
+
+    Raises UnknownObject, and Conflict when mail of one of the accounts may not leave from it:
+    it would go on doing so when somebody else has bought the address.
+    """
     row = connection.execute(SQL["entry"], ("sending_ip", ip)).fetchone()
     sending = entry("sending_ip", row[0]) if row else None
     if not isinstance(sending, SendingIp):
         raise UnknownObject("sending IP", ip)
+    for account in accounts:
+        if not sending.may_carry(account):
+            whose = "nobody" if sending.account is None else f"account {sending.account}"
+            raise Conflict(
+                f"sending IP {ip} belongs to {whose}: mail of account {account} may not leave from it"
+            )
     make_lanes(connection, [ip])
     return {"ip": ip, "hostname": sending.hostname, "bind": sending.bind}
 
