@@ -30,14 +30,14 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Errors, "description": _REFUSALS[status]} for status in sorted(every)}
 
 
-def takes(*models: type[RequestBody]) -> dict[str, Any]:
+def takes(*models: type[RequestBody], required: bool = True) -> dict[str, Any]:
     """For `openapi_extra=`: the body that the route reads by `read_body` or `json_object`; any of these."""
     options = [_schema(model) for model in models]
     schema = options[0]
     if len(options) > 1:
         definitions = {name: found for one in options for name, found in one.pop(_DEFINITIONS, {}).items()}
         schema = {"anyOf": options, _DEFINITIONS: definitions}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def _schema(model: type[RequestBody]) -> dict[str, Any]:

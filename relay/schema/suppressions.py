@@ -72,6 +72,13 @@ class EntryBody(RequestBody):
     description: Annotated[str, WithJsonSchema({"type": "string", "maxLength": MAX_DESCRIPTION})] = ""
 
 
+class RemovalBody(RequestBody):
+    """What DELETE /suppression-list/{recipient} takes, if anything: for the description of the API alone."""
+
+    type: KindName | None = None
+    """The only list that the recipient is taken off."""
+
+
 class ListedBody(EntryBody):
     """An entry of a bulk update."""
 

@@ -65,12 +65,13 @@ def operations(relay: RelayHarness) -> list[tuple[str, str]]:
     ]
 
 
-def takes_body(relay: RelayHarness) -> list[tuple[str, str]]:
-    """Those operations that are described with a body."""
+def takes_body(relay: RelayHarness, *, needs_one: bool = False) -> list[tuple[str, str]]:
+    """Those operations that are described with a body. needs_one: not those that can do without."""
     app: Any = relay.inside.http_app
     paths = app.openapi()["paths"]
     return [
         (method, path)
         for method, path in operations(relay)
-        if "requestBody" in paths.get(f"/api/v1{path}", {}).get(method.lower(), {})
+        if (body := paths.get(f"/api/v1{path}", {}).get(method.lower(), {}).get("requestBody"))
+        and (body["required"] or not needs_one)
     ]

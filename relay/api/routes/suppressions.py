@@ -22,6 +22,7 @@ from relay.schema.suppressions import (
     BulkBody,
     EntryBody,
     EntryShape,
+    RemovalBody,
     Wanted,
     parse_kind,
     parse_recipient,
@@ -138,7 +139,12 @@ async def show(
     return Page(results=_shapes(found.entries), total_count=found.total, links=links(request, None))
 
 
-@router.delete("/suppression-list/{recipient:path}", responses=refusals(404, 413, 415), status_code=204)
+@router.delete(
+    "/suppression-list/{recipient:path}",
+    responses=refusals(404, 413, 415),
+    status_code=204,
+    openapi_extra=takes(RemovalBody, required=False),
+)
 async def remove(recipient: str, request: Request, caller: Manager, services: ServicesDep) -> None:
     """Take a recipient off the list; `type` in a body says of which mail alone."""
     kinds: Iterable[Kind] = Kind
