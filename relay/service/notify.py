@@ -1,6 +1,9 @@
 """Telling the sender of a bounce, where the account asks for it (RFC 3464, C §2.6)."""
 
+from datetime import datetime
+
 from relay.domain.address import normalise_domain
+from relay.domain.directory import Principal
 from relay.domain.errors import MalformedAddress
 from relay.domain.events import Bounce, Injection, Subject
 from relay.domain.ids import BodyId, mint_message_id
@@ -12,6 +15,7 @@ from relay.mail.dsn import Failure, build_dsn
 from relay.mail.headers import split_message
 from relay.ports import Clock, Directory, EventLog, QueueStore
 from relay.service.identify import Ids
+from relay.service.sign import Signatures, hash_body, signing_of
 
 
 class Notifier:
@@ -49,9 +53,9 @@ class Notifier:
         except MalformedAddress:
             return None
         header, _ = split_message(await self._queue.body(message.id) or b"")
-        return self._notice(message, bounce, submission, domain, header)
+        return await self._notice(message, bounce, submission, domain, header)
 
-    def _notice(
+    async def _notice(
         self, message: Message, bounce: Bounce, original: Submission, domain: str, header: bytes
     ) -> Notice:
         now = self._clock.now()
@@ -60,18 +64,19 @@ class Notifier:
         content = build_dsn(
             failure, original.mail_from, header, transmission_id, self._hostname, message.accepted, now
         )
+        signatures = await self._signatures(message, domain, content, now)
         notice = Message(
             id=mint_message_id(now, self._ids.message_entropy()),
             transmission_id=transmission_id,
             account=message.account,
             subaccount=message.subaccount,
             body_id=BodyId(transmission_id),
-            prefix=b"",
+            prefix=signatures,
             mail_from="",
             rcpt_to=original.mail_from,
             domain=domain,
             rcpt_type=RcptType.TO,
-            size_bytes=len(content),
+            size_bytes=len(signatures) + len(content),
             smtputf8=not original.mail_from.isascii() or message.smtputf8,
             eight_bit=not content.isascii(),
             pin=message.pin,
@@ -95,6 +100,16 @@ class Notifier:
         )
         body = Body(notice.body_id, content)
         return Notice(submission, body, notice, Injection(now, Subject.of(notice)))
+
+    async def _signatures(self, message: Message, domain: str, content: bytes, now: datetime) -> bytes:
+        """Those that any mail from our host name has, in that account and pool; empty where nobody signs."""
+        principal = Principal(message.account, message.subaccount)
+        signing = signing_of(self._directory.snapshot, principal, self._hostname.lower(), message.pin.pool)
+        if signing is None:
+            return b""
+        header, body = split_message(content)
+        signatures = Signatures(signing, await hash_body(body))
+        return signatures.own(domain, header, now) + signatures.common(header, now)
 
 
 def _status(bounce: Bounce) -> str:

@@ -4,9 +4,14 @@ from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message as Mime
 
+import dkim  # type: ignore[import-untyped] # dkimpy 1.1 has no types
 import pytest
 
-from relay.domain.ids import AccountId
+from relay.domain.changes import Put
+from relay.domain.directory import Check, SendingDomain
+from relay.domain.ids import AccountId, PoolId
+from relay.mail.dkim import record
+from relay.net.records import RsaKeys
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
@@ -64,6 +69,34 @@ async def test_a_bounce_is_told_to_the_injected_mail_from(
     assert b"hidden@" not in dsn.content
     assert b"X-MSYS-API" not in dsn.content
     assert b"Secret body." not in dsn.content
+
+
+@pytest.mark.parametrize(
+    ("signer", "pool_signs"), [("relay.test", False), ("acme.test", True)], ids=["our host name", "the pool"]
+)
+async def test_a_dsn_is_signed_as_other_mail_is(
+    relay: RelayHarness, mta: FakeMta, signer: str, pool_signs: bool
+) -> None:
+    """C §3.2: by the domain in From, which is our host name, else by the pool's signing domain."""
+    await relay.change_account(1, lambda account: replace(account, dsn=True))
+    key = await RsaKeys().generate("k1")
+    await relay.apply(Put(SendingDomain(AccountId(1), signer, dkim=key, dkim_status=Check.VALID)))
+    if pool_signs:
+        pool = relay.inside.directory.snapshot.pools[AccountId(1), PoolId("receipts")]
+        await relay.apply(Put(replace(pool, signing_domain=signer)))
+    mta.answer(TO, "550 5.1.1 No such user here")
+    await relay.inject(TO, ip_pool="receipts", mail_from=FROM)
+    assert await relay.quiet() == []
+    (dsn,) = mta.attempts_for(FROM)
+    assert len(message_from_bytes(dsn.content).get_all("DKIM-Signature", [])) == 1
+    asked: list[bytes] = []
+
+    def dns(name: bytes, timeout: float = 5) -> bytes:
+        asked.append(name)
+        return record(key.public).encode()
+
+    assert dkim.verify(dsn.content, dnsfunc=dns)
+    assert asked == [f"k1._domainkey.{signer}.".encode()]
 
 
 async def test_an_expired_message_is_told_too(relay: RelayHarness, mta: FakeMta) -> None:
