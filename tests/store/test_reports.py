@@ -142,7 +142,8 @@ class Life:
             case 3:
                 await queue.cancel(replace(what, domain=chance.choice(DOMAINS)), self._now, "jane")
             case _:
-                await queue.repin(what, chance.choice([IP, OTHER_IP]), self._now, "jane")
+                own = replace(what, account=ACCOUNT)
+                await queue.repin(own, chance.choice([IP, OTHER_IP]), self._now, "jane")
 
     async def lose(self) -> None:
         """The lanes to nobody, and back under a higher epoch."""
