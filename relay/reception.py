@@ -146,7 +146,6 @@ class Reception:
         means, store = self._means, self._means.store
         return WebServices(
             clock=means.clock,
-            ids=means.ids,
             directory=means.directory,
             rows=store.directory,
             queue=store.queue,
@@ -161,6 +160,7 @@ class Reception:
             idempotency=store.idempotency,
             sign_ins=self._sign_ins,
             entrance=entrance,
+            trusted_proxies=self._config.http.trusted_proxies,
             base_url=self.url,
         )
 

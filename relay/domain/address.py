@@ -56,6 +56,9 @@ def normalise_domain(text: str) -> str:
 
     Raises MalformedAddress.
     """
+    if len(text) > MAX_DOMAIN_OCTETS:
+        # Before it is encoded: that takes as long as the square of the length.
+        raise MalformedAddress(text)
     if text.startswith("["):
         return _address_literal(text)
     domain = text.lower()

@@ -1,10 +1,12 @@
 """Where a client speaks from, and whether a key may be used from there."""
 
 import ipaddress
+from collections.abc import Sequence
 
 from relay.domain.directory import ApiKey
 
 ClientAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def client_address(host: str) -> ClientAddress:
@@ -13,6 +15,22 @@ def client_address(host: str) -> ClientAddress:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def client_behind(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
+    """Who speaks, as proxies that are trusted tell it: the last of X-Forwarded-For that is none of them.
+
+    Whatever stands before that in the field may have been made up by the client. peer: of the connection.
+    """
+    client = peer
+    for told in [*reversed(forwarded_for.split(",")), ""]:
+        try:
+            if not any(client_address(client) in network for network in proxies):
+                return client
+            client = str(client_address(told.strip()))
+        except ValueError:
+            break
+    return client
 
 
 def may_come_from(key: ApiKey, client: ClientAddress) -> bool:

@@ -115,7 +115,7 @@ class UnfitRole(Refused):
 
 def parse_name(text: str) -> str:
     """The name in NFC, without spaces around it. Raises UnfitName."""
-    name = unicodedata.normalize("NFC", text.strip(" "))
+    name = _composed(text.strip(" "), MAX_NAME)
     if not 1 <= len(name) <= MAX_NAME:
         raise UnfitName(f"a user's name has {len(name)} characters: expected 1 to {MAX_NAME}")
     if not name.isprintable():
@@ -145,7 +145,16 @@ def parse_password(text: str, name: str) -> str:
 
 def normal_password(text: str) -> str:
     """In NFC: keyboards differ in how they compose the same characters."""
-    return unicodedata.normalize("NFC", text)
+    return _composed(text, MAX_PASSWORD)
+
+
+def _composed(text: str, most: int) -> str:
+    """In NFC; as it is when it has more than `most` characters in NFC too.
+
+    That is known beforehand, as no character is composed of more than four: composing takes as long as
+    the square of the length, and anybody may send a name and a password.
+    """
+    return text if len(text) > 4 * most else unicodedata.normalize("NFC", text)
 
 
 def check_role(role: Role, account: AccountId | None) -> None:

@@ -57,9 +57,9 @@ class Facet(StrEnum):
 class StateCounts:
     """How many messages stand in each state."""
 
-    queued: int
-    in_flight: int
-    held: int
+    queued: int = 0
+    in_flight: int = 0
+    held: int = 0
 
     @property
     def total(self) -> int:

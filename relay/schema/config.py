@@ -214,6 +214,8 @@ class HttpSettings(_TlsFiles):
     """Of one key on average, in bursts ten times as many; transmissions are not counted."""
     public_url: Annotated[str, PlainValidator(_parse_public_url)] = ""
     """Where people reach the console, when a proxy stands before it: `https://relay.example.com`."""
+    trusted_proxies: tuple[Annotated[Network, PlainValidator(parse_network)], ...] = ()
+    """Whose X-Forwarded-For counts when wrong passwords are counted."""
 
 
 class QueueSettings(Table):

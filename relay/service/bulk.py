@@ -17,7 +17,8 @@ SLICE = 500
 """Messages a transaction: arriving mail waits for one of them, not for all."""
 COUNTED = 10_000
 """Messages that are looked at for a count where no counts are kept."""
-MOST_AT_WORK = 3
+MOST_AT_WORK, MOST_OF_ACCOUNT = 3, 2
+"""Runs at a time: no account keeps all others from theirs."""
 _KEPT = 50
 
 _ROUNDS: Mapping[Verb, tuple[State, ...]] = {
@@ -124,7 +125,9 @@ class BulkRuns:
     async def start(self, order: Order) -> BulkRun:
         """Raises OverCapacity while too many are at work, or when the process is about to end."""
         expected = await self.count(order)
-        if self._tasks is None or len(self._at_work()) >= MOST_AT_WORK:
+        at_work = self._at_work()
+        of_account = sum(one.order.account == order.account for one in at_work)
+        if self._tasks is None or len(at_work) >= MOST_AT_WORK or of_account >= MOST_OF_ACCOUNT:
             raise OverCapacity
         one = BulkRun(self._entropy.octets(8).hex(), order, expected, self._clock.now())
         self._runs[one.id] = one

@@ -21,6 +21,7 @@ from relay.domain.errors import NotAuthenticated, NotGranted, OverCapacity, Stor
 from relay.domain.ids import AccountId
 from relay.domain.users import (
     LINK_LIFE,
+    MAX_NAME,
     MAX_PASSWORD,
     BadCredentials,
     BadLink,
@@ -47,8 +48,11 @@ LINK_PATH = "/sign-in/link/"
 """Where the console takes a sign-in link; the token follows."""
 FIRST_NAME = "admin"
 TRIES_COUNT_FOR = timedelta(minutes=15)
-FAILURES_OF_NAME, FAILURES_OF_CLIENT = 5, 20
-"""Within that time; then there is no further try."""
+FAILURES_OF_NAME, FAILURES_OF_CLIENT, FAILURES_EVERYWHERE = 5, 20, 50
+"""Within that time, for a name from one client, for a client, and for a name; then there is no further try.
+
+The last is high, so that it takes some effort to shut somebody out.
+"""
 _HASHES_AT_ONCE = 2
 _HASHES_WAITING = 32
 """More than that is an attack, or no use to whoever waits: they hear OverCapacity at once."""
@@ -116,7 +120,12 @@ class SignIns:
         A name that there is not takes as long as a wrong password. Raises BadCredentials,
         TooManyTries, OverCapacity.
         """
-        limits = {_name_tries(name): FAILURES_OF_NAME, _client_tries(client): FAILURES_OF_CLIENT}
+        here = _name_tries(name, client)
+        limits = {
+            here: FAILURES_OF_NAME,
+            _name_tries(name): FAILURES_EVERYWHERE,
+            _client_tries(client): FAILURES_OF_CLIENT,
+        }
         with self._room():
             tried = await self._begin_try(limits)
             user = await self._find(name)
@@ -126,7 +135,7 @@ class SignIns:
         token, session = self._new_session(user, client, user_agent)
         if not await self._users.begin_session(session, verified, _known(old_token)):
             raise BadCredentials
-        await self._users.forgive(tried, _name_tries(name))
+        await self._users.forgive(tried, here)
         log.info("signed in user=%d session=%s client=%s", user.id, session.id, session.client)
         return token
 
@@ -149,7 +158,8 @@ class SignIns:
         own, session = self._new_session(user, client, user_agent)
         if not await self._users.use_link(_sha256(token), hashed, session):
             raise BadLink
-        await self._users.forgive("", _name_tries(user.name))
+        for key in (_name_tries(user.name), _name_tries(user.name, client)):
+            await self._users.forgive("", key)
         log.info("signed in by link user=%d session=%s client=%s", user.id, session.id, session.client)
         return own
 
@@ -160,11 +170,12 @@ class SignIns:
         """
         password = parse_password(new, user.name)
         with self._room():
-            tried = await self._begin_try({_name_tries(user.name): FAILURES_OF_NAME})
+            own = f"password of {user.id}"
+            tried = await self._begin_try({own: FAILURES_OF_NAME})
             found = await self._users.user(user.name)
             if found is None or found.id != user.id or await self._verify(tried, found, old) is None:
                 raise BadCredentials
-            await self._users.forgive(tried, _name_tries(user.name))
+            await self._users.forgive(tried, own)
             hashed = await self._work(lambda: self._passwords.hash(password))
         if not await self._users.set_password(found, hashed, _sha256(keep_token), self._clock.now()):
             raise BadCredentials
@@ -356,9 +367,13 @@ def _known(token: str | None) -> str | None:
     return None if token is None else _sha256(token)
 
 
-def _name_tries(name: str) -> str:
-    """Hashed: people type passwords where names belong."""
-    return _sha256(f"name {name_key(name)}")
+def _name_tries(name: str, client: str = "") -> str:
+    """From one client, or from all. Hashed: people type passwords where names belong.
+
+    Of a text longer than any name, its beginning.
+    """
+    where = f" from {client_network(client)}" if client else ""
+    return _sha256(f"name {name_key(name.strip(' ')[: 4 * MAX_NAME])}{where}")
 
 
 def _client_tries(client: str) -> str:

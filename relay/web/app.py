@@ -51,7 +51,9 @@ def build_console(services: Services) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.services = services
-    return _Frame(app, services.is_secure)
+    # Within Starlette, whose own answer to a bug would come first.
+    app.add_middleware(_Frame, is_secure=services.is_secure)
+    return app
 
 
 class _Frame:

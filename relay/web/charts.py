@@ -37,6 +37,10 @@ class Span:
     step: timedelta
     number: int
 
+    @property
+    def end(self) -> datetime:
+        return self.first + self.step * self.number
+
     def starts(self) -> tuple[datetime, ...]:
         return tuple(self.first + self.step * position for position in range(self.number))
 
@@ -49,10 +53,14 @@ class Span:
         return f"{start.day} {start:%b}" if self.step >= timedelta(days=1) else f"{start:%H:%M}"
 
 
+def highest(series: Sequence[Series]) -> int:
+    """What the tallest bar stands for."""
+    return max((sum(values) for values in zip(*(one.values for one in series), strict=True)), default=0)
+
+
 def stacked(span: Span, series: Sequence[Series], label: str) -> Markup:
     """A chart with axes. label: what it shows, for whoever does not see it."""
-    tops = [sum(values) for values in zip(*(one.values for one in series), strict=True)]
-    limit, line = _scale(max(tops, default=0))
+    limit, line = _scale(highest(series))
     inner_width, inner_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     parts = [_open(_WIDTH, _HEIGHT, label)]
     for value in range(0, limit + 1, line):

@@ -10,8 +10,8 @@ from relay.domain.address import normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId
 from relay.ports import EventQuery
-from relay.web.forms import Form
-from relay.web.mail import ALL_ACCOUNTS, is_number
+from relay.web.forms import Form, number_in
+from relay.web.mail import ALL_ACCOUNTS, account_asked
 from relay.web.visit import Visit
 
 USUAL_SPAN = timedelta(hours=24)
@@ -25,6 +25,7 @@ KINDS: Mapping[str, str] = {
     "generation_rejection": "Rejected",
 }
 """The types of C §3.10 that happen here, and the words of the console for them."""
+_EARLIEST = datetime.min.replace(tzinfo=UTC) + USUAL_SPAN
 _AHEAD = timedelta(days=1)
 """Without an end the search is open to it: clocks of processes differ."""
 _MOST_VALUES = 100
@@ -112,7 +113,7 @@ def read_search(visit: Visit, now: datetime) -> Search:
     """The search that the page's query string means, within the account of the page."""
     form, wrong = visit.query, dict[str, str]()
     until = _moment(form["to"], "to", wrong) or now + _AHEAD
-    since = _moment(form["from"], "from", wrong) or min(until, now) - USUAL_SPAN
+    since = _moment(form["from"], "from", wrong) or max(min(until, now), _EARLIEST) - USUAL_SPAN
     if not wrong and since >= until:
         wrong["from"] = "The time from which must be before the time to which."
     kinds = frozenset(form.all("events"))
@@ -132,7 +133,7 @@ def read_search(visit: Visit, now: datetime) -> Search:
         return [int(text) for text in each(name, _number, what)]
 
     query = EventQuery(
-        account=None if visit.is_operator and form.has(ALL_ACCOUNTS) else visit.account.id,
+        account=account_asked(visit, form),
         since=since,
         until=until,
         kinds=kinds,
@@ -188,7 +189,7 @@ def _moment(text: str, name: str, wrong: dict[str, str]) -> datetime | None:
 
 
 def _number(text: str) -> str:
-    if not is_number(text):
+    if number_in(text) is None:
         raise ValueError(text)
     return text
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
+from relay.schema.tables import parse_name
 from relay.web.errors import WebError
 
 MAX_BYTES = 1 << 16
@@ -43,8 +44,7 @@ class Form:
 
     def wrong(self, **errors: str) -> "Form":
         """The same with these errors; those that are empty are none. `form_` means the whole."""
-        named = {name.removesuffix("_") if name == "form_" else name: text for name, text in errors.items()}
-        found = {("" if name == "form" else name): text for name, text in named.items() if text}
+        found = {"" if name == "form_" else name: text for name, text in errors.items() if text}
         return Form(self.values, {**self.errors, **found})
 
 
@@ -53,6 +53,19 @@ def filled(**values: str | Sequence[str]) -> Form:
     return Form(
         {name: (value,) if isinstance(value, str) else tuple(value) for name, value in values.items()}
     )
+
+
+def number_in(text: str) -> int | None:
+    """The number that a field or a part of a path names, of up to ten digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+
+
+def read_name(form: Form, field: str) -> tuple[str, Form]:
+    """A name for people, and the form with what is wrong with it."""
+    try:
+        return parse_name(form[field]), form
+    except ValueError as error:
+        return "", form.wrong(**{field: f"Must have {error}" if form[field] else "Required"})
 
 
 def query_of(request: Request) -> Form:
@@ -74,6 +87,8 @@ async def read_form(request: Request) -> Form:
                     raise WebError(413, f"This form is longer than {MAX_BYTES} bytes.")
     except TimeoutError as error:
         raise WebError(408, "The form did not arrive in time.") from error
+    except ClientDisconnect as error:
+        raise WebError(400, "The form ended before its end.") from error
     return _parse(bytes(octets))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 
 from relay.domain.directory import (
     SHARED_OVERFLOW,
@@ -24,6 +25,9 @@ from relay.web.visit import Visit
 NEW_FOR = timedelta(days=30)
 """About as long as warming up takes (R2)."""
 
+POOLS = "/account/ip-pools"
+"""The page of the account's pools."""
+
 Options = Sequence[tuple[str, str] | tuple[str, str, bool]]
 
 
@@ -42,6 +46,32 @@ def ips_of(snapshot: Snapshot, account: AccountId, pool: PoolId | None = None) -
 def place_of(ip: SendingIp) -> PoolId:
     """The pool of a dedicated IP."""
     return ip.pool or DEFAULT_POOL
+
+
+def ip_path(visit: Visit, ip: str) -> str:
+    """The page of a sending IP of the account; empty when it has none."""
+    known = visit.snapshot.ips.get(IpAddress(ip))
+    if known is None or known.account != visit.account.id or known.is_retired:
+        return ""
+    return f"{POOLS}/edit/{quote(place_of(known), safe='')}/{quote(ip, safe='')}"
+
+
+def pool_path(visit: Visit, pool: str) -> str:
+    """The page of a pool of the account; empty when it has none."""
+    is_known = (visit.account.id, PoolId(pool)) in visit.snapshot.pools
+    return f"{POOLS}/edit/{quote(pool, safe='')}" if is_known else ""
+
+
+def ip_suggestions(visit: Visit) -> list[str]:
+    """Addresses that mail of the account can have: its own IPs', then the shared ones'."""
+    owned, shared = ips_of(visit.snapshot, visit.account.id), visit.snapshot.ips.values()
+    return [ip.address for ip in (*owned, *in_order(ip for ip in shared if ip.shared))]
+
+
+def pool_suggestions(visit: Visit) -> list[tuple[str, str]]:
+    """Id and name of each pool that mail of the account can have, the default pool first."""
+    owned = [(str(pool.id), pool.name) for pool in pools_of(visit.snapshot, visit.account.id)]
+    return [*owned, (SHARED_POOL, "Shared pool")] if visit.account.has_shared_pool else owned
 
 
 def pool_on(visit: Visit) -> Pool:
@@ -164,12 +194,9 @@ class Standing:
         return state_of(self.ip)
 
 
-NOTHING = StateCounts(0, 0, 0)
-
-
 async def standings(visit: Visit, ips: Sequence[SendingIp], account: AccountId | None) -> list[Standing]:
     """With the mail of that account; for operators None, all mail."""
     reports = visit.services.reports
     page = await reports.waiting(MailFilter(account), (Facet.IP,), max(1, len(visit.snapshot.ips)))
     counts: Mapping[IpAddress | None, StateCounts] = {group.ip: group.counts for group in page.groups}
-    return [Standing(ip, counts.get(ip.address, NOTHING)) for ip in ips]
+    return [Standing(ip, counts.get(ip.address, StateCounts())) for ip in ips]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from relay.web.forms import Form
+from relay.web.forms import Form, number_in
 
 PER_PAGE = 25
 
@@ -25,12 +25,5 @@ class Listed(Generic[Item]):
 def listed(items: Sequence[Item], query: Form, per_page: int = PER_PAGE) -> Listed[Item]:
     """The page that `?page=` names, or the nearest that there is."""
     pages = max(1, -(-len(items) // per_page))
-    text = query["page"]
-    asked = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
-    page = min(max(asked, 1), pages)
+    page = min(max(number_in(query["page"]) or 1, 1), pages)
     return Listed(items[(page - 1) * per_page : page * per_page], page, pages, len(items))
-
-
-def number_in(text: str) -> int | None:
-    """A number as it stands in a path; None for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None

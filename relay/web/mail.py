@@ -1,13 +1,12 @@
-"""What the pages about mail share: which mail a form means, ways to pools and IPs, words for events."""
+"""What the pages about mail share: which mail a form means, and words for messages and events."""
 
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from relay.domain.address import normalise_domain
-from relay.domain.directory import Account, Snapshot
 from relay.domain.errors import MalformedAddress
 from relay.domain.events import (
     Bounce,
@@ -20,11 +19,11 @@ from relay.domain.events import (
     Operated,
     PolicyRejection,
 )
-from relay.domain.ids import SHARED_POOL, IpAddress, PoolId, SubaccountId, TransmissionId
-from relay.domain.message import State
+from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
+from relay.domain.message import Message, State
 from relay.ports import MailFilter
 from relay.service.operate import Verb
-from relay.web.forms import Form
+from relay.web.forms import Form, number_in
 from relay.web.visit import Visit
 
 ALL_ACCOUNTS = "all"
@@ -71,7 +70,7 @@ class Asked:
 def read_filter(visit: Visit, form: Form) -> Asked:
     """The mail that the fields of form mean, within the account of the page."""
     wrong: dict[str, str] = {}
-    what = MailFilter(None if visit.is_operator and form.has(ALL_ACCOUNTS) else visit.account.id)
+    what = MailFilter(account_asked(visit, form))
     if text := form["ip"]:
         try:
             what = replace(what, ip=IpAddress(str(ipaddress.ip_address(text))))
@@ -90,10 +89,10 @@ def read_filter(visit: Visit, form: Form) -> Asked:
         except ValueError:
             wrong["state"] = "Choose one of the states."
     if text := form["subaccount"]:
-        if is_number(text):
-            what = replace(what, subaccount=SubaccountId(int(text)))
-        else:
+        if (number := number_in(text)) is None:
             wrong["subaccount"] = f"“{_short(text)}” is not the number of a subaccount."
+        else:
+            what = replace(what, subaccount=SubaccountId(number))
     if text := form["transmission"]:
         what = replace(what, transmission=TransmissionId(text))
     for name in ("pool", "transmission"):
@@ -102,40 +101,22 @@ def read_filter(visit: Visit, form: Form) -> Asked:
     return Asked(form.wrong(**wrong), what)
 
 
-def is_number(text: str) -> bool:
-    """Whether it is one that a store can count."""
-    return text.isascii() and text.isdigit() and len(text) < 11
+def account_asked(visit: Visit, form: Form) -> AccountId | None:
+    """Whose mail a page is about; None, for operators who ask for it: everybody's."""
+    return None if visit.is_operator and form.has(ALL_ACCOUNTS) else visit.account.id
 
 
-def ip_path(visit: Visit, ip: str) -> str:
-    """The page of a sending IP of the account; empty when it has none."""
-    known = visit.snapshot.ips.get(IpAddress(ip))
-    if known is None or known.account != visit.account.id or known.is_retired:
-        return ""
-    return f"/account/ip-pools/edit/{quote(known.pool or 'default', safe='')}/{quote(ip, safe='')}"
+def account_name(visit: Visit, id_: AccountId) -> str:
+    """As people know it."""
+    known = visit.snapshot.accounts.get(id_)
+    return f"{known.name} ({id_})" if known else str(id_)
 
 
-def pool_path(visit: Visit, pool: str) -> str:
-    """The page of a pool of the account; empty when it has none."""
-    is_known = (visit.account.id, PoolId(pool)) in visit.snapshot.pools
-    return f"/account/ip-pools/edit/{quote(pool, safe='')}" if is_known else ""
-
-
-def pools_of(snapshot: Snapshot, account: Account) -> list[tuple[str, str]]:
-    """Id and name of what can be asked for, the default pool first."""
-    pools = [pool for (owner, _), pool in snapshot.pools.items() if owner == account.id]
-    named = [
-        (str(pool.id), pool.name) for pool in sorted(pools, key=lambda one: (one.id != "default", one.id))
-    ]
-    return [*named, (SHARED_POOL, "Shared pool")] if account.has_shared_pool else named
-
-
-def ips_of(snapshot: Snapshot, account: Account) -> list[str]:
-    """Addresses of the account's own and of shared IPs, the own ones first."""
-    ips = [ip for ip in snapshot.ips.values() if ip.account == account.id or ip.shared]
-    return [
-        ip.address for ip in sorted(ips, key=lambda ip: (ip.shared, ipaddress.ip_address(ip.address).packed))
-    ]
+def why_waiting(message: Message) -> str:
+    """The last reply, or that there is none yet."""
+    if message.last_reply:
+        return message.last_reply
+    return "being handed over" if message.state is State.IN_FLIGHT else "not tried yet"
 
 
 def word_of(event: Event) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from relay.domain.clients import Network
 from relay.domain.retry import RetryPolicy
 from relay.ports import (
     Clock,
@@ -17,9 +18,8 @@ from relay.ports import (
 from relay.service.billing import Billing
 from relay.service.bulk import BulkRuns
 from relay.service.domains import SendingDomains
-from relay.service.identify import Ids
 from relay.service.sign_in import SignIns
-from relay.web.once import Once
+from relay.web.shown_once import Secrets
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Services:
     """One process's means of answering people."""
 
     clock: Clock
-    ids: Ids
     directory: Directory
     rows: DirectoryStore
     """For what is not in the snapshot: audit lines."""
@@ -57,9 +56,11 @@ class Services:
     """Verbs at work on much mail."""
     sign_ins: SignIns
     entrance: Entrance
+    trusted_proxies: tuple[Network, ...]
+    """Whose word on where a browser speaks from is taken."""
     base_url: str
     """Of the console and the API, as people reach it; without a slash at the end."""
-    once: Once = field(default_factory=Once)
+    secrets: Secrets = field(default_factory=Secrets)
 
     @property
     def is_secure(self) -> bool:

@@ -50,10 +50,6 @@ def span(length: timedelta) -> str:
     return " ".join(parts[:2])
 
 
-def span_of_seconds(seconds: int) -> str:
-    return span(timedelta(seconds=seconds))
-
-
 def until(at: datetime, now: datetime) -> str:
     """`in 3 min` or `2 h ago`."""
     if abs(at - now) < timedelta(seconds=1):

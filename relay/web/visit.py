@@ -1,6 +1,6 @@
 """One request of one person who has signed in: who, on whose behalf, and how they are answered."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote
@@ -8,11 +8,15 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.domain.directory import Account, Snapshot
+from relay.domain.directory import Account, Snapshot, Subaccount
+from relay.domain.ids import SubaccountId
 from relay.domain.users import Role, User
-from relay.service.sign_in import SignedIn, csrf_of
+from relay.service.administer import Changes
+from relay.service.change import change_directory
+from relay.service.sign_in import SignedIn, actor_of, csrf_of
 from relay.web.forms import Form, query_of
 from relay.web.services import Services
+from relay.web.shown_once import Secret
 from relay.web.templating import render
 
 TOAST_COOKIE = "relay_toast"
@@ -59,7 +63,7 @@ class Visit:
     @property
     def actor(self) -> str:
         """What audit lines say."""
-        return f"user:{self.user.name}"
+        return actor_of(self.user)
 
     @property
     def csrf(self) -> str:
@@ -84,12 +88,25 @@ class Visit:
             return (self.account,)
         return sorted(self.snapshot.accounts.values(), key=lambda account: account.id)
 
+    @property
+    def subaccounts(self) -> Mapping[SubaccountId, Subaccount]:
+        """Those of the account, by number."""
+        owned = [one for one in self.snapshot.subaccounts.values() if one.account == self.account.id]
+        return {one.id: one for one in sorted(owned, key=lambda one: one.id)}
+
     def path(self, name: str) -> str:
         """A part of the path, decoded: what stands for `{name}` in the route."""
         return str(self.request.path_params[name])
 
     def may(self, right: Right) -> bool:
         return right in MAY[self.user.role]
+
+    async def change(self, compute: Callable[[Snapshot], Changes]) -> Changes:
+        """Write, in the person's name, what compute makes of the newest directory; what it made.
+
+        Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
+        """
+        return tuple(await change_directory(self.services.directory, compute, self.actor))
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """The template as an answer; it also gets `visit`."""
@@ -112,3 +129,17 @@ class Visit:
                 secure=self.services.is_secure,
             )
         return response
+
+    def go_to_secret(self, path: str, secret: Secret, said: str) -> Response:
+        """On to the page below path that shows the secret to this session, one time."""
+        name = self.services.secrets.put(self.signed_in.session.id, secret, self.services.clock.now())
+        return self.go(f"{path}/{name}", said)
+
+    def secret_page(self, path: str, label: str) -> Response:
+        """The secret that the path's `{name}` names; the second time, that there is none any more.
+
+        path, label: where the person goes on to, and what that is called.
+        """
+        services = self.services
+        secret = services.secrets.take(self.signed_in.session.id, self.path("name"), services.clock.now())
+        return self.page("once.html", 200 if secret else 410, secret=secret, back=(path, label))

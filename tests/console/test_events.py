@@ -208,7 +208,7 @@ async def test_the_table_has_the_search_and_no_formulas(console: Console, mta: F
 @pytest.mark.parametrize(
     ("cell", "written"),
     [
-        *(pytest.param(f"{sign}1", f"'{sign}1", id=repr(sign)) for sign in "=+-@\t\r"),
+        *(pytest.param(f"{sign}1", f"'{sign}1", id=repr(sign)) for sign in "=+-@\t\r\n＝＋－＠"),
         pytest.param("1=1", "1=1", id="inside"),
         pytest.param("", "", id="nothing"),
     ],

@@ -17,7 +17,7 @@ from relay.ports import AuditLine
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
-from relay.web.changes import told
+from relay.web.audit import change_of
 from tests.console.browser import visitor
 from tests.console.looks import assert_looks_right
 from tests.console.site import PASSWORD, Console
@@ -321,7 +321,7 @@ def test_an_audit_line_is_told_by_what_is_different(
         return None if value is None else json.dumps(value)
 
     at = datetime(2026, 1, 5, tzinfo=UTC)
-    change = told(AuditLine(at, "cli", Revision(1), what, text(before), text(after), 1))
+    change = change_of(AuditLine(at, "cli", Revision(1), what, text(before), text(after), 1))
     listed = ", ".join(f"{one.field} {one.before} → {one.after}" for one in change.differences)
     assert f"{change.deed} {change.title}: {listed}" == expected
 

@@ -1,22 +1,36 @@
 """What another site, another account or a reader might try: forged forms, fixed sessions, frames."""
 
+import asyncio
+import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
 from starlette.routing import Route
 
-from relay.domain.ids import AccountId
+from relay.domain.changes import Put
+from relay.domain.directory import SendingDomain, Subaccount
+from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.users import Role
+from relay.schema.keys import key_id
 from relay.service.sign_in import csrf_of
+from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
+from relay.web.app import build_console
+from relay.web.services import Services
 from relay.web.views import VIEWS
 from tests.console.site import PASSWORD, SESSION_COOKIE, Console
 
 ROUTES = [route for pages in VIEWS for route in pages.routes]
 OPEN_TO_ALL = ("/sign-in",)
+VISITOR_COOKIE = "relay_visitor"
+"""Of whoever has not signed in."""
 
 
 def walk(method: str) -> list[str]:
@@ -91,6 +105,18 @@ async def test_a_form_that_did_not_come_from_the_console_is_refused(
     assert await state(console.relay) == before
 
 
+async def test_nobody_is_signed_in_as_somebody_else_by_a_form_of_another_site(console: Console) -> None:
+    """No cookie comes along with such a form, and anybody can make the token of none."""
+    _, link = await console.sign_ins.add_user("mallory", Role.ADMIN, AccountId(2), "test")
+    for path in ("/sign-in", f"/sign-in/link/{link}"):
+        for cookies in ({}, {VISITOR_COOKIE: ""}):
+            async with httpx.AsyncClient(base_url=console.url, cookies=cookies) as http:
+                form = {"csrf": csrf_of(""), "name": "mallory", "password": PASSWORD, "again": PASSWORD}
+                answer = await http.post(path, data=form)
+            assert answer.status_code == 403, path
+            assert "did not come from this console" in answer.text, path
+
+
 async def test_a_browser_that_says_the_form_came_from_another_site_is_believed(console: Console) -> None:
     token = await session(console, Role.OPERATOR)
     async with client(console, token) as http:
@@ -98,6 +124,27 @@ async def test_a_browser_that_says_the_form_came_from_another_site_is_believed(c
             good = {"csrf": csrf_of(token), "account": "2", "next": "/"}
             answer = await http.post("/act-for", data=good, headers={"Sec-Fetch-Site": site})
             assert answer.status_code == 403
+
+
+def test_no_form_with_a_token_is_sent_as_an_address() -> None:
+    """Addresses stay in histories and in the logs of proxies."""
+    forms = re.compile(r"<form\b.*?</form>", re.DOTALL)
+    found = 0
+    for template in Path(str(files("relay.web") / "templates")).rglob("*.html"):
+        for form in forms.findall(template.read_text(encoding="utf-8")):
+            if "kit.guard" in form or "kit.csrf" in form or 'name="csrf"' in form:
+                found += 1
+                assert re.match(r'<form method="post"', form), template
+                assert "formmethod" not in form, template
+    assert found > 20
+
+
+async def test_counting_what_would_be_repinned_starts_nothing(console: Console) -> None:
+    async with console.client("operator") as http:
+        looked = await http.post("/queue/bulk/repin", {"to": "127.0.0.12", "look": "on"})
+    assert looked.status_code == 200
+    assert "would touch 0 messages" in looked.text
+    assert console.relay.inside.http.bulk.of(AccountId(1)) == []
 
 
 async def test_a_form_shown_for_another_account_changes_nothing(console: Console) -> None:
@@ -152,6 +199,55 @@ async def test_every_page_forbids_frames_scripts_from_elsewhere_and_keeping(cons
             assert " style=" not in answer.text, path
             assert "<script>" not in answer.text, path
             assert not re.search(r"""(src|href|action)=["'](https?:)?//""", answer.text), path
+
+
+async def test_no_host_field_makes_a_page_of_an_account_one_of_the_installation(console: Console) -> None:
+    """Both are made by the same code, which must not ask the client where it is."""
+    token = await session(console, Role.ADMIN)
+    await session(console, Role.OPERATOR)
+    async with client(console, token) as http:
+        for host in ("x/operate/", "x/operate/users?", "[", "evil.example"):
+            shown = await http.get("/account/users", headers={"Host": host})
+            assert "operator of 1" not in shown.text, host
+            form = {"csrf": csrf_of(token), "name": "root", "role": "operator"}
+            made = await http.post("/account/users/create", data=form, headers={"Host": host})
+            assert made.status_code == 422, host
+            assert "evil" not in shown.text
+    assert "root" not in [user.name for user in await console.sign_ins.users()]
+
+
+async def test_a_bug_is_told_as_a_page_with_a_reference_and_the_usual_headers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = build_console(cast(Services, SimpleNamespace(is_secure=False)))
+    transport, cookies = httpx.ASGITransport(broken), {SESSION_COOKIE: "x"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay", cookies=cookies) as http:
+        with caplog.at_level(logging.ERROR):
+            answer = await http.get("/queue")
+    assert answer.status_code == 500
+    assert "AttributeError" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    (record,) = [record for record in caplog.records if record.name == "relay.web"]
+    reference = re.search(r"<code>(\w+)</code>", answer.text)
+    assert reference is not None
+    assert f"reference={reference[1]} " in record.getMessage()
+    assert record.exc_info is not None
+
+
+async def test_a_form_that_breaks_off_is_no_bug(console: Console, caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody could fill the log with them."""
+    reader, writer = await asyncio.open_connection(*console.relay.http_address)
+    writer.write(
+        b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname="
+    )
+    writer.write_eof()
+    with caplog.at_level(logging.WARNING):
+        await reader.read()
+        writer.close()
+        async with client(console) as http:
+            assert (await http.get("/sign-in")).status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_signing_in_makes_a_new_session_and_ends_the_one_that_was_brought_along(
@@ -237,6 +333,90 @@ async def test_what_another_account_has_is_not_there(
         nobodys = await http.get(concrete(path, pool="nowhere", ip="127.0.0.250"))
     assert theirs.status_code == nobodys.status_code == 404
     assert theirs.text == nobodys.text
+
+
+async def things_of_birch(console: Console, mta: FakeMta) -> Mapping[str, str]:
+    """What account 2 has, for each name in a path, after the part of the console where it is."""
+    relay, number = console.relay, AccountId(2)
+    await relay.apply(
+        Put(Subaccount(number, SubaccountId(77), "Birch's own")),
+        Put(SendingDomain(number, "birch-own.example")),
+    )
+    mta.answer("e@birch-rcpt.example", "450 4.2.1 birch's reply")
+    injected = await relay.inject("e@birch-rcpt.example", account=2, ip_pool="news")
+    await mta.attempts_reached(1)
+    await relay.quiet()
+    async with console.client("admin", account=2) as theirs:
+        run = (await theirs.post("/queue/bulk/retry")).headers["location"].rpartition("/")[2]
+        form = {"key_label": "birch", "permissions": "all"}
+        made = await theirs.post("/account/api-keys/create", form)
+    snapshot = relay.inside.directory.snapshot
+    (user,) = await console.sign_ins.users(number)
+    (signed_in, *_) = await console.sign_ins.sessions(user)
+    return {
+        "pool": "news",
+        "ip": "127.0.0.21",
+        "domain": "birch-own.example",
+        "key": next(key_id(key) for key in snapshot.keys.values() if key.account == number),
+        "verb": "hold",
+        "name": made.headers["location"].rpartition("/")[2],
+        "messages/id": injected.message_id,
+        "runs/id": run,
+        "subaccounts/id": "77",
+        "users/id": str(user.id),
+        "sessions/id": signed_in.id,
+        "invoices/id": f"2-{relay.clock.now():%Y%m}01",
+    }
+
+
+async def test_nothing_of_another_account_is_found_by_its_name_on_any_route(
+    console: Console, mta: FakeMta
+) -> None:
+    known = await things_of_birch(console, mta)
+    token = await session(console, Role.ADMIN)
+    before, runs = await state(console.relay), console.relay.inside.http.bulk.of(AccountId(2))
+    async with client(console, token) as http:
+        for method in ("GET", "POST"):
+            for path in [path for path in walk(method) if "{" in path and not path.startswith("/operate")]:
+                if path == "/queue/bulk/{verb}":
+                    continue  # Its verb is nobody's; whose mail it is done to, the next test shows.
+                part = next((key for key in known if "/" in key and key.split("/")[0] in path), "")
+                asked = concrete(path, **known, id=known.get(part, "1"))
+                form = {"csrf": csrf_of(token), "pool": "default", "name": "Mine", "status": "terminated"}
+                answer = await (http.get(asked) if method == "GET" else http.post(asked, data=form))
+                # Re-pinning is for operators; of a secret nobody says more than that it is not shown.
+                assert answer.status_code in (403 if "repin" in path else 404, 410), (method, asked)
+                assert "irch" not in answer.text.replace(asked, ""), (method, asked)
+    assert await state(console.relay) == before
+    assert console.relay.inside.http.bulk.of(AccountId(2)) == runs
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.READER])
+async def test_only_operators_see_all_accounts(console: Console, mta: FakeMta, role: Role) -> None:
+    known = await things_of_birch(console, mta)
+    everywhere = {"ip": "127.0.0.21", "pool": "news", "subaccount": "77"}
+    async with client(console, await session(console, role)) as http:
+        for path in ("/", "/queue", "/queue/messages", "/events", "/events.csv", "/explain", "/queue/runs"):
+            for query in ({}, {"by": "domain"}, everywhere, {"messages": known["messages/id"]}):
+                answer = await http.get(path, params={"all": "on", "account": "2", **query})
+                assert answer.status_code in (200, 422), path
+                assert "birch" not in answer.text, (path, query)
+    async with client(console, await session(console, Role.OPERATOR)) as http:
+        for path in ("/queue/messages", "/events", "/events.csv"):
+            assert "e@birch-rcpt.example" in (await http.get(path, params={"all": "on"})).text, path
+
+
+async def test_a_verb_on_all_mail_is_done_to_the_mail_of_ones_own_account(
+    console: Console, mta: FakeMta
+) -> None:
+    await things_of_birch(console, mta)
+    async with console.client("admin") as http:
+        form = {"all": "on", "account": "2", "ip": "127.0.0.21"}
+        answer = await http.post("/queue/bulk/cancel", form)
+        run = await http.get(answer.headers["location"])
+    assert "0 messages touched" in run.text
+    (message,) = await console.relay.queue()
+    assert message.rcpt_to == "e@birch-rcpt.example"
 
 
 def test_every_route_is_on_the_walk() -> None:

@@ -1,5 +1,7 @@
 """Mailboxes and domains (RFC 5321 §4.1.2, RFC 6531)."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,14 @@ def test_a_mailbox_is_kept_as_given_with_its_domain_normalised(text: str, domain
 def test_what_the_grammar_forbids_is_refused(text: str) -> None:
     with pytest.raises(MalformedAddress):
         parse_mailbox(text)
+
+
+def test_a_domain_of_any_length_is_refused_at_once() -> None:
+    """Encoding it would take minutes, for whoever may type one into a form."""
+    began_s = time.process_time()
+    with pytest.raises(MalformedAddress):
+        normalise_domain("".join(chr(0x4E00 + number) for number in range(20_000)))
+    assert time.process_time() - began_s < 1
 
 
 def test_a_domain_beyond_255_octets_is_refused() -> None:

@@ -11,6 +11,8 @@ from relay.domain.ids import AccountId
 from relay.domain.users import (
     IDLE,
     LIFE,
+    MAX_NAME,
+    MAX_PASSWORD,
     Role,
     Session,
     SessionId,
@@ -25,6 +27,7 @@ from relay.domain.users import (
     ends_at,
     is_live,
     name_key,
+    normal_password,
     parse_name,
     parse_password,
     shortened,
@@ -125,6 +128,17 @@ def test_a_password_that_is_easily_guessed_is_refused(password: str, words: str)
 
 def test_a_password_is_the_same_however_a_keyboard_composes_it() -> None:
     assert parse_password(E_AND_ACUTE * 12, "jane") == parse_password(E_ACUTE * 12, "jane")
+
+
+def test_a_text_too_long_for_a_name_or_a_password_is_not_composed() -> None:
+    """It would take as long as the square of the length, for anybody who asks."""
+    marks = "a" + "\u0301\u0323" * 2000
+    assert normal_password(marks) == marks
+    with pytest.raises(UnfitName):
+        parse_name(marks)
+    longest = "\u1fa7" * MAX_PASSWORD
+    assert normal_password(unicodedata.normalize("NFD", longest)) == longest
+    assert parse_name(unicodedata.normalize("NFD", longest[:MAX_NAME])) == longest[:MAX_NAME]
 
 
 def test_no_hash_is_shown_with_a_user_or_a_session() -> None:

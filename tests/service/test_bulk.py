@@ -1,6 +1,9 @@
 """Verbs on much mail: in slices, watched, and stopped where somebody says so."""
 
 import asyncio
+from dataclasses import replace
+
+import pytest
 
 from relay.domain.errors import OverCapacity
 from relay.domain.ids import AccountId, IpAddress
@@ -45,6 +48,39 @@ async def test_a_run_works_in_slices_and_stops_where_it_is_told_to(relay: RelayH
         stopping.set()
     assert runs.get(AccountId(1), one.id) is one
     assert runs.get(AccountId(2), one.id) is None
+
+
+async def test_no_account_keeps_another_from_work_on_its_queue(relay: RelayHarness, mta: FakeMta) -> None:
+    mta.limit(first=0)
+    await relay.inject("a@gmail.example")
+    await relay.inject("b@gmail.example", account=2, ip_pool="news")
+    await mta.attempts_reached(2)
+    await relay.quiet()
+    inside, gate = relay.inside, asyncio.Event()
+
+    class Waiting(Operator):
+        async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+            await gate.wait()
+            return await super().do(verb, selection, to)
+
+    def operator(actor: str) -> Operator:
+        return Waiting(
+            inside.store.queue, inside.store.wakeups, inside.directory, relay.clock, RetryPolicy(), actor
+        )
+
+    runs = BulkRuns(inside.store.reports, operator, relay.clock, _Entropy())
+    stopping, hold = asyncio.Event(), Order(Verb.HOLD, AccountId(1), MailFilter(None), "test")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runs.run(stopping), name="runs")
+        await eventually(lambda: _started(runs))
+        await runs.start(hold)
+        with pytest.raises(OverCapacity):
+            await runs.start(hold)
+        other = await runs.start(replace(hold, account=AccountId(2)))
+        gate.set()
+        await eventually(lambda: _has_ended(other))
+        stopping.set()
+    assert (other.done, other.stage) == (1, Stage.DONE)
 
 
 class _Entropy:

@@ -241,18 +241,32 @@ async def test_a_token_of_nobody_is_nobody(console: Console, token: str) -> None
 # ── guessing ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_after_five_failures_a_name_has_to_wait_wherever_they_came_from(
+async def test_after_five_failures_from_a_client_a_name_has_to_wait_there_and_nowhere_else(
     console: Console, other: Console
 ) -> None:
     await console.add()
     for number in range(5):
-        await (console, other)[number % 2].fail(client=f"198.51.100.{number}")
+        await (console, other)[number % 2].fail(client="198.51.100.7")
         console.clock.advance(minutes=1)
     for where in (console, other):
         with pytest.raises(TooManyTries) as caught:
-            await where.sign_in("JANE", client="203.0.113.9")
+            await where.sign_in("JANE", client="198.51.100.7")
         assert caught.value.wait_s == 10 * 60
+        assert await where.sign_in(client="203.0.113.9")
     console.clock.advance(minutes=10)
+    assert await console.sign_in(client="198.51.100.7")
+
+
+async def test_after_fifty_failures_a_name_has_to_wait_wherever_they_came_from(
+    console: Console, other: Console
+) -> None:
+    await console.add()
+    for number in range(50):
+        await (console, other)[number % 2].fail(client=f"198.51.100.{number}")
+    for where in (console, other):
+        with pytest.raises(TooManyTries):
+            await where.sign_in("JANE", client="203.0.113.9")
+    console.clock.advance(minutes=15)
     assert await console.sign_in()
 
 

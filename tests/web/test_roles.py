@@ -59,3 +59,24 @@ async def test_the_first_link_is_there_until_somebody_has_used_it(tmp_path: Path
         token = second.rpartition("/")[2]
         await relay.inside.http.sign_ins.follow_link(token, "correct horse battery", "127.0.0.1", "")
         assert await relay.inside.http.first_link() is None
+
+
+async def test_behind_a_trusted_proxy_wrong_passwords_of_one_do_not_shut_others_out(
+    tmp_path: Path, mta: FakeMta
+) -> None:
+    settings: dict[str, dict[str, object]] = {
+        "": {"roles": ["web"]},
+        "http": {"trusted_proxies": ["127.0.0.0/8"]},
+    }
+    async with RelayHarness(tmp_path, mta, settings=settings) as relay:
+        url = relay.inside.http_url
+        assert url is not None
+        statuses = {}
+        async with httpx.AsyncClient(base_url=url) as http:
+            shown = await http.get("/sign-in")
+            csrf = shown.text.split('name="csrf" value="')[1].split('"')[0]
+            form = {"csrf": csrf, "name": "ann", "password": "wrong password"}
+            for client in (*["192.0.2.7"] * 6, "192.0.2.8"):
+                told = {"X-Forwarded-For": f"203.0.113.1, {client}"}
+                statuses[client] = (await http.post("/sign-in", data=form, headers=told)).status_code
+        assert statuses == {"192.0.2.7": 429, "192.0.2.8": 403}

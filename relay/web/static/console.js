@@ -8,6 +8,8 @@ const get = async url => {
   const answer = await fetch(url, {credentials: "same-origin"});
   return answer.ok && !answer.redirected ? parse(await answer.text()) : null;
 };
+// For whom a page is: an operator may have changed that in another window.
+const accountOf = page => page.querySelector("main").dataset.account;
 const replace = (old, fresh) => old && fresh && old.replaceWith(document.importNode(fresh, true));
 
 // A page that came in answer to a form takes the place of this one.
@@ -28,6 +30,7 @@ const refreshLive = async () => {
   if (!places.length || document.hidden || document.querySelector("dialog[open]")) return;
   try {
     const page = await get(location.href);
+    if (page && accountOf(page) !== accountOf(document)) return void location.reload();
     for (const place of page ? places : []) {
       const fresh = page.getElementById(place.id);
       if (fresh && !place.contains(document.activeElement) && getSelection().isCollapsed) {
@@ -73,8 +76,9 @@ const recompute = async form => {
 
 // A link marked data-dialog shows the form of its page in a dialog here.
 const openDialog = async url => {
-  const page = await get(url);
-  if (!page) return void (location.href = url);
+  const page = await get(url).catch(() => null);
+  if (document.querySelector("dialog[open]")) return;
+  if (!page || accountOf(page) !== accountOf(document)) return void (location.href = url);
   const dialog = document.createElement("dialog");
   fillDialog(dialog, page, url);
   document.body.append(dialog);
@@ -95,8 +99,13 @@ const sendFromDialog = async (dialog, form, button) => {
   try {
     const answer = await fetch(form.action, {method: "POST", body, credentials: "same-origin"});
     const page = parse(await answer.text());
-    if (answer.redirected) turnTo(page, answer.url);
-    else fillDialog(dialog, page, form.action);
+    // Signed out meanwhile: the page that comes after signing in is this one again.
+    if (answer.redirected && !page.querySelector(".top")) location.reload();
+    else if (answer.redirected) turnTo(page, answer.url);
+    else {
+      fillDialog(dialog, page, form.action);
+      dialog.querySelector("[aria-invalid=true], .main")?.focus();
+    }
   } catch {
     controls.forEach(control => control.disabled = false);
     const problem = Object.assign(document.createElement("div"), {className: "problem", textContent: "The relay did not answer. Nothing is known of what it did: load the page again and look."});
@@ -122,6 +131,13 @@ addEventListener("click", event => {
 });
 
 addEventListener("input", event => {
+  // What was wrong with a field is said until somebody changes it.
+  const field = event.target.closest(".wrong");
+  if (field) {
+    field.classList.remove("wrong");
+    field.querySelector(".error")?.remove();
+    event.target.removeAttribute("aria-invalid");
+  }
   const form = event.target.form;
   if (form?.dataset.refresh) soon(form, () => recompute(form));
 });
@@ -150,6 +166,7 @@ const dress = root => {
   root.querySelectorAll("[data-without-script], form[data-auto] button").forEach(part => part.hidden = true);
 };
 dress(document);
+document.querySelector("main [aria-invalid=true]")?.focus();
 
 addEventListener("click", event => {
   const open = document.getElementById("menu");

@@ -10,21 +10,21 @@ from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, ApiKey, Snapshot, 
 from relay.domain.errors import RelayError
 from relay.domain.ids import SubaccountId
 from relay.schema.keys import key_id
-from relay.schema.tables import parse_client, parse_name
+from relay.schema.tables import parse_client
 from relay.service import administer
 from relay.service.administer import Changes
-from relay.service.change import change_directory
 from relay.service.keys import new_key
 from relay.web.errors import NotHere, sentence
-from relay.web.forms import Form, filled
-from relay.web.lists import listed, number_in
-from relay.web.once import Secret
+from relay.web.forms import Form, filled, number_in, read_name
+from relay.web.lists import listed
 from relay.web.routing import Pages
+from relay.web.shown_once import Secret
 from relay.web.visit import Right, Visit
 
 pages = Pages()
 
-BAD_IPS = "Must be a comma separated list of valid IPs"
+LIST = "/account/api-keys"
+_BAD_IPS = "Must be a comma separated list of valid IPs"
 GRANT_LABELS: Mapping[str, str] = {
     "smtp/inject": "Send via SMTP",
     "transmissions/modify": "Send, schedule and cancel transmissions",
@@ -78,7 +78,7 @@ class KeyRow:
         return [label for name, label in GRANT_LABELS.items() if name in self.key.grants]
 
 
-@pages.get("/account/api-keys")
+@pages.get(LIST)
 async def list_keys(visit: Visit) -> Response:
     asked = visit.query["q"].casefold()
     rows = [
@@ -91,12 +91,12 @@ async def list_keys(visit: Visit) -> Response:
     return visit.page("api_keys/list.html", form=visit.query, keys=listed(rows, visit.query))
 
 
-@pages.get("/account/api-keys/create", Right.CHANGE)
+@pages.get(f"{LIST}/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
     return _create_page(visit, filled(permissions="all", subaccount=visit.query["subaccount"]))
 
 
-@pages.post("/account/api-keys/create")
+@pages.post(f"{LIST}/create")
 async def create(visit: Visit) -> Response:
     subaccount, form = _subaccount_asked(visit, visit.form)
     asked, form = read_key(form, GRANTS if subaccount is None else SUBACCOUNT_GRANTS)
@@ -104,29 +104,25 @@ async def create(visit: Visit) -> Response:
         return _create_page(visit, form, 422)
     text, key = new_key(visit.account.id, asked.label, asked.grants, subaccount, asked.valid_ips)
     try:
-        await change_directory(
-            visit.services.directory, lambda snapshot: administer.create_key(snapshot, key), visit.actor
-        )
+        await visit.change(lambda snapshot: administer.create_key(snapshot, key))
     except RelayError as error:
         return _create_page(visit, form.wrong(form_=sentence(error)), 409)
-    back = "/account/api-keys" if subaccount is None else f"/account/subaccounts/edit/{subaccount}/api-keys"
-    name = visit.services.once.put(
-        visit.signed_in.session.id, key_secret(text, key, back, "API Keys"), visit.services.clock.now()
-    )
-    return visit.go(f"/account/api-keys/created/{name}", f"Created API key {key.label}.")
+    back = LIST if subaccount is None else f"/account/subaccounts/edit/{subaccount}/api-keys"
+    secret = key_secret(text, key, back, "API Keys")
+    return visit.go_to_secret(f"{LIST}/created", secret, f"Created API key {key.label}.")
 
 
-@pages.get("/account/api-keys/created/{name}", Right.CHANGE)
+@pages.get(LIST + "/created/{name}", Right.CHANGE)
 async def show_created(visit: Visit) -> Response:
-    return show_once(visit, "/account/api-keys", "API Keys")
+    return visit.secret_page(LIST, "API Keys")
 
 
-@pages.get("/account/api-keys/{key}/revoke", Right.CHANGE)
+@pages.get(LIST + "/{key}/revoke", Right.CHANGE)
 async def show_revoke(visit: Visit) -> Response:
     return visit.page("api_keys/revoke.html", row=_row(visit), form=Form())
 
 
-@pages.post("/account/api-keys/{key}/revoke")
+@pages.post(LIST + "/{key}/revoke")
 async def revoke(visit: Visit) -> Response:
     """Dead at once, for SMTP too."""
     row = _row(visit)
@@ -136,30 +132,26 @@ async def revoke(visit: Visit) -> Response:
         return () if found is None else (Remove(found),)
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except RelayError as error:
         form = visit.form.wrong(form_=sentence(error))
         return visit.page("api_keys/revoke.html", 409, row=row, form=form)
-    return visit.go("/account/api-keys", f"Revoked API key {row.key.label}.")
+    return visit.go(LIST, f"Revoked API key {row.key.label}.")
 
 
 def key_rows(visit: Visit, subaccount: SubaccountId | None = None) -> list[KeyRow]:
     """The account's keys, or one subaccount's; those of the installation's operators for them alone."""
-    snapshot, number = visit.snapshot, visit.account.id
     owned = [
         key
-        for key in snapshot.keys.values()
-        if key.account == number
+        for key in visit.snapshot.keys.values()
+        if key.account == visit.account.id
         and subaccount in (None, key.subaccount)
         and (visit.is_operator or not key.is_operator)
     ]
     owned.sort(key=lambda key: (key.subaccount or 0, key.label.casefold(), key.sha256))
+    subaccounts = visit.subaccounts
     return [
-        KeyRow(
-            key_id(key),
-            key,
-            None if key.subaccount is None else snapshot.subaccounts.get((number, key.subaccount)),
-        )
+        KeyRow(key_id(key), key, None if key.subaccount is None else subaccounts.get(key.subaccount))
         for key in owned
     ]
 
@@ -180,16 +172,8 @@ def read_key(form: Form, allowed: frozenset[str]) -> tuple[KeyAsked, Form]:
     try:
         clients = tuple(parse_client(part) for part in parts)
     except ValueError:
-        form = form.wrong(allowed_ips=BAD_IPS)
+        form = form.wrong(allowed_ips=_BAD_IPS)
     return KeyAsked(label, grants, clients), form
-
-
-def read_name(form: Form, field: str) -> tuple[str, Form]:
-    """A name for people, and the form with what is wrong with it."""
-    try:
-        return parse_name(form[field]), form
-    except ValueError as error:
-        return "", form.wrong(**{field: f"Must have {error}" if form[field] else "Required"})
 
 
 def key_secret(text: str, key: ApiKey, path: str, label: str) -> Secret:
@@ -197,13 +181,6 @@ def key_secret(text: str, key: ApiKey, path: str, label: str) -> Secret:
     if "smtp/inject" in key.grants:
         use = "As the password of SMTP_Injection by SMTP, and in Authorization of the REST API"
     return Secret(text, f"API key {key.label}", use, path, label)
-
-
-def show_once(visit: Visit, path: str, label: str) -> Response:
-    """The secret that the path names; the second time, that there is none any more, and where to go on."""
-    services = visit.services
-    secret = services.once.take(visit.signed_in.session.id, visit.path("name"), services.clock.now())
-    return visit.page("once.html", 200 if secret else 410, secret=secret, back=(path, label))
 
 
 def _row(visit: Visit) -> KeyRow:
@@ -217,15 +194,14 @@ def _subaccount_asked(visit: Visit, form: Form) -> tuple[SubaccountId | None, Fo
     asked = form["subaccount"]
     if not asked:
         return None, form
-    number = number_in(asked)
-    if number is None or (visit.account.id, SubaccountId(number)) not in visit.snapshot.subaccounts:
+    number = SubaccountId(number_in(asked) or 0)
+    if number not in visit.subaccounts:
         return None, form.wrong(subaccount=f"There is no subaccount {asked[:20]}")
-    return SubaccountId(number), form
+    return number, form
 
 
 def _create_page(visit: Visit, form: Form, status: int = 200) -> Response:
-    owned = [entry for (owner, _), entry in visit.snapshot.subaccounts.items() if owner == visit.account.id]
-    owned.sort(key=lambda entry: entry.name.casefold())
+    owned = sorted(visit.subaccounts.values(), key=lambda entry: entry.name.casefold())
     return visit.page(
         "api_keys/create.html",
         status,

@@ -9,13 +9,7 @@ from starlette.responses import Response
 
 from relay.domain.billing import Invoice, invoice_number
 from relay.domain.directory import MAX_POOL_NAME, is_pool_name, pool_id_of
-from relay.domain.errors import (
-    Conflict,
-    IpsByRequest,
-    MalformedOptions,
-    NoIpsOnPlan,
-    RelayError,
-)
+from relay.domain.errors import Conflict, IpsByRequest, MalformedOptions, NoIpsOnPlan, RelayError
 from relay.domain.ids import PoolId
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.billing import MOST
@@ -23,6 +17,8 @@ from relay.service.administer import create_pool
 from relay.service.billing import NewPool, Subscription, check_plan, inventory
 from relay.web.errors import NotHere, sentence, told
 from relay.web.forms import Form, filled
+from relay.web.ips import pools_of
+from relay.web.lists import listed
 from relay.web.repeated import FIELD, UsedForm, do_once, mint
 from relay.web.routing import Pages
 from relay.web.visit import Right, Visit
@@ -31,7 +27,7 @@ pages = Pages()
 
 HOME = "/account/billing"
 _NEW_FOR = timedelta(days=30)
-_LISTED = 25
+_NEW_SHOWN = 25
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 
 
@@ -96,8 +92,7 @@ async def overview(visit: Visit) -> Response:
     statement = await visit.services.billing.statement(visit.account.id)
     now, snapshot = visit.services.clock.now(), await visit.services.directory.refresh()
     new = [held for held in statement.held if held.since > now - _NEW_FOR and held.address in snapshot.ips]
-    page, number = _page(visit, len(statement.invoices))
-    shown = statement.invoices[(page - 1) * _LISTED : page * _LISTED]
+    shown = listed(statement.invoices, visit.query)
     cycle = statement.subscription.cycle
     return visit.page(
         "billing/overview.html",
@@ -106,14 +101,12 @@ async def overview(visit: Visit) -> Response:
         last_day=cycle.end - timedelta(days=1),
         running=next((one.total_cents for one in statement.invoices if one.cycle == cycle), 0),
         upcoming=statement.upcoming,
-        new=[(held, snapshot.ips[held.address]) for held in new[:_LISTED]],
-        more_new=max(0, len(new) - _LISTED),
-        invoices=[_told(visit, invoice) for invoice in shown],
-        page=page,
-        pages=number,
-        pool_names={
-            pool.id: pool.name for pool in snapshot.pools.values() if pool.account == visit.account.id
-        },
+        new=[(held, snapshot.ips[held.address]) for held in new[:_NEW_SHOWN]],
+        more_new=max(0, len(new) - _NEW_SHOWN),
+        invoices=[_told(visit, invoice) for invoice in shown.items],
+        page=shown.page,
+        pages=shown.pages,
+        pool_names={pool.id: pool.name for pool in pools_of(snapshot, visit.account.id)},
     )
 
 
@@ -146,14 +139,6 @@ def _told(visit: Visit, found: Invoice) -> ToldInvoice:
     return ToldInvoice(number, found, visit.services.clock.now() < found.cycle.turns)
 
 
-def _page(visit: Visit, rows: int) -> tuple[int, int]:
-    """The page asked for, and how many there are."""
-    number = max(1, -(-rows // _LISTED))
-    asked = visit.query["page"]
-    page = int(asked) if re.fullmatch(r"[0-9]{1,6}", asked) else 1
-    return min(max(1, page), number), number
-
-
 # ── buying ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -177,19 +162,19 @@ async def purchase(visit: Visit) -> Response:
             visit, form.wrong(quantity=problem if isinstance(problem, str) else ""), form[FIELD]
         )
     if form["price"] not in ("", str(offered.price_cents)):
-        told_ = "The price has changed since this form was shown. Nothing was bought: look at it again."
-        return await _form(visit, form.wrong(form_=told_), mint(), 409)
+        said = "The price has changed since this form was shown. Nothing was bought: look at it again."
+        return await _form(visit, form.wrong(form_=said), mint(), 409)
     order = _order(form, offered)
     if isinstance(order, Form):
         return await _form(visit, order, form[FIELD], 422)
     try:
         result = await do_once(visit, order.values, lambda ticket: _buy(visit, order, ticket))
     except UsedForm as error:
-        told_ = "This form is of no use any more, and nothing was bought with it now."
+        said = "This form is of no use any more, and nothing was bought with it now."
         if error.result:
-            told_ = f"This form has been sent before and added {error.result.decode()} dedicated IPs."
+            said = f"This form has been sent before and added {error.result.decode()} dedicated IPs."
         again = "Look at it again and confirm, if you want this as well."
-        return await _form(visit, form.wrong(form_=f"{told_} {again}"), mint(), 409)
+        return await _form(visit, form.wrong(form_=f"{said} {again}"), mint(), 409)
     except RelayError as error:
         found = told(error)
         if found is None:
@@ -230,7 +215,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
             create_pool(snapshot, visit.account.id, name)
         except RelayError as error:
             clash = sentence(error)
-    owned = [pool for pool in snapshot.pools.values() if pool.account == visit.account.id]
+    owned = pools_of(snapshot, visit.account.id)
     named = Counter(pool.name for pool in owned)
     return visit.page(
         "billing/purchase.html",
@@ -247,10 +232,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
         pool_id=pool_id_of(name) if is_pool_name(name) else "",
         pool_problem=clash or (_name_problem(name) if name else ""),
         pools=[("", "Choose an IP Pool")]
-        + [
-            (pool.id, pool.name if named[pool.name] == 1 else f"{pool.name} ({pool.id})")
-            for pool in sorted(owned, key=lambda pool: (pool.id != "default", pool.name.lower(), pool.id))
-        ],
+        + [(pool.id, pool.name if named[pool.name] == 1 else f"{pool.name} ({pool.id})") for pool in owned],
     )
 
 

@@ -1,6 +1,5 @@
 """Hold, release, retry, cancel and re-pin for all the mail of a filter: asked first, then done in slices."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.responses import Response
@@ -9,39 +8,16 @@ from relay.domain.errors import OverCapacity
 from relay.domain.ids import IpAddress
 from relay.ports import MailFilter
 from relay.service.bulk import BulkRun, Order, Stage
-from relay.service.operate import Verb, repin_targets
-from relay.web.errors import NotHere, WebError, sentence
+from relay.service.operate import Verb
+from relay.web.errors import WebError, sentence
 from relay.web.forms import Form
 from relay.web.mail import STATES, Asked, read_filter
 from relay.web.routing import Pages
-from relay.web.views.queue import verbs_for
+from relay.web.verbs import MEANINGS, NO_TARGET, TITLES, repin_options, verb_on, verbs_for
 from relay.web.visit import Right, Visit
 
 pages = Pages()
 
-MEANINGS: Mapping[Verb, str] = {
-    Verb.HOLD: (
-        "No further attempt is made until the mail is released. Its expiry waits meanwhile, but a hold has "
-        "an end of its own. Mail in flight finishes its conversation first and is held if it comes back."
-    ),
-    Verb.RELEASE: "The hold ends: the mail is due at once, and the time it was held is added to its expiry.",
-    Verb.RETRY: "Waiting mail becomes due now instead of when its turn would come.",
-    Verb.CANCEL: (
-        "The mail ends without delivery: each message becomes a bounce of class 25, Admin Failure. "
-        "This cannot be undone. Mail in flight is only stopped if it comes back."
-    ),
-    Verb.REPIN: (
-        "Waiting mail gets another sending IP, for all attempts to come. It is the only way in which a pin "
-        "ever changes, and each message remembers who did it. Mail in flight is left alone."
-    ),
-}
-TITLES: Mapping[Verb, str] = {
-    Verb.HOLD: "Hold messages",
-    Verb.RELEASE: "Release messages",
-    Verb.RETRY: "Retry messages now",
-    Verb.CANCEL: "Cancel messages",
-    Verb.REPIN: "Re-pin messages",
-}
 _ONE_ACCOUNT = "This is done to the mail of one account: choose the account, and leave out “All accounts”."
 _LOST = (
     "This process of the relay knows no such run. Runs live as long as the process: when it ended meanwhile, "
@@ -62,12 +38,12 @@ async def repin(visit: Visit) -> Response:
 @pages.get("/queue/bulk/{verb}", Right.CHANGE)
 async def ask(visit: Visit) -> Response:
     """What would be touched; nothing is done yet."""
-    return await _shown(visit, _verb(visit), visit.query)
+    return await _shown(visit, verb_on(visit), visit.query)
 
 
 @pages.post("/queue/bulk/{verb}")
 async def start(visit: Visit) -> Response:
-    return await _start(visit, _verb(visit))
+    return await _start(visit, verb_on(visit))
 
 
 @pages.get("/queue/runs")
@@ -117,14 +93,9 @@ def described(what: MailFilter) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts if value]
 
 
-def _verb(visit: Visit) -> Verb:
-    try:
-        return Verb(visit.path("verb"))
-    except ValueError:
-        raise NotHere from None
-
-
 async def _start(visit: Visit, verb: Verb) -> Response:
+    if visit.form.has("look"):
+        return await _shown(visit, verb, visit.form)
     asked, order, form = _order(visit, verb, visit.form)
     if order is None or form.errors:
         return await _shown(visit, verb, form, 422)
@@ -143,10 +114,6 @@ async def _shown(visit: Visit, verb: Verb, typed: Form, status: int = 200) -> Re
     count = None
     if order is not None and asked.is_right and "to" not in form.errors:
         count = await visit.services.bulk.count(order)
-    targets = [
-        (ip.address, f"{ip.address} ({ip.hostname}), {'shared' if ip.shared else f'pool {ip.pool}'}")
-        for ip in repin_targets(visit.snapshot, visit.account.id)
-    ]
     return visit.page(
         "queue/bulk.html",
         status,
@@ -158,7 +125,7 @@ async def _shown(visit: Visit, verb: Verb, typed: Form, status: int = 200) -> Re
         meaning=MEANINGS[verb],
         count=count,
         filters=described(asked.what),
-        targets=targets,
+        targets=repin_options(visit),
     )
 
 
@@ -171,9 +138,8 @@ def _order(visit: Visit, verb: Verb, typed: Form) -> tuple[Asked, Order | None, 
     to: IpAddress | None = None
     if verb is Verb.REPIN:
         to = IpAddress(typed["to"]) if typed["to"] else None
-        known = {ip.address for ip in repin_targets(visit.snapshot, visit.account.id)}
-        if to is not None and to not in known:
-            form = form.wrong(to="This is no sending IP that the account's mail can be given.")
+        if to is not None and to not in dict(repin_options(visit)):
+            form = form.wrong(to=NO_TARGET)
             to = None
         elif to is None and visit.request.method == "POST":
             form = form.wrong(to="Required")

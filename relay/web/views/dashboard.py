@@ -3,15 +3,16 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 from starlette.responses import Response
 
 from relay.domain.events import Bounce, Delay, Event
-from relay.domain.ids import AccountId, IpAddress, PoolId
+from relay.domain.ids import IpAddress, PoolId
 from relay.ports import EventQuery, Facet, MailFilter, StateCounts, Tally
-from relay.web.charts import Series, Span, spark, stacked
+from relay.web.attempts import RANGES, attempts_in, is_attempt
+from relay.web.charts import Series, Span, highest, spark, stacked
+from relay.web.mail import account_asked
 from relay.web.routing import Pages
 from relay.web.visit import Visit
 
@@ -19,41 +20,9 @@ pages = Pages()
 
 _FAILURES = frozenset({"delay", "bounce", "policy_rejection", "generation_failure", "generation_rejection"})
 _REFUSALS = ("policy_rejection", "generation_failure", "generation_rejection")
-_ATTEMPTS: Mapping[str, tuple[str, str]] = {
-    "delivery": ("Delivered", "s1"),
-    "delay": ("Deferred", "s2"),
-    "bounce": ("Bounced", "s3"),
-}
 _LATEST = 8
 _ROWS = 50
-_NONE = StateCounts(0, 0, 0)
 _Key = tuple[IpAddress, PoolId]
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What the page looks back on."""
-
-    name: str
-    label: str
-    step: timedelta
-    number: int
-
-    def span(self, now: datetime) -> Span:
-        """Up to the step that is running."""
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
-        running = epoch + (now - epoch) // self.step * self.step
-        return Span(running - self.step * (self.number - 1), self.step, self.number)
-
-
-RANGES: Mapping[str, Range] = {
-    one.name: one
-    for one in (
-        Range("3h", "3 hours", timedelta(minutes=10), 18),
-        Range("24h", "24 hours", timedelta(hours=1), 24),
-        Range("10d", "10 days", timedelta(days=1), 10),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +60,21 @@ class Flow:
 @pages.get("/")
 async def dashboard(visit: Visit) -> Response:
     shown = RANGES.get(visit.query["range"], RANGES["24h"])
-    is_for_all = visit.is_operator and visit.query.has("all")
-    account: AccountId | None = None if is_for_all else visit.account.id
+    account = account_asked(visit, visit.query)
     now, reports = visit.services.clock.now(), visit.services.reports
     span = shown.span(now)
-    end = span.first + span.step * span.number
-    tallies = await reports.tallies(account, span.first, end, span.step)
+    tallies = await reports.tallies(account, span.first, span.end, span.step)
     waiting = await reports.waiting(MailFilter(account), (Facet.IP, Facet.POOL), 1000)
-    latest = await visit.services.events.find(EventQuery(account, span.first, end, kinds=_FAILURES), _LATEST)
+    latest = await visit.services.events.find(
+        EventQuery(account, span.first, span.end, kinds=_FAILURES), _LATEST
+    )
     queued = {(group.ip or IpAddress(""), group.pool or PoolId("")): group.counts for group in waiting.groups}
     whole = next(iter(_flows(span, tallies, _together, {})), None)
     return visit.page(
         "dashboard.html",
         shown=shown,
         ranges=RANGES.values(),
-        is_for_all=is_for_all,
+        is_for_all=account is None,
         span=span,
         now=now,
         whole=whole,
@@ -150,22 +119,17 @@ def _flows(
     waiting: Mapping[_Key, StateCounts],
 ) -> list[Flow]:
     """One for each key that had an attempt or that has mail waiting, the busiest first."""
-    counts: dict[_Key, dict[str, list[int]]] = {key: _empty(span) for key in waiting}
+    grouped: dict[_Key, list[Tally]] = {key: [] for key in waiting}
     for tally in tallies:
-        position = span.position(tally.at)
-        if tally.kind in _ATTEMPTS and 0 <= position < span.number:
-            counts.setdefault(key_of(tally), _empty(span))[tally.kind][position] += tally.count
-    most = max((max(map(sum, zip(*kinds.values(), strict=True))) for kinds in counts.values()), default=0)
+        if is_attempt(span, tally):
+            grouped.setdefault(key_of(tally), []).append(tally)
+    attempts = {key: attempts_in(span, found) for key, found in grouped.items()}
+    most = max(map(highest, attempts.values()), default=0)
     flows = []
-    for (ip, pool), kinds in counts.items():
-        series = tuple(Series(name, tone, tuple(kinds[kind])) for kind, (name, tone) in _ATTEMPTS.items())
-        label = f"Attempts of {ip or pool or 'all'}"
-        flows.append(Flow(ip, pool, series, spark(span, series, most, label), waiting.get((ip, pool), _NONE)))
+    for (ip, pool), series in attempts.items():
+        chart = spark(span, series, most, f"Attempts of {ip or pool or 'all'}")
+        flows.append(Flow(ip, pool, series, chart, waiting.get((ip, pool), StateCounts())))
     return sorted(flows, key=lambda flow: (-flow.attempts, -flow.waiting.total, flow.pool, flow.ip))
-
-
-def _empty(span: Span) -> dict[str, list[int]]:
-    return {kind: [0] * span.number for kind in _ATTEMPTS}
 
 
 def _added_up(waiting: Mapping[_Key, StateCounts]) -> Mapping[_Key, StateCounts]:

@@ -2,21 +2,22 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from starlette.responses import Response, StreamingResponse
 
 from relay.domain.events import Delivery, Injection, Operated, PolicyRejection
+from relay.domain.ids import SubaccountId
 from relay.ports import FoundEvents, Told
 from relay.schema.events import event_name
 from relay.service.retention import EVENTS_KEPT
 from relay.web.errors import WebError
 from relay.web.event_search import KINDS, USUAL_SPAN, Search, read_search
-from relay.web.mail import ips_of, pools_of, reply_of, word_of
+from relay.web.ips import ip_suggestions, pool_suggestions
+from relay.web.mail import account_name, reply_of, word_of
 from relay.web.routing import Pages
-from relay.web.views.queue import account_name
 from relay.web.visit import Visit
 
 pages = Pages()
@@ -32,27 +33,27 @@ _COLUMNS = (
     *("time", "type", "recipient", "from", "subject", "campaign", "sending_ip", "ip_pool", "reply"),
     *("bounce_class", "subaccount", "message_id", "transmission_id", "remote_addr", "mail_from", "account"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event as a line of the table."""
+    """One event as a line of the table; what it says nothing of is empty."""
 
     at: datetime
     word: str
     tone: str
     recipient: str
-    subject: str
-    message: str
-    """Its message's id; empty when there is none."""
-    ip: str
-    pool: str
     text: str
     """The reply, or why it was refused."""
-    who: str
-    """Who was refused; empty for all else."""
     account: str
+    subject: str = ""
+    message: str = ""
+    """Its message's id."""
+    ip: str = ""
+    pool: str = ""
+    who: str = ""
+    """Who was refused."""
 
 
 @pages.get("/events")
@@ -77,8 +78,8 @@ async def events(visit: Visit) -> Response:
         kept=EVENTS_KEPT,
         csv_rows=CSV_ROWS,
         now=now,
-        ips=ips_of(visit.snapshot, visit.account),
-        pools=pools_of(visit.snapshot, visit.account),
+        ips=ip_suggestions(visit),
+        pools=pool_suggestions(visit),
     )
 
 
@@ -106,7 +107,8 @@ async def _written(visit: Visit, search: Search, found: FoundEvents) -> AsyncIte
         told = found.told[:left]
         left -= len(told)
         if told:
-            yield _lines([_cells(one) for one in told])
+            rows = [_cells(one) for one in told]
+            yield _lines([[row.get(name, "") for name in _COLUMNS] for row in rows])
         if found.next is None or not left:
             return
         found = await visit.services.events.find(search.query, min(_CSV_PAGE, left), found.next)
@@ -123,68 +125,87 @@ def harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
-def _cells(one: Told) -> Sequence[str]:
+def _cells(one: Told) -> Mapping[str, str]:
+    """By column; a column that means nothing for the event is absent."""
     event, submission = one.event, one.submission
     at = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    class_ = "" if isinstance(event, Injection | Delivery | Operated) else str(event.bounce_class)
+    cells = {"time": at, "type": event_name(event)}
+    if not isinstance(event, Injection | Delivery | Operated):
+        cells["bounce_class"] = str(event.bounce_class)
     if isinstance(event, PolicyRejection):
-        part = "" if event.subaccount is None else str(event.subaccount)
-        return (
-            *(
-                at,
-                event_name(event),
-                event.rcpt_to,
-                "",
-                "",
-                "",
-                "",
-                event.ip_pool_raw,
-                event.raw_reason,
-                class_,
-            ),
-            *(part, "", "", event.remote_addr, event.mail_from, str(event.account)),
-        )
+        return {
+            **cells,
+            "recipient": event.rcpt_to,
+            "ip_pool": event.ip_pool_raw,
+            "reply": event.raw_reason,
+            "subaccount": _number(event.subaccount),
+            "remote_addr": event.remote_addr,
+            "mail_from": event.mail_from,
+            "account": str(event.account),
+        }
     about = event.about
-    sender = submission.friendly_from if submission else ""
-    campaign = submission.options.campaign_id if submission else ""
-    origin = (submission.remote_addr, submission.mail_from) if submission else ("", "")
-    return (
-        *(at, event_name(event), about.rcpt_to, sender, _subject(one), campaign),
-        *(about.sending_ip, about.ip_pool, reply_of(event), class_),
-        *("" if about.subaccount is None else str(about.subaccount), about.message_id),
-        *(about.transmission_id, *origin, str(about.account)),
-    )
+    if submission is not None:
+        cells |= {
+            "from": submission.friendly_from,
+            "campaign": submission.options.campaign_id,
+            "remote_addr": submission.remote_addr,
+            "mail_from": submission.mail_from,
+        }
+    return {
+        **cells,
+        "recipient": about.rcpt_to,
+        "subject": _subject(one),
+        "sending_ip": about.sending_ip,
+        "ip_pool": about.ip_pool,
+        "reply": reply_of(event),
+        "subaccount": _number(about.subaccount),
+        "message_id": about.message_id,
+        "transmission_id": about.transmission_id,
+        "account": str(about.account),
+    }
+
+
+def _number(subaccount: SubaccountId | None) -> str:
+    return "" if subaccount is None else str(subaccount)
 
 
 def _row(visit: Visit, one: Told) -> Row:
     event = one.event
     word, tone = word_of(event)
     if isinstance(event, PolicyRejection):
-        who = f"from {event.remote_addr}" if event.remote_addr else ""
-        who += f", MAIL FROM <{event.mail_from}>"
-        if event.subaccount is not None:
-            who += f", subaccount {event.subaccount}"
-        if event.ip_pool_raw:
-            who += f", asked for pool {event.ip_pool_raw}"
-        account = account_name(visit, event.account)
-        reason = event.raw_reason
         return Row(
-            event.at, word, tone, event.rcpt_to, "", "", "", "", reason, who.removeprefix(", "), account
+            at=event.at,
+            word=word,
+            tone=tone,
+            recipient=event.rcpt_to,
+            text=event.raw_reason,
+            who=_refused(event),
+            account=account_name(visit, event.account),
         )
     about = event.about
     return Row(
-        event.at,
-        word,
-        tone,
-        about.rcpt_to,
-        _subject(one),
-        about.message_id,
-        about.sending_ip,
-        about.ip_pool,
-        reply_of(event),
-        "",
-        account_name(visit, about.account),
+        at=event.at,
+        word=word,
+        tone=tone,
+        recipient=about.rcpt_to,
+        subject=_subject(one),
+        message=about.message_id,
+        ip=about.sending_ip,
+        pool=about.ip_pool,
+        text=reply_of(event),
+        account=account_name(visit, about.account),
     )
+
+
+def _refused(event: PolicyRejection) -> str:
+    """Whose mail it was, and what it asked for."""
+    facts = [
+        f"from {event.remote_addr}" if event.remote_addr else "",
+        f"MAIL FROM <{event.mail_from}>",
+        "" if event.subaccount is None else f"subaccount {event.subaccount}",
+        f"asked for pool {event.ip_pool_raw}" if event.ip_pool_raw else "",
+    ]
+    return ", ".join(fact for fact in facts if fact)
 
 
 def _subject(one: Told) -> str:

@@ -10,8 +10,8 @@ from relay.domain.ids import SubaccountId
 from relay.domain.resolve import Moment, choose_ip
 from relay.service.operate import explain
 from relay.web.errors import sentence
-from relay.web.forms import Form
-from relay.web.mail import ip_path, is_number, pool_path, pools_of
+from relay.web.forms import Form, number_in
+from relay.web.ips import ip_path, pool_path, pool_suggestions
 from relay.web.routing import Pages
 from relay.web.visit import Visit
 
@@ -24,11 +24,9 @@ _TURNS_SHOWN = 12
 async def explained(visit: Visit) -> Response:
     asked = visit.query
     form, part, when = asked, None, Moment.IMMEDIATE
-    parts = sorted(id_ for account, id_ in visit.snapshot.subaccounts if account == visit.account.id)
     if text := asked["subaccount"]:
-        if is_number(text) and SubaccountId(int(text)) in parts:
-            part = SubaccountId(int(text))
-        else:
+        part = SubaccountId(number_in(text) or 0)
+        if part not in visit.subaccounts:
             form = form.wrong(subaccount="The account has no such subaccount.")
     if text := asked["when"]:
         try:
@@ -45,10 +43,8 @@ async def explained(visit: Visit) -> Response:
         found=found,
         refusal=sentence(found.refusal) if found and found.refusal else "",
         turns=_turns(found.candidates) if found and found.candidates else [],
-        subaccounts=[
-            (str(id_), f"{visit.snapshot.subaccounts[visit.account.id, id_].name} ({id_})") for id_ in parts
-        ],
-        pools=pools_of(visit.snapshot, visit.account),
+        subaccounts=[(str(one.id), f"{one.name} ({one.id})") for one in visit.subaccounts.values()],
+        pools=pool_suggestions(visit),
         ip_path=lambda ip: ip_path(visit, ip),
         pool_path=lambda pool: pool_path(visit, pool),
     )

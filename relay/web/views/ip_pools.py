@@ -13,11 +13,11 @@ from relay.ports import MailFilter
 from relay.service import administer
 from relay.service.administer import Changes
 from relay.service.arrange import create_pool_with, update_pool
-from relay.service.change import change_directory
 from relay.web.errors import NotHere, sentence
 from relay.web.forms import Form, filled
 from relay.web.ips import (
     NEW_FOR,
+    POOLS,
     ips_of,
     is_overflow,
     overflow_options,
@@ -36,8 +36,7 @@ from relay.web.visit import Right, Visit
 
 pages = Pages()
 
-LIST = "/account/ip-pools"
-CARDS = f"{LIST}?view=cards"
+CARDS = f"{POOLS}?view=cards"
 _IPS_PER_PAGE = 100
 """Rows of the table in which IPs are moved."""
 _MOVE = "move:"
@@ -66,7 +65,7 @@ _ORDERS: Mapping[str, Callable[[Row], tuple[str | int, ...]]] = {
 }
 
 
-@pages.get(LIST)
+@pages.get(POOLS)
 async def show_pools(visit: Visit) -> Response:
     query, account = visit.query, visit.account
     rows = _rows(visit)
@@ -110,12 +109,12 @@ def _rows(visit: Visit) -> list[Row]:
 # ── create ───────────────────────────────────────────────────────────────────────────────
 
 
-@pages.get(f"{LIST}/create", Right.CHANGE)
+@pages.get(f"{POOLS}/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
     return _create_page(visit, visit.query)
 
 
-@pages.post(f"{LIST}/create")
+@pages.post(f"{POOLS}/create")
 async def create(visit: Visit) -> Response:
     """The pool and the moves of the IPs chosen for it, in one transaction (C §6.5)."""
     form, account = visit.form, visit.account.id
@@ -131,10 +130,10 @@ async def create(visit: Visit) -> Response:
         )
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except (MalformedOptions, Conflict, UnknownObject, StaleDirectory) as error:
         return _create_page(visit, _placed(form, error), 422)
-    return visit.go(LIST, f"Created IP pool {form['name']}.")
+    return visit.go(POOLS, f"Created IP pool {form['name']}.")
 
 
 def _create_page(visit: Visit, form: Form, status: int = 200) -> Response:
@@ -160,14 +159,14 @@ def _names(visit: Visit) -> Mapping[PoolId, str]:
 # ── edit and move ────────────────────────────────────────────────────────────────────────
 
 
-@pages.get(LIST + "/edit/{pool}")
+@pages.get(POOLS + "/edit/{pool}")
 async def show_edit(visit: Visit) -> Response:
     pool = pool_on(visit)
     typed = filled(name=pool.name, overflow=pool.overflow_pool, signing_domain=pool.signing_domain)
     return await _edit_page(visit, pool, typed)
 
 
-@pages.post(LIST + "/edit/{pool}")
+@pages.post(POOLS + "/edit/{pool}")
 async def edit(visit: Visit) -> Response:
     """Name, signing domain, overflow and all moves in one transaction (C §6.6, R17)."""
     pool, form, account = pool_on(visit), visit.form, visit.account.id
@@ -186,10 +185,10 @@ async def edit(visit: Visit) -> Response:
         return update_pool(snapshot, account, pool.id, moves, **given)
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except (MalformedOptions, Conflict, UnknownObject, StaleDirectory) as error:
         return await _edit_page(visit, pool, _placed(form, error), 422)
-    path = CARDS if form["view"] == "cards" else f"{LIST}/edit/{pool.id}"
+    path = CARDS if form["view"] == "cards" else f"{POOLS}/edit/{pool.id}"
     return visit.go(path, f"Updated IP pool {pool.id}.")
 
 
@@ -232,26 +231,22 @@ def _placed(form: Form, error: RelayError) -> Form:
 # ── delete ───────────────────────────────────────────────────────────────────────────────
 
 
-@pages.get(LIST + "/edit/{pool}/delete", Right.CHANGE)
+@pages.get(POOLS + "/edit/{pool}/delete", Right.CHANGE)
 async def show_delete(visit: Visit) -> Response:
     return await _delete_page(visit, pool_on(visit), Form())
 
 
-@pages.post(LIST + "/edit/{pool}/delete")
+@pages.post(POOLS + "/edit/{pool}/delete")
 async def delete(visit: Visit) -> Response:
     """Its IPs go to Default; mail in the queue keeps the IP that it has (R16, R29)."""
     pool, account = pool_on(visit), visit.account.id
     try:
-        await change_directory(
-            visit.services.directory,
-            lambda snapshot: administer.delete_pool(snapshot, account, pool.id),
-            visit.actor,
-        )
+        await visit.change(lambda snapshot: administer.delete_pool(snapshot, account, pool.id))
     except UnknownObject as error:
         raise NotHere("pool") from error
     except MalformedOptions as error:
         return await _delete_page(visit, pool, Form().wrong(form_=sentence(error)), 422)
-    return visit.go(LIST, f"Deleted IP pool {pool.id}.")
+    return visit.go(POOLS, f"Deleted IP pool {pool.id}.")
 
 
 async def _delete_page(visit: Visit, pool: Pool, form: Form, status: int = 200) -> Response:
@@ -259,8 +254,8 @@ async def _delete_page(visit: Visit, pool: Pool, form: Form, status: int = 200) 
     snapshot, account, services = visit.snapshot, visit.account, visit.services
     bound = [
         subaccount
-        for (owner, _), subaccount in sorted(snapshot.subaccounts.items())
-        if owner == account.id and (subaccount.ip_pool or "").lower() == pool.id
+        for subaccount in visit.subaccounts.values()
+        if (subaccount.ip_pool or "").lower() == pool.id
     ]
     pinned = await services.reports.waiting(MailFilter(account.id, pool=pool.id), (), 1)
     return visit.page(

@@ -15,15 +15,15 @@ from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, MessageId
 from relay.domain.message import Wish
 from relay.domain.resolve import Step
 from relay.ports import Selection
-from relay.service.operate import TOUCHES, Operator, Verb, repin_targets
+from relay.service.operate import TOUCHES, Operator, Verb
 from relay.service.story import Story, peer_words, story_of
 from relay.web.errors import NotHere
 from relay.web.forms import Form, filled
-from relay.web.mail import ALL_ACCOUNTS, STATES, ip_path, pool_path, reply_of, word_of
+from relay.web.ips import ip_path, pool_path
+from relay.web.mail import ALL_ACCOUNTS, STATES, account_asked, account_name, reply_of, why_waiting, word_of
 from relay.web.routing import Pages
 from relay.web.templating import span
-from relay.web.views.bulk import MEANINGS
-from relay.web.views.queue import account_name, verbs_for, why_waiting
+from relay.web.verbs import MEANINGS, NO_TARGET, repin_options, verb_on, verbs_for
 from relay.web.visit import Right, Visit
 
 pages = Pages()
@@ -70,21 +70,15 @@ async def ask_repin(visit: Visit) -> Response:
 @pages.post("/messages/{id}/repin", Right.OPERATE)
 async def repin(visit: Visit) -> Response:
     """To an IP of the account, or a shared one."""
-    known = {ip.address for ip in repin_targets(visit.snapshot, visit.account.id)}
     to = visit.form["to"]
-    if to not in known:
-        wrong = "This is no sending IP that the account's mail can be given." if to else "Required"
-        return await _asked(visit, Verb.REPIN, visit.form.wrong(to=wrong), 422)
+    if to not in dict(repin_options(visit)):
+        return await _asked(visit, Verb.REPIN, visit.form.wrong(to=NO_TARGET if to else "Required"), 422)
     return await _do(visit, Verb.REPIN, IpAddress(to))
 
 
 @pages.post("/messages/{id}/{verb}")
 async def operate(visit: Visit) -> Response:
-    try:
-        verb = Verb(visit.path("verb"))
-    except ValueError:
-        raise NotHere from None
-    return await _do(visit, verb, None)
+    return await _do(visit, verb_on(visit), None)
 
 
 async def _do(visit: Visit, verb: Verb, to: IpAddress | None) -> Response:
@@ -108,7 +102,7 @@ async def _story(visit: Visit) -> Story:
         story = await story_of(visit.services.queue, visit.services.events, MessageId(visit.path("id")))
     except UnknownObject:
         raise NotHere("message") from None
-    reads_all = visit.is_operator and visit.request.method == "GET" and visit.query.has(ALL_ACCOUNTS)
+    reads_all = visit.request.method == "GET" and account_asked(visit, visit.query) is None
     if story.subject.account != visit.account.id and not reads_all:
         raise NotHere("message")
     return story
@@ -117,7 +111,6 @@ async def _story(visit: Visit) -> Story:
 async def _shown(visit: Visit, story: Story) -> Response:
     subject, submission = story.subject, story.submission
     is_ours = subject.account == visit.account.id
-    waiting = story.message
     particulars = subject.particulars
     since = submission.accepted if submission else story.told[0].event.at if story.told else None
     told = [one.event for one in story.told]
@@ -128,14 +121,14 @@ async def _shown(visit: Visit, story: Story) -> Response:
         story=story,
         subject=subject,
         submission=submission,
-        message=waiting,
+        message=story.message,
         subject_text=(particulars.subject if particulars else "")
         or (submission.subject if submission else ""),
         is_ours=is_ours,
         account_name=account_name(visit, subject.account),
         verbs=_possible(visit, story) if is_ours else [],
         states=STATES,
-        why=why_waiting(waiting) if waiting else "",
+        why=why_waiting(story.message) if story.message else "",
         end=_end(told),
         steps=submission.decision.steps if submission else (),
         pin=_pin_steps(story, told),
@@ -155,18 +148,13 @@ async def _asked(visit: Visit, verb: Verb, form: Form, status: int = 200) -> Res
     story = await _story(visit)
     if story.subject.account != visit.account.id:
         raise NotHere("message")
-    targets = [
-        (ip.address, f"{ip.address} ({ip.hostname}), {'shared' if ip.shared else f'pool {ip.pool}'}")
-        for ip in repin_targets(visit.snapshot, visit.account.id)
-        if ip.address != story.subject.sending_ip
-    ]
     return visit.page(
         "messages/ask.html",
         status,
         subject=story.subject,
         verb=verb,
         meaning=MEANINGS[verb],
-        targets=targets,
+        targets=repin_options(visit, but=story.subject.sending_ip),
         form=form if form.values or form.errors else filled(to=""),
     )
 
@@ -174,9 +162,7 @@ async def _asked(visit: Visit, verb: Verb, form: Form, status: int = 200) -> Res
 def _possible(visit: Visit, story: Story) -> list[tuple[str, str]]:
     """The verbs that mean something to the message as it stands."""
     message = story.message
-    if message is None:
-        return []
-    if message.wish is Wish.CANCEL:
+    if message is None or message.wish is Wish.CANCEL:
         return []
     if message.wish is Wish.HOLD:
         return [(verb, label) for verb, label in verbs_for(visit) if verb in (Verb.RELEASE, Verb.CANCEL)]

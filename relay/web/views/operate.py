@@ -12,14 +12,12 @@ from relay.ports import Facet, MailFilter
 from relay.service import administer
 from relay.service.administer import made
 from relay.service.billing import held_by
-from relay.service.change import change_directory
-from relay.web.changes import Change, told
+from relay.web.audit import Change, change_of
 from relay.web.errors import NotHere, sentence
-from relay.web.forms import Form, filled
-from relay.web.lists import listed, number_in
+from relay.web.forms import Form, filled, number_in, read_name
+from relay.web.lists import listed
 from relay.web.routing import Pages
 from relay.web.templating import plan_name
-from relay.web.views.api_keys import read_name
 from relay.web.views.subaccounts import STATUSES
 from relay.web.visit import Right, Visit
 
@@ -28,7 +26,7 @@ pages = Pages()
 _LIST = "/operate/accounts"
 _PLACES = frozenset({"/", "/account/billing", "/account/billing/plan", "/account/ip-pools"})
 """Where an operator may go on to with the account chosen."""
-_PLANS = [(plan.value, plan_name(Account(AccountId(0), "", plan))) for plan in Plan]
+_PLANS = [(plan.value, plan_name(plan)) for plan in Plan]
 _CHANGES = 50
 _CHUNK, _MOST_LINES = 500, 2000
 """Audit lines that a search looks at, at a time and for one page."""
@@ -46,7 +44,7 @@ class AccountRow:
     queued: int
 
 
-@pages.get("/operate/accounts", Right.OPERATE)
+@pages.get(_LIST, Right.OPERATE)
 async def list_accounts(visit: Visit) -> Response:
     asked, snapshot = visit.query["q"].casefold(), visit.snapshot
     found = [one for one in visit.accounts if asked in one.name.casefold() or asked == str(one.id)]
@@ -70,12 +68,12 @@ async def list_accounts(visit: Visit) -> Response:
     return visit.page("operate/accounts.html", form=visit.query, accounts=shown, rows=rows)
 
 
-@pages.get("/operate/accounts/create", Right.OPERATE)
+@pages.get(f"{_LIST}/create", Right.OPERATE)
 async def show_create(visit: Visit) -> Response:
     return visit.page("operate/create.html", form=filled(plan=Plan.SELF_SERVE.value), plans=_PLANS)
 
 
-@pages.post("/operate/accounts/create", Right.OPERATE)
+@pages.post(f"{_LIST}/create", Right.OPERATE)
 async def create(visit: Visit) -> Response:
     name, form = read_name(visit.form, "name")
     if form["plan"] not in tuple(Plan):
@@ -83,10 +81,8 @@ async def create(visit: Visit) -> Response:
     if form.errors:
         return visit.page("operate/create.html", 422, form=form, plans=_PLANS)
     try:
-        changes = await change_directory(
-            visit.services.directory,
-            lambda snapshot: administer.create_account(snapshot, name, Plan(form["plan"])),
-            visit.actor,
+        changes = await visit.change(
+            lambda snapshot: administer.create_account(snapshot, name, Plan(form["plan"]))
         )
     except RelayError as error:
         return visit.page("operate/create.html", 409, form=form.wrong(form_=sentence(error)), plans=_PLANS)
@@ -94,13 +90,13 @@ async def create(visit: Visit) -> Response:
     return visit.go(f"{_LIST}/edit/{number}", f"Created account {name} ({number}).")
 
 
-@pages.get("/operate/accounts/edit/{id}", Right.OPERATE)
+@pages.get(_LIST + "/edit/{id}", Right.OPERATE)
 async def show_edit(visit: Visit) -> Response:
     account = _account(visit)
     return _edit_page(visit, account, filled(name=account.name, status=account.status.value))
 
 
-@pages.post("/operate/accounts/edit/{id}", Right.OPERATE)
+@pages.post(_LIST + "/edit/{id}", Right.OPERATE)
 async def edit(visit: Visit) -> Response:
     account = _account(visit)
     name, form = read_name(visit.form, "name")
@@ -113,13 +109,13 @@ async def edit(visit: Visit) -> Response:
         return administer.change_account(snapshot, account.id, name, Status(form["status"]))
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except RelayError as error:
         return _edit_page(visit, account, form.wrong(form_=sentence(error)), 409)
     return visit.go(f"{_LIST}/edit/{account.id}", f"Updated account {name}.")
 
 
-@pages.post("/operate/accounts/{id}/act-for", Right.OPERATE)
+@pages.post(_LIST + "/{id}/act-for", Right.OPERATE)
 async def act_for(visit: Visit) -> Response:
     """Look at the account's things from now on."""
     account, place = _account(visit), visit.form["next"]
@@ -154,7 +150,7 @@ async def _search(visit: Visit, asked: str, after: int | None) -> tuple[list[Cha
         for line in lines:
             if len(found) == _CHANGES or looked_at == _MOST_LINES:
                 return found, after, True
-            change = told(line)
+            change = change_of(line)
             after, looked_at = line.id, looked_at + 1
             if asked in change.text:
                 found.append(change)

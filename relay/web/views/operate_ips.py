@@ -12,11 +12,9 @@ from relay.ports import Facet, MailFilter
 from relay.schema.config import parse_host_name, parse_node
 from relay.schema.tables import parse_address
 from relay.service import administer
-from relay.service.administer import Changes
-from relay.service.change import change_directory
-from relay.web.changes import told
+from relay.web.audit import change_of
 from relay.web.errors import NotHere, sentence
-from relay.web.forms import Form
+from relay.web.forms import Form, filled, number_in
 from relay.web.ips import (
     is_last_active,
     place_of,
@@ -26,7 +24,7 @@ from relay.web.ips import (
     titled,
     when_empty,
 )
-from relay.web.lists import listed, number_in
+from relay.web.lists import listed
 from relay.web.routing import Pages, local_path
 from relay.web.visit import Right, Visit
 
@@ -74,7 +72,7 @@ def _searched(snapshot: Snapshot, ip: SendingIp) -> str:
 
 @pages.get(LIST + "/add", Right.OPERATE)
 async def show_add(visit: Visit) -> Response:
-    return visit.page("operate_ips/add.html", form=Form({"weight": ("1",)}), max_weight=MAX_WEIGHT)
+    return visit.page("operate_ips/add.html", form=filled(weight="1"), max_weight=MAX_WEIGHT)
 
 
 @pages.post(LIST + "/add", Right.OPERATE)
@@ -105,7 +103,7 @@ async def add(visit: Visit) -> Response:
             IpAddress(address), IpAddress(bind), hostname, NodeName(node), weight or 1, form.has("shared")
         )
         try:
-            await _change(visit, lambda snapshot: administer.add_ip(snapshot, ip))
+            await visit.change(lambda snapshot: administer.add_ip(snapshot, ip))
         except (Conflict, StaleDirectory) as error:
             form = form.wrong(address=sentence(error))
         else:
@@ -135,7 +133,7 @@ async def assign(visit: Visit) -> Response:
     if (account.id, pool) not in visit.snapshot.pools:
         return await _page(visit, ip, form.wrong(pool=f"Choose a pool of {account.name}"), 422)
     try:
-        await _change(visit, lambda snapshot: administer.assign_ip(snapshot, ip.address, account.id, pool))
+        await visit.change(lambda snapshot: administer.assign_ip(snapshot, ip.address, account.id, pool))
     except (Conflict, UnknownObject, StaleDirectory) as error:
         return await _page(visit, ip, form.wrong(form_=sentence(error)), 422)
     return visit.go(f"{LIST}/{ip.address}", f"Gave {ip.address} to {account.name}, pool {pool}.")
@@ -145,7 +143,7 @@ async def assign(visit: Visit) -> Response:
 async def drain(visit: Visit) -> Response:
     """Whether it takes no new mail; what is queued for it leaves from it all the same."""
     ip, is_draining = _ip_on(visit), visit.form.has("draining")
-    await _change(visit, lambda snapshot: administer.drain_ip(snapshot, ip.address, is_draining))
+    await visit.change(lambda snapshot: administer.drain_ip(snapshot, ip.address, is_draining))
     said = f"{ip.address} is draining." if is_draining else f"{ip.address} takes new mail again."
     back = local_path(visit.form["next"])
     return visit.go(f"{LIST}/{ip.address}" if back == "/" else back, said)
@@ -160,7 +158,7 @@ async def show_release(visit: Visit) -> Response:
 async def release(visit: Visit) -> Response:
     """Take it from its account or the shared pool; queued mail keeps it (R27)."""
     ip = _ip_on(visit)
-    await _change(visit, lambda snapshot: administer.release_ip(snapshot, ip.address))
+    await visit.change(lambda snapshot: administer.release_ip(snapshot, ip.address))
     stored = visit.services.directory.snapshot.ips.get(ip.address)
     waits = stored is not None and stored.released_from is not None
     said = "It is free when its queued mail has left." if waits else "It is in the inventory."
@@ -176,14 +174,10 @@ async def show_remove(visit: Visit) -> Response:
 async def remove(visit: Visit) -> Response:
     """Out of the installation, as soon as no queued mail is pinned to it."""
     ip = _ip_on(visit)
-    await _change(visit, lambda snapshot: administer.remove_ip(snapshot, ip.address))
+    await visit.change(lambda snapshot: administer.remove_ip(snapshot, ip.address))
     waits = ip.address in visit.services.directory.snapshot.ips
     said = "Removed {}, once its queued mail has left." if waits else "Removed {}."
     return visit.go(LIST, said.format(ip.address))
-
-
-async def _change(visit: Visit, compute: Callable[[Snapshot], Changes]) -> None:
-    await change_directory(visit.services.directory, compute, visit.actor)
 
 
 def _ip_on(visit: Visit, *, with_retired: bool = False) -> SendingIp:
@@ -222,7 +216,7 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
         pools=pools,
         waiting=waiting,
         now=services.clock.now(),
-        changes=[told(line) for line in history],
+        changes=[change_of(line) for line in history],
     )
 
 

@@ -11,7 +11,8 @@ from relay.ports import Facet, MailFilter
 from relay.schema.billing import MAX_PRICE_CENTS, MOST
 from relay.service.billing import Subscription
 from relay.web.errors import sentence
-from relay.web.forms import Form, filled
+from relay.web.forms import Form, filled, number_in
+from relay.web.ips import ips_of
 from relay.web.routing import Pages
 from relay.web.templating import day, plan_name
 from relay.web.views.billing import HOME
@@ -21,7 +22,6 @@ pages = Pages()
 
 _PATH = HOME + "/plan"
 _PRICE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,2}))?")
-_NUMBER = re.compile(r"[0-9]{1,10}")
 _MOST_GROUPS = 1000
 
 
@@ -116,10 +116,7 @@ async def _downgrade(visit: Visit, form: Form, status: int = 200) -> Response:
     """What becomes of the account's IPs, pools, subaccounts and queued mail."""
     subscription, snapshot = await _subscription(visit), visit.services.directory.snapshot
     number = visit.account.id
-    ips = sorted(
-        (ip for ip in snapshot.ips.values() if ip.account == number and not ip.is_retired),
-        key=lambda ip: (ip.pool or "", ip.address),
-    )
+    ips = sorted(ips_of(snapshot, number), key=lambda ip: ip.pool or "")
     waiting = await visit.services.reports.waiting(MailFilter(number), (Facet.IP,), _MOST_GROUPS)
     queued = Counter({group.ip or "": group.counts.total for group in waiting.groups})
     pools = sorted({ip.pool for ip in ips if ip.pool not in (None, "default")})
@@ -151,9 +148,8 @@ def _terms(account: Account) -> dict[str, str]:
 
 def _limit(text: str) -> int | str:
     """The number, or what is wrong."""
-    if not _NUMBER.fullmatch(text) or int(text) > MOST:
-        return f"A whole number from 0 to {MOST}"
-    return int(text)
+    number = number_in(text)
+    return f"A whole number from 0 to {MOST}" if number is None or number > MOST else number
 
 
 def _price(text: str) -> int | str:
@@ -167,6 +163,5 @@ def _price(text: str) -> int | str:
 
 def _day(text: str) -> int | str:
     """The day of the month, or what is wrong."""
-    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= 28:
-        return "A day of the month from 1 to 28"
-    return int(text)
+    number = number_in(text)
+    return "A day of the month from 1 to 28" if number is None or not 1 <= number <= 28 else number

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from relay.domain.directory import Check, Origin, Plan, SendingDomain, Subaccount
+from relay.domain.directory import Check, Origin, Plan, SendingDomain
 from relay.domain.errors import RelayError
 from relay.domain.ids import SubaccountId
 from relay.mail.dkim import record
@@ -14,8 +14,8 @@ from relay.schema.domains import parse_domain
 from relay.schema.fault import Fault
 from relay.service.domains import UNVERIFIED_FOR, Checks, DomainWish, Look
 from relay.web.errors import NotHere, sentence
-from relay.web.forms import Form, filled
-from relay.web.lists import listed, number_in
+from relay.web.forms import Form, filled, number_in
+from relay.web.lists import listed
 from relay.web.routing import Pages
 from relay.web.visit import Right, Visit
 
@@ -43,7 +43,7 @@ class DnsRecord:
     status: Check
 
 
-@pages.get("/account/sending-domains")
+@pages.get(_LIST)
 async def list_domains(visit: Visit) -> Response:
     asked = visit.query["q"].lower()
     owned = [
@@ -55,16 +55,16 @@ async def list_domains(visit: Visit) -> Response:
         "sending_domains/list.html",
         form=visit.query,
         domains=listed(owned, visit.query),
-        subaccounts=_subaccounts(visit),
+        subaccounts=visit.subaccounts,
     )
 
 
-@pages.get("/account/sending-domains/create", Right.CHANGE)
+@pages.get(_LIST + "/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
     return _create_page(visit, filled(used_by=visit.query["subaccount"]))
 
 
-@pages.post("/account/sending-domains/create")
+@pages.post(_LIST + "/create")
 async def create(visit: Visit) -> Response:
     form, domain, subaccount = visit.form, "", None
     used_by = form["used_by"]
@@ -77,7 +77,7 @@ async def create(visit: Visit) -> Response:
             form = form.wrong(domain=f"{fault.detail}: expected a name such as mail.example.com")
     if used_by not in (_NOBODY, _ALL):
         subaccount = SubaccountId(number_in(used_by) or 0)
-        if subaccount not in _subaccounts(visit):
+        if subaccount not in visit.subaccounts:
             form = form.wrong(used_by=f"There is no subaccount {used_by[:20]}")
     if form.errors:
         return _create_page(visit, form, 422)
@@ -89,12 +89,12 @@ async def create(visit: Visit) -> Response:
     return visit.go(f"{_LIST}/edit/{domain}", f"Added {domain}. Now publish a record below, and verify it.")
 
 
-@pages.get("/account/sending-domains/edit/{domain}")
+@pages.get(_LIST + "/edit/{domain}")
 async def show_domain(visit: Visit) -> Response:
     return _domain_page(visit, _domain(visit), None)
 
 
-@pages.post("/account/sending-domains/edit/{domain}")
+@pages.post(_LIST + "/edit/{domain}")
 async def update(visit: Visit) -> Response:
     """Who may use it, and whether it takes the bounces."""
     entry, form = _domain(visit), visit.form
@@ -110,7 +110,7 @@ async def update(visit: Visit) -> Response:
     return visit.go(f"{_LIST}/edit/{entry.domain}", f"Updated {entry.domain}.")
 
 
-@pages.post("/account/sending-domains/edit/{domain}/verify")
+@pages.post(_LIST + "/edit/{domain}/verify")
 async def verify(visit: Visit) -> Response:
     """Look for one record now. What is found there is told beside the record."""
     entry, check = _domain(visit), visit.form["check"]
@@ -130,12 +130,12 @@ async def verify(visit: Visit) -> Response:
     return visit.go(f"{_LIST}/edit/{entry.domain}", f"Verified {entry.domain}.")
 
 
-@pages.get("/account/sending-domains/edit/{domain}/key", Right.CHANGE)
+@pages.get(_LIST + "/edit/{domain}/key", Right.CHANGE)
 async def show_new_key(visit: Visit) -> Response:
     return visit.page("sending_domains/new_key.html", entry=_domain(visit), form=Form())
 
 
-@pages.post("/account/sending-domains/edit/{domain}/key")
+@pages.post(_LIST + "/edit/{domain}/key")
 async def make_new_key(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
@@ -148,12 +148,12 @@ async def make_new_key(visit: Visit) -> Response:
     return visit.go(f"{_LIST}/edit/{entry.domain}", "Made a new DKIM key. Publish its record, and verify it.")
 
 
-@pages.get("/account/sending-domains/edit/{domain}/remove", Right.CHANGE)
+@pages.get(_LIST + "/edit/{domain}/remove", Right.CHANGE)
 async def show_remove(visit: Visit) -> Response:
     return _remove_page(visit, _domain(visit), Form())
 
 
-@pages.post("/account/sending-domains/edit/{domain}/remove")
+@pages.post(_LIST + "/edit/{domain}/remove")
 async def remove(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
@@ -173,14 +173,6 @@ def _domain(visit: Visit) -> SendingDomain:
     if entry is None:
         raise NotHere("sending domain")
     return entry
-
-
-def _subaccounts(visit: Visit) -> Mapping[SubaccountId, Subaccount]:
-    return {
-        number: entry
-        for (owner, number), entry in visit.snapshot.subaccounts.items()
-        if owner == visit.account.id
-    }
 
 
 def _is_bounce_domain(visit: Visit, entry: SendingDomain) -> bool:
@@ -207,7 +199,7 @@ def _expires(entry: SendingDomain) -> datetime | None:
 
 
 def _create_page(visit: Visit, form: Form, status: int = 200) -> Response:
-    owned = sorted(_subaccounts(visit).values(), key=lambda entry: entry.name.casefold())
+    owned = sorted(visit.subaccounts.values(), key=lambda entry: entry.name.casefold())
     users = [(_NOBODY, "The account alone"), (_ALL, "The account and all its subaccounts")]
     users += [(str(entry.id), f"Subaccount {entry.name} ({entry.id}) alone") for entry in owned]
     return visit.page("sending_domains/create.html", status, form=form, users=users, has_subaccounts=owned)
@@ -230,7 +222,7 @@ def _domain_page(
         form=form,
         found=found,
         records=_records(visit, entry),
-        subaccounts=_subaccounts(visit),
+        subaccounts=visit.subaccounts,
         expires=_expires(entry),
         is_of_file=entry.origin is Origin.FILE,
         is_bounce_domain=_is_bounce_domain(visit, entry),

@@ -1,5 +1,7 @@
 """One sending IP of the account: what it is, where it may go, what waits for it and how it fared (C §6.7)."""
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
@@ -9,13 +11,14 @@ from relay.domain.ids import IpAddress, PoolId
 from relay.ports import Facet, MailFilter
 from relay.service.administer import Changes
 from relay.service.arrange import move_ips
-from relay.service.change import change_directory
-from relay.web.changes import told
+from relay.web.attempts import RANGES, attempts_in
+from relay.web.audit import change_of
 from relay.web.charts import Series, Span, stacked
 from relay.web.errors import sentence
 from relay.web.forms import Form
 from relay.web.ips import (
     NEW_FOR,
+    POOLS,
     ip_on,
     is_last_active,
     place_of,
@@ -25,18 +28,16 @@ from relay.web.ips import (
     when_empty,
 )
 from relay.web.routing import Pages
-from relay.web.views.dashboard import RANGES
 from relay.web.visit import Visit
 
 pages = Pages()
 
-_EDIT = "/account/ip-pools/edit/"
+_PAGE = POOLS + "/edit/{pool}/{ip}"
 _DESTINATIONS = 25
 _HISTORY = 20
-_ATTEMPTS = (("delivery", "Delivered", "s1"), ("delay", "Deferred", "s2"), ("bounce", "Bounced", "s3"))
 
 
-@pages.get(_EDIT + "{pool}/{ip}")
+@pages.get(_PAGE)
 async def show_ip(visit: Visit) -> Response:
     ip = ip_on(visit)
     if visit.path("pool") != place_of(ip):
@@ -44,7 +45,7 @@ async def show_ip(visit: Visit) -> Response:
     return await _page(visit, ip, Form())
 
 
-@pages.post(_EDIT + "{pool}/{ip}")
+@pages.post(_PAGE)
 async def update_ip(visit: Visit) -> Response:
     """Move the IP; the page follows it to its new pool (R17)."""
     ip, account, pool = ip_on(visit), visit.account.id, PoolId(visit.form["pool"])
@@ -55,14 +56,14 @@ async def update_ip(visit: Visit) -> Response:
         return move_ips(snapshot, account, {ip.address: pool})
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except (MalformedOptions, UnknownObject, StaleDirectory) as error:
         return await _page(visit, ip, visit.form.wrong(pool=sentence(error)), 422)
     return visit.go(_path(PoolId(pool.lower()), ip.address), f"Updated IP {ip.address}.")
 
 
 def _path(pool: PoolId, address: IpAddress) -> str:
-    return f"{_EDIT}{pool}/{address}"
+    return _PAGE.format(pool=pool, ip=address)
 
 
 async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> Response:
@@ -90,21 +91,14 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
         span=span,
         series=series,
         chart=chart,
-        changes=[told(line) for line in history],
+        changes=[change_of(line) for line in history],
         whom="your TAM" if account.plan is Plan.ENTERPRISE else "support",
     )
 
 
-async def _delivery_history(visit: Visit, ip: SendingIp) -> tuple[Span, list[Series], Markup]:
+async def _delivery_history(visit: Visit, ip: SendingIp) -> tuple[Span, Sequence[Series], Markup]:
     """Attempts from this IP in the last ten days, for the mail of this account."""
     span = RANGES["10d"].span(visit.services.clock.now())
-    end = span.first + span.step * span.number
-    tallies = await visit.services.reports.tallies(visit.account.id, span.first, end, span.step)
-    series = []
-    for kind, name, tone in _ATTEMPTS:
-        values = [0] * span.number
-        for tally in tallies:
-            if tally.kind == kind and tally.ip == ip.address:
-                values[span.position(tally.at)] += tally.count
-        series.append(Series(name, tone, tuple(values)))
+    tallies = await visit.services.reports.tallies(visit.account.id, span.first, span.end, span.step)
+    series = attempts_in(span, [tally for tally in tallies if tally.ip == ip.address])
     return span, series, stacked(span, series, f"Attempts from {ip.address} in the last 10 days")

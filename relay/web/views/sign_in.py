@@ -1,13 +1,14 @@
 """Signing in and out: by name and password, and by one-time link."""
 
 import secrets
+from datetime import timedelta
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from relay.domain.clients import client_behind
 from relay.domain.errors import OverCapacity
-from relay.domain.ids import AccountId
 from relay.domain.users import (
     BadCredentials,
     BadLink,
@@ -16,10 +17,11 @@ from relay.domain.users import (
     User,
 )
 from relay.service.sign_in import LINK_PATH, csrf_of
+from relay.web.errors import sentence
 from relay.web.forms import Form, query_of
 from relay.web.routing import Pages, cookie_name, guarded_form, local_path, services_of
 from relay.web.services import Services
-from relay.web.templating import render, span_of_seconds
+from relay.web.templating import render, span
 from relay.web.visit import Right, Visit
 
 _VISITOR = "relay_visitor"
@@ -52,10 +54,9 @@ async def _sign_in(request: Request) -> Response:
     except BadCredentials:
         return _form(request, form.wrong(form_=_WRONG), 403)
     except TooManyTries as error:
-        wait = span_of_seconds(error.wait_s)
-        return _form(request, form.wrong(form_=f"Too many tries. The next one is possible in {wait}."), 429)
-    except OverCapacity:
-        return _form(request, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+        return _form(request, form.wrong(form_=too_many_tries(error)), 429)
+    except OverCapacity as error:
+        return _form(request, form.wrong(form_=sentence(error)), 503)
     return _welcome(services, token, local_path(form["next"]))
 
 
@@ -81,8 +82,8 @@ async def _follow_link(request: Request) -> Response:
         return _form(request, Form().wrong(form_=_OLD_LINK), 404)
     except UnfitPassword as error:
         return _link_form(request, user, form.wrong(password=f"{error.detail.capitalize()}."), 422)
-    except OverCapacity:
-        return _link_form(request, user, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+    except OverCapacity as error:
+        return _link_form(request, user, form.wrong(form_=sentence(error)), 503)
     return _welcome(services, token, "/")
 
 
@@ -92,6 +93,11 @@ pages.routes += [
     Route(LINK_PATH + "{token}", _show_link, methods=["GET"]),
     Route(LINK_PATH + "{token}", _follow_link, methods=["POST"]),
 ]
+
+
+def too_many_tries(error: TooManyTries) -> str:
+    """When the next try is possible."""
+    return f"Too many tries. The next one is possible in {span(timedelta(seconds=error.wait_s))}."
 
 
 @pages.post("/sign-out", Right.LOOK)
@@ -110,7 +116,7 @@ async def act_for(visit: Visit) -> Response:
     if asked not in known:
         return visit.go(local_path(visit.form["next"]), f"There is no account {asked}.")
     account = known[asked]
-    await visit.services.sign_ins.act_for(visit.token, AccountId(account.id))
+    await visit.services.sign_ins.act_for(visit.token, account.id)
     return visit.go(_common_path(visit.form["next"]), f"You now act for {account.name}.")
 
 
@@ -150,4 +156,6 @@ def _with_visitor(request: Request, template: str, status: int, **values: object
 
 
 def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    peer = request.client.host if request.client else ""
+    told = ",".join(request.headers.getlist("x-forwarded-for"))
+    return client_behind(peer, told, services_of(request).trusted_proxies)

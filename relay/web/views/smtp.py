@@ -45,7 +45,6 @@ async def smtp(visit: Visit) -> Response:
         form, pool = form.wrong(pool=f"IP Pool '{pool[:40]}' does not exist."), ""
     doors = doors_of(visit.services.entrance)
     sender = f"you@{_domain(visit)}"
-    subaccounts = [number for owner, number in visit.snapshot.subaccounts if owner == visit.account.id]
     return visit.page(
         "smtp/settings.html",
         form=form,
@@ -57,7 +56,7 @@ async def smtp(visit: Visit) -> Response:
         header=_header(pool),
         examples=_examples(doors, visit.services.base_url, sender, pool),
         key=KEY,
-        subaccount=min(subaccounts, default=None),
+        subaccount=min(visit.subaccounts, default=None),
     )
 
 

@@ -10,13 +10,13 @@ from relay.domain.ids import PoolId, SubaccountId
 from relay.domain.resolve import Moment, resolve_pool
 from relay.service import administer
 from relay.service.administer import Changes, made
-from relay.service.change import change_directory
 from relay.service.keys import new_key, with_key
 from relay.web.errors import NotHere, sentence
-from relay.web.forms import Form, filled
-from relay.web.lists import listed, number_in
+from relay.web.forms import Form, filled, number_in, read_name
+from relay.web.ips import pools_of
+from relay.web.lists import listed
 from relay.web.routing import Pages
-from relay.web.views.api_keys import FOR_ALL, key_rows, key_secret, read_key, read_name, show_once
+from relay.web.views.api_keys import FOR_ALL, key_rows, key_secret, read_key
 from relay.web.visit import Right, Visit
 
 pages = Pages()
@@ -24,8 +24,7 @@ pages = Pages()
 STATUSES = tuple((status.value, status.value.capitalize()) for status in Status)
 _LIST = "/account/subaccounts"
 
-Position = tuple[str | int, int]
-_SORTS: Mapping[str, Callable[[Subaccount], Position]] = {
+_ORDERS: Mapping[str, Callable[[Subaccount], tuple[str | int, int]]] = {
     "name": lambda entry: (entry.name.casefold(), entry.id),
     "id": lambda entry: (entry.id, entry.id),
     "status": lambda entry: (entry.status.value, entry.id),
@@ -33,16 +32,16 @@ _SORTS: Mapping[str, Callable[[Subaccount], Position]] = {
 }
 
 
-@pages.get("/account/subaccounts")
+@pages.get(_LIST)
 async def list_subaccounts(visit: Visit) -> Response:
     query = visit.query
-    asked, sort = query["q"].casefold(), query["sort"] if query["sort"] in _SORTS else "name"
+    asked, sort = query["q"].casefold(), query["sort"] if query["sort"] in _ORDERS else "name"
     found = [
         entry
-        for (owner, _), entry in visit.snapshot.subaccounts.items()
-        if owner == visit.account.id and (asked in entry.name.casefold() or asked in str(entry.id))
+        for entry in visit.subaccounts.values()
+        if asked in entry.name.casefold() or asked in str(entry.id)
     ]
-    found.sort(key=_SORTS[sort], reverse=query.has("down"))
+    found.sort(key=_ORDERS[sort], reverse=query.has("down"))
     shown = listed(found, query)
     return visit.page(
         "subaccounts/list.html",
@@ -54,12 +53,12 @@ async def list_subaccounts(visit: Visit) -> Response:
     )
 
 
-@pages.get("/account/subaccounts/create", Right.CHANGE)
+@pages.get(f"{_LIST}/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
     return _create_page(visit, filled(setup_api_key="on", permissions="all"))
 
 
-@pages.post("/account/subaccounts/create")
+@pages.post(f"{_LIST}/create")
 async def create(visit: Visit) -> Response:
     """The subaccount and, unless the box is off, its first key, in one transaction."""
     name, form = read_name(visit.form, "name")
@@ -77,30 +76,29 @@ async def create(visit: Visit) -> Response:
         return with_key(changes, key)
 
     try:
-        changes = await change_directory(visit.services.directory, compute, visit.actor)
+        changes = await visit.change(compute)
     except RelayError as error:
         return _create_page(visit, form.wrong(form_=sentence(error)), 409)
     path, said = f"{_LIST}/edit/{made(changes, Subaccount).id}", f"Created subaccount {name}."
     if key is None:
         return visit.go(path, said)
     secret = key_secret(text, made(changes, ApiKey), path, name)
-    shown = visit.services.once.put(visit.signed_in.session.id, secret, now)
-    return visit.go(f"{_LIST}/created/{shown}", said)
+    return visit.go_to_secret(f"{_LIST}/created", secret, said)
 
 
-@pages.get("/account/subaccounts/created/{name}", Right.CHANGE)
+@pages.get(_LIST + "/created/{name}", Right.CHANGE)
 async def show_created(visit: Visit) -> Response:
-    return show_once(visit, _LIST, "Subaccounts")
+    return visit.secret_page(_LIST, "Subaccounts")
 
 
-@pages.get("/account/subaccounts/edit/{id}")
+@pages.get(_LIST + "/edit/{id}")
 async def show_details(visit: Visit) -> Response:
     entry = _subaccount(visit)
     form = filled(name=entry.name, ip_pool=_listed_pool(visit, entry), status=entry.status.value)
     return _details_page(visit, entry, form)
 
 
-@pages.post("/account/subaccounts/edit/{id}")
+@pages.post(_LIST + "/edit/{id}")
 async def update(visit: Visit) -> Response:
     """Name, pool (R23; an empty one unassigns) and status."""
     entry = _subaccount(visit)
@@ -123,20 +121,20 @@ async def update(visit: Visit) -> Response:
         )
 
     try:
-        await change_directory(visit.services.directory, compute, visit.actor)
+        await visit.change(compute)
     except RelayError as error:
         return _details_page(visit, entry, form.wrong(form_=sentence(error)), 409)
     return visit.go(f"{_LIST}/edit/{entry.id}", "Updated subaccount")
 
 
-@pages.get("/account/subaccounts/edit/{id}/api-keys")
+@pages.get(_LIST + "/edit/{id}/api-keys")
 async def show_keys(visit: Visit) -> Response:
     entry = _subaccount(visit)
     keys = listed(key_rows(visit, entry.id), visit.query)
     return visit.page("subaccounts/keys.html", entry=entry, tab="api-keys", keys=keys)
 
 
-@pages.get("/account/subaccounts/edit/{id}/sending-domains")
+@pages.get(_LIST + "/edit/{id}/sending-domains")
 async def show_domains(visit: Visit) -> Response:
     """Its own, and the account's that are shared."""
     entry = _subaccount(visit)
@@ -161,17 +159,15 @@ def refusal_of(snapshot: Snapshot, entry: Subaccount) -> str:
 
 def pool_options(visit: Visit) -> list[tuple[str, str]]:
     """The pools of the account, `default` first; empty while there is no other (C §6.8)."""
-    owned = [pool for (owner, _), pool in visit.snapshot.pools.items() if owner == visit.account.id]
+    owned = pools_of(visit.snapshot, visit.account.id)
     if len(owned) < 2:
         return []
-    owned.sort(key=lambda pool: (pool.id != "default", pool.name.casefold()))
     return [(pool.id, f"{pool.name} (id: {pool.id})") for pool in owned]
 
 
 def _subaccount(visit: Visit) -> Subaccount:
-    number = number_in(visit.path("id"))
-    entry = visit.snapshot.subaccounts.get((visit.account.id, SubaccountId(number or 0)))
-    if number is None or entry is None:
+    entry = visit.subaccounts.get(SubaccountId(number_in(visit.path("id")) or 0))
+    if entry is None:
         raise NotHere("subaccount")
     return entry
 

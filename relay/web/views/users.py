@@ -10,11 +10,10 @@ from relay.domain.ids import AccountId
 from relay.domain.users import Role, UnfitName, UnfitRole, User
 from relay.service.sign_in import LINK_PATH
 from relay.web.errors import NotHere, WebError, sentence
-from relay.web.forms import Form, filled
-from relay.web.lists import listed, number_in
-from relay.web.once import Secret
+from relay.web.forms import Form, filled, number_in
+from relay.web.lists import listed
 from relay.web.routing import Page, Pages
-from relay.web.views.api_keys import show_once
+from relay.web.shown_once import Secret
 from relay.web.visit import Right, Visit
 
 pages = Pages()
@@ -40,7 +39,7 @@ class Scope:
     def roles(self) -> Sequence[tuple[str, str]]:
         """Those that may be given here."""
         return [
-            (role.value, label) for role, label in _ROLES if self.account is None or role.value != "operator"
+            (role.value, label) for role, label in _ROLES if self.account is None or role is not Role.OPERATOR
         ]
 
 
@@ -56,7 +55,7 @@ async def list_users(visit: Visit) -> Response:
     found = [
         user
         for user in await visit.services.sign_ins.users(scope.account)
-        if asked in user.name.casefold() or asked == user.role.value
+        if asked in user.name.casefold() or asked == user.role
     ]
     return visit.page(
         "users/list.html",
@@ -92,7 +91,7 @@ async def add(visit: Visit) -> Response:
 
 
 async def show_link(visit: Visit) -> Response:
-    return show_once(visit, _scope(visit).path, "Users")
+    return visit.secret_page(_scope(visit).path, "Users")
 
 
 async def new_link(visit: Visit) -> Response:
@@ -148,7 +147,8 @@ for _method, _path, _page in _PAGES:
 
 
 def _scope(visit: Visit) -> Scope:
-    if visit.request.url.path.startswith("/operate/"):
+    # The path that was routed by: a URL is made with the Host field, which the client writes.
+    if visit.request.scope["path"].startswith("/operate/"):
         return Scope("/operate/users", None)
     return Scope("/account/users", visit.account.id)
 
@@ -170,11 +170,9 @@ def _but_oneself(visit: Visit, user: User) -> User:
 
 
 def _to_link(visit: Visit, scope: Scope, user: User, token: str, said: str) -> Response:
-    services = visit.services
-    url = f"{services.base_url}{LINK_PATH}{token}"
+    url = f"{visit.services.base_url}{LINK_PATH}{token}"
     secret = Secret(url, f"Sign-in link of {user.name}", _LINK_USE, scope.path, "Users")
-    name = services.once.put(visit.signed_in.session.id, secret, services.clock.now())
-    return visit.go(f"{scope.path}/link/{name}", said)
+    return visit.go_to_secret(f"{scope.path}/link", secret, said)
 
 
 def _add_page(visit: Visit, form: Form, scope: Scope, status: int = 200) -> Response:

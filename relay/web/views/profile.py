@@ -4,9 +4,10 @@ from starlette.responses import Response
 
 from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, SessionId, TooManyTries, UnfitPassword
+from relay.web.errors import sentence
 from relay.web.forms import Form
 from relay.web.routing import Pages
-from relay.web.templating import span_of_seconds
+from relay.web.views.sign_in import too_many_tries
 from relay.web.visit import Right, Visit
 
 pages = Pages()
@@ -32,12 +33,9 @@ async def change_password(visit: Visit) -> Response:
     except UnfitPassword as error:
         return await _shown(visit, form.wrong(password=f"{error.detail.capitalize()}."), 422)
     except TooManyTries as error:
-        wait = span_of_seconds(error.wait_s)
-        return await _shown(
-            visit, form.wrong(old=f"Too many tries. The next one is possible in {wait}."), 429
-        )
-    except OverCapacity:
-        return await _shown(visit, form.wrong(form_="The relay is busy. Try again in a moment."), 503)
+        return await _shown(visit, form.wrong(old=too_many_tries(error)), 429)
+    except OverCapacity as error:
+        return await _shown(visit, form.wrong(form_=sentence(error)), 503)
     return visit.go("/profile", "Password changed. Your other sessions have ended.")
 
 

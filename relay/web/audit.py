@@ -53,7 +53,7 @@ class Change:
         return f"{self.actor} {self.deed} {self.title} {' '.join(told)}".casefold()
 
 
-def told(line: AuditLine) -> Change:
+def change_of(line: AuditLine) -> Change:
     verb, _, what = line.what.partition(" ")
     kind, _, key = what.partition(" ")
     before, after = _fields(line.before), _fields(line.after)

@@ -22,8 +22,8 @@ class Secret:
     label: str
 
 
-class Once:
-    """Secrets of this process that wait to be shown, each to the session that made it, and then are gone."""
+class Secrets:
+    """Those of this process that wait to be shown, each to the session that made it, and then are gone."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[SessionId, str], tuple[datetime, Secret]] = {}

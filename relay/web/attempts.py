@@ -1,0 +1,55 @@
+"""Attempts over time as pages chart them: the periods to look back on, and one colour for each outcome."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from relay.ports import Tally
+from relay.web.charts import Series, Span
+
+ATTEMPTS: Mapping[str, tuple[str, str]] = {
+    "delivery": ("Delivered", "s1"),
+    "delay": ("Deferred", "s2"),
+    "bounce": ("Bounced", "s3"),
+}
+"""The kinds of events that end an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a page looks back on."""
+
+    name: str
+    label: str
+    step: timedelta
+    number: int
+
+    def span(self, now: datetime) -> Span:
+        """Up to the step that is running."""
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        running = epoch + (now - epoch) // self.step * self.step
+        return Span(running - self.step * (self.number - 1), self.step, self.number)
+
+
+RANGES: Mapping[str, Range] = {
+    one.name: one
+    for one in (
+        Range("3h", "3 hours", timedelta(minutes=10), 18),
+        Range("24h", "24 hours", timedelta(hours=1), 24),
+        Range("10d", "10 days", timedelta(days=1), 10),
+    )
+}
+
+
+def attempts_in(span: Span, tallies: Iterable[Tally]) -> tuple[Series, ...]:
+    """Delivered, deferred and bounced, step by step; other tallies do not count."""
+    counts = {kind: [0] * span.number for kind in ATTEMPTS}
+    for tally in tallies:
+        if is_attempt(span, tally):
+            counts[tally.kind][span.position(tally.at)] += tally.count
+    return tuple(Series(name, tone, tuple(counts[kind])) for kind, (name, tone) in ATTEMPTS.items())
+
+
+def is_attempt(span: Span, tally: Tally) -> bool:
+    """Whether it counts attempts of that time."""
+    return tally.kind in ATTEMPTS and 0 <= span.position(tally.at) < span.number
