@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from relay.domain.users import SessionId
 
 _KEPT = timedelta(minutes=10)
-_MOST = 1000
+_MOST, _MOST_OF_SESSION = 1000, 20
+"""Further ones push the oldest out, those of the same session first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Secrets:
     def put(self, session: SessionId, secret: Secret, now: datetime) -> str:
         """The name under which the session finds it, which tells nothing of the secret."""
         self._forget(now)
+        own = [place for place in self._waiting if place[0] == session]
+        for place in own[: max(0, len(own) - _MOST_OF_SESSION + 1)]:
+            del self._waiting[place]
         name = secrets.token_urlsafe(16)
         self._waiting[session, name] = (now, secret)
         return name
