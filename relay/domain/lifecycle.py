@@ -112,10 +112,13 @@ def expire(message: Message, now: datetime) -> Finish:
     return _bounce(message, reply, Peer(), bounce_class(last), message.attempts, now)
 
 
-def discard(message: Message, reason: str, now: datetime) -> Finish:
-    """The end of a message by somebody's wish; reason as `5.7.1 [internal] …`, an admin failure (C §5.4)."""
+def discard(message: Message, reason: str, now: datetime, *, is_claimed: bool = False) -> Finish:
+    """The end of a message by somebody's wish; reason as `5.7.1 [internal] …`, an admin failure (C §5.4).
+
+    is_claimed: an attempt was counted that is not made.
+    """
     reply = Reply(554, reason, Phase.INTERNAL)
-    return _bounce(message, reply, Peer(), ADMIN_FAILURE, message.attempts, now)
+    return _bounce(message, reply, Peer(), ADMIN_FAILURE, message.attempts - is_claimed, now)
 
 
 def orphaned(message: Message, now: datetime) -> Requeue:

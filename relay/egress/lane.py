@@ -155,7 +155,7 @@ class LaneFlow:
     def settle(self, message: Message, outcome: Outcome) -> None:
         now = self._clock.now()
         if message.wish is Wish.CANCEL and isinstance(outcome, NotTried):
-            self._settler.put(self.lane, message, discard(message, CANCELLED, now))
+            self._settler.put(self.lane, message, discard(message, CANCELLED, now, is_claimed=True))
         else:
             self._settler.put(self.lane, message, settle(message, outcome, self._policy, now))
 
@@ -369,7 +369,8 @@ class LaneFlow:
         kept = []
         for mail in claimed:
             if mail.message.wish is Wish.CANCEL:
-                self._settler.put(self.lane, mail.message, discard(mail.message, CANCELLED, now))
+                end = discard(mail.message, CANCELLED, now, is_claimed=True)
+                self._settler.put(self.lane, mail.message, end)
             else:
                 kept.append(mail)
         return kept

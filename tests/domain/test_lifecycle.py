@@ -119,6 +119,13 @@ def test_a_cancelled_message_is_an_admin_bounce() -> None:
     assert (event.raw_reason, event.bounce_class) == ("554 5.7.1 [internal] discarded by policy", 25)
 
 
+@pytest.mark.parametrize(("is_claimed", "retries"), [(False, 4), (True, 3)])
+def test_an_attempt_that_was_counted_but_not_made_is_no_retry(is_claimed: bool, retries: int) -> None:
+    event = discard(replace(MESSAGE, attempts=4), "5.7.1 …", T0, is_claimed=is_claimed).event
+    assert isinstance(event, Bounce)
+    assert event.num_retries == retries
+
+
 def test_an_orphan_waits_longer_each_time_but_never_past_its_expiry() -> None:
     delays = [orphaned(replace(MESSAGE, orphaned=n), T0).due - T0 for n in range(1, 8)]
     assert delays == [timedelta(seconds=s) for s in (*ORPHAN_DELAYS_S, 60, 60)]

@@ -88,6 +88,8 @@ async def test_cancelled_mail_ends_as_an_admin_bounce_without_another_attempt(
     story = await _shown(running, message, until="bounce")
     assert "5.7.1 [internal]" in story
     assert len(mta.attempts_for("bob@gmail.example")) == 1
+    told = json.loads((await running.run_cli("queue", "show", message, "--json")).out)
+    assert [one["num_retries"] for one in told["events"] if one["event"] == "bounce"] == [1]
     assert await _listed(running) == []
 
 

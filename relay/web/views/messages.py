@@ -13,6 +13,7 @@ from relay.domain.errors import UnknownObject
 from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Operated
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, MessageId
 from relay.domain.message import Wish
+from relay.domain.outcome import Peer
 from relay.domain.resolve import Step
 from relay.ports import Selection
 from relay.service.operate import TOUCHES, Operator, Verb
@@ -182,13 +183,13 @@ def _chapter(event: Event) -> Chapter:
         case Injection(about=about):
             facts.append(f"pinned to {about.sending_ip} of pool {about.ip_pool}")
         case Delivery(peer=peer, num_retries=retries, queue_time_ms=age_ms):
-            facts += _attempt(peer_words(peer), retries, age_ms)
+            facts += _attempt(peer, retries, age_ms)
         case Delay(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
-            facts += [*_attempt(peer_words(peer), retries, age_ms), _class(class_)]
+            facts += [*_attempt(peer, retries, age_ms), _class(class_)]
             if event.is_ambiguous:
                 facts.append("lost after the final dot: it may have arrived")
         case Bounce(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
-            facts += [*_attempt(peer_words(peer), retries, age_ms), _class(class_)]
+            facts += [*_attempt(peer, retries, age_ms), _class(class_)]
         case Operated():
             pass
         case _:
@@ -196,8 +197,10 @@ def _chapter(event: Event) -> Chapter:
     return Chapter(event.at, word, tone, reply_of(event), tuple(facts))
 
 
-def _attempt(peer: str, retries: int, age_ms: int) -> list[str]:
-    return [f"attempt {retries + 1}", peer, f"{span(timedelta(milliseconds=age_ms))} after it was accepted"]
+def _attempt(peer: Peer, retries: int, age_ms: int) -> list[str]:
+    """What is known of the attempt; of an end without a conversation, when it was."""
+    age = f"{span(timedelta(milliseconds=age_ms))} after it was accepted"
+    return [*([f"attempt {retries + 1}"] if peer.ip_address else []), peer_words(peer), age]
 
 
 def _class(number: int) -> str:
