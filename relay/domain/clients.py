@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from contextlib import suppress
 
 from relay.domain.directory import ApiKey
 
@@ -23,13 +24,12 @@ def client_behind(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> 
     Whatever stands before that in the field may have been made up by the client. peer: of the connection.
     """
     client = peer
-    for told in [*reversed(forwarded_for.split(",")), ""]:
-        try:
+    # What is no address says nothing more.
+    with suppress(ValueError):
+        for told in reversed(forwarded_for.split(",")):
             if not any(client_address(client) in network for network in proxies):
-                return client
+                break
             client = str(client_address(told.strip()))
-        except ValueError:
-            break
     return client
 
 

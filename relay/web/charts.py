@@ -21,7 +21,7 @@ class Series:
 
     name: str
     tone: str
-    """A class of the style sheet, `s1` to `s6`."""
+    """A class of the style sheet, `s1` to `s3`."""
     values: tuple[int, ...]
 
     @property
