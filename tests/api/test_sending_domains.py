@@ -1,6 +1,5 @@
 """`/sending-domains`: whose domain it is, by DNS, and the signatures that follow from it (C §3.8, §3.2)."""
 
-import asyncio
 import json
 import logging
 import sqlite3
@@ -19,19 +18,17 @@ from relay.domain.changes import Put
 from relay.domain.directory import Origin, SendingDomain
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import encode_key, record
-from relay.net.records import DnsRecords
 from relay.schema.directory import export
 from relay.service.domains import MOST_DOMAINS
 from relay.testing.clock import HandMovedClock
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
-from tests.support.name_server import NameServer
+from tests.support.name_server import Zone, records_of
 from tests.support.rest import refusal, results
 
 PATH = "/sending-domains"
 HOSTNAME = "relay.test"
-Zone = dict[tuple[str, str], list[str]]
 
 
 @pytest.fixture
@@ -49,13 +46,11 @@ async def relay(
     relay_settings: dict[str, dict[str, object]],
 ) -> AsyncIterator[RelayHarness]:
     """A relay that asks a name server of ours."""
-    transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: NameServer(zone), local_addr=("127.0.0.1", 0)
-    )
-    records = DnsRecords(nameservers=[server.address], lifetime_s=1)
-    async with RelayHarness(tmp_path, mta, clock=clock, records=records, settings=relay_settings) as relay:
+    async with (
+        records_of(zone) as records,
+        RelayHarness(tmp_path, mta, clock=clock, records=records, settings=relay_settings) as relay,
+    ):
         yield relay
-    transport.close()
 
 
 async def create(relay: RelayHarness, domain: str = "acme.test", account: int = 1, **body: Any) -> Any:

@@ -1,6 +1,5 @@
 """API Keys and Sending Domains: who may send, and from which domains (C §3.8, §3.13)."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +15,6 @@ from relay.domain.changes import Put
 from relay.domain.directory import GRANTS, Check, Origin, SendingDomain
 from relay.domain.ids import AccountId, SubaccountId
 from relay.mail.dkim import record
-from relay.net.records import DnsRecords
 from relay.schema.keys import key_id
 from relay.service.administer import hash_key
 from relay.testing.clock import HandMovedClock
@@ -26,11 +24,10 @@ from relay.testing.injection import InjectionRefusedError
 from tests.console.browser import visitor
 from tests.console.looks import assert_looks_right
 from tests.console.site import Console
-from tests.support.name_server import NameServer
+from tests.support.name_server import Zone, records_of
 
 KEYS, DOMAINS = "/account/api-keys", "/account/sending-domains"
 BOTH = pytest.mark.parametrize("js", [True, False], ids=["with scripts", "without"])
-Zone = dict[tuple[str, str], list[str]]
 
 
 @pytest.fixture
@@ -48,13 +45,11 @@ async def relay(
     relay_settings: dict[str, dict[str, object]],
 ) -> AsyncIterator[RelayHarness]:
     """A relay that asks a name server of ours."""
-    transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: NameServer(zone), local_addr=("127.0.0.1", 0)
-    )
-    records = DnsRecords(nameservers=[server.address], lifetime_s=1)
-    async with RelayHarness(tmp_path, mta, clock=clock, records=records, settings=relay_settings) as relay:
+    async with (
+        records_of(zone) as records,
+        RelayHarness(tmp_path, mta, clock=clock, records=records, settings=relay_settings) as relay,
+    ):
         yield relay
-    transport.close()
 
 
 def domain_of(relay: RelayHarness, name: str, account: int = 1) -> SendingDomain:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import dns.flags
@@ -9,6 +11,11 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+
+from relay.net.records import DnsRecords
+
+Zone = dict[tuple[str, str], list[str]]
+"""(name, type) → records."""
 
 SOA = "ns.test. hostmaster.test. 1 3600 600 86400 60"
 
@@ -19,7 +26,7 @@ class NameServer(asyncio.DatagramProtocol):
     Names that begin with `fail` get SERVFAIL, with `silent` nothing.
     """
 
-    def __init__(self, zone: dict[tuple[str, str], list[str]]) -> None:
+    def __init__(self, zone: Zone) -> None:
         """zone may be changed later."""
         self._zone = zone
         self.asked: Counter[tuple[str, str]] = Counter()
@@ -60,3 +67,13 @@ class NameServer(asyncio.DatagramProtocol):
         if not any(known == name for known, _ in self._zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
         response.authority.append(dns.rrset.from_text("test.", 60, "IN", "SOA", SOA))
+
+
+@asynccontextmanager
+async def records_of(zone: Zone) -> AsyncIterator[DnsRecords]:
+    """DNS as a name server of ours has it, which runs meanwhile."""
+    transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: NameServer(zone), local_addr=("127.0.0.1", 0)
+    )
+    yield DnsRecords(nameservers=[server.address], lifetime_s=1)
+    transport.close()
