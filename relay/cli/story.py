@@ -1,11 +1,24 @@
 """`relay queue show`: one message's whole story, from injection to its end."""
 
+from typing import assert_never
+
 from relay.cli.printing import moment, plain, print_json, print_pairs, say
 from relay.cli.session import Session
-from relay.domain.events import Bounce, Delay, Delivery, Event, PolicyRejection, Subject
+from relay.domain.events import (
+    Bounce,
+    Delay,
+    Delivery,
+    Event,
+    GenerationFailure,
+    GenerationRejection,
+    Injection,
+    Operated,
+    PolicyRejection,
+    Subject,
+)
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, State, Submission
-from relay.service.story import Story, line_of, story_of
+from relay.service.story import Story, peer_words, story_of
 
 
 async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
@@ -24,7 +37,7 @@ async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
             say(f"  {step.rule:<8}{plain(step.finding)}")
     say("\nstory")
     for one in story.told:
-        kind, detail = line_of(one.event)
+        kind, detail = _line(one.event)
         say(f"  {moment(one.event.at)}  {kind:<10}{plain(detail)}".rstrip())
 
 
@@ -66,6 +79,30 @@ def _submission_pairs(submission: Submission) -> list[tuple[str, object]]:
         ("Subject", submission.subject),
         ("campaign", submission.options.campaign_id),
     ]
+
+
+def _line(event: Event) -> tuple[str, str]:
+    """What happened in a word, and the rest."""
+    match event:
+        case Injection(about=about):
+            return "injection", f"pinned to {about.sending_ip}, pool {about.ip_pool}"
+        case Delivery(reply=reply, peer=peer, num_retries=retries):
+            return "delivery", f"{reply}  ({peer_words(peer)}, attempt {retries + 1})"
+        case Delay(raw_reason=reason, peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
+            doubt = ", lost after the final dot: it may have arrived" if is_ambiguous else ""
+            return "delay", f"{reason}  ({peer_words(peer)}, attempt {retries + 1}{doubt})"
+        case Bounce(raw_reason=reason, peer=peer, bounce_class=class_):
+            return "bounce", f"{reason}  ({peer_words(peer)}, class {class_})"
+        case Operated(verb=verb, actor=actor, detail=detail):
+            return verb, f"by {actor}" + (f", {detail}" if detail else "")
+        case GenerationFailure(raw_reason=reason):
+            return "generation_failure", reason
+        case GenerationRejection(raw_reason=reason):
+            return "generation_rejection", reason
+        case PolicyRejection(raw_reason=reason):
+            return "rejection", reason
+        case _:
+            assert_never(event)
 
 
 def _as_json(story: Story) -> dict[str, object]:
@@ -111,7 +148,7 @@ def _submission_json(submission: Submission) -> dict[str, object]:
 
 
 def _event_json(event: Event) -> dict[str, object]:
-    kind, detail = line_of(event)
+    kind, detail = _line(event)
     told: dict[str, object] = {"at": event.at, "event": kind, "detail": detail}
     if not isinstance(event, PolicyRejection):
         told |= {"sending_ip": event.about.sending_ip, "ip_pool": event.about.ip_pool}

@@ -1,22 +1,10 @@
-"""One message's whole story, from injection to its end, and the words for what happened."""
+"""One message's whole story, from injection to its end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 from relay.domain.errors import UnknownObject
-from relay.domain.events import (
-    Bounce,
-    Delay,
-    Delivery,
-    Event,
-    GenerationFailure,
-    GenerationRejection,
-    Injection,
-    Operated,
-    PolicyRejection,
-    Subject,
-)
+from relay.domain.events import PolicyRejection, Subject
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, Submission
 from relay.domain.outcome import Peer
@@ -56,30 +44,6 @@ def _subject(told: Sequence[Told]) -> Subject | None:
     """As the newest event has it."""
     events = [one.event for one in told if not isinstance(one.event, PolicyRejection)]
     return events[-1].about if events else None
-
-
-def line_of(event: Event) -> tuple[str, str]:
-    """What happened in a word, and the rest."""
-    match event:
-        case Injection(about=about):
-            return "injection", f"pinned to {about.sending_ip}, pool {about.ip_pool}"
-        case Delivery(reply=reply, peer=peer, num_retries=retries):
-            return "delivery", f"{reply}  ({peer_words(peer)}, attempt {retries + 1})"
-        case Delay(raw_reason=reason, peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
-            doubt = ", lost after the final dot: it may have arrived" if is_ambiguous else ""
-            return "delay", f"{reason}  ({peer_words(peer)}, attempt {retries + 1}{doubt})"
-        case Bounce(raw_reason=reason, peer=peer, bounce_class=class_):
-            return "bounce", f"{reason}  ({peer_words(peer)}, class {class_})"
-        case Operated(verb=verb, actor=actor, detail=detail):
-            return verb, f"by {actor}" + (f", {detail}" if detail else "")
-        case GenerationFailure(raw_reason=reason):
-            return "generation_failure", reason
-        case GenerationRejection(raw_reason=reason):
-            return "generation_rejection", reason
-        case PolicyRejection(raw_reason=reason):
-            return "rejection", reason
-        case _:
-            assert_never(event)
 
 
 def peer_words(peer: Peer) -> str:
