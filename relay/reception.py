@@ -30,6 +30,7 @@ from relay.store import Store
 from relay.web.app import build_console
 from relay.web.services import Entrance
 from relay.web.services import Services as WebServices
+from relay.web.templating import load_templates
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
@@ -103,6 +104,12 @@ class Reception:
             return None
         token = await self._sign_ins.first_link()
         return None if token is None else f"{self.url}{LINK_PATH}{token}"
+
+    def warm_up(self) -> None:
+        """Make what else the first to ask would wait for: a second's work, for a thread."""
+        self.api.openapi()
+        if "web" in self._config.roles:
+            load_templates()
 
     async def run(self) -> None:
         """Answer until `close`."""

@@ -96,6 +96,8 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
             _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}")
         _settle_garbage()
         notify(READY)
+        if {"api", "web"} & config.roles:
+            await asyncio.to_thread(relay.http.warm_up)
         await stopping.wait()
         if not is_one_of_several:
             notify(STOPPING)

@@ -24,6 +24,9 @@ class RelayProcess:
     It listens on one port of 127.0.0.1 for all its lives. What it prints goes to `log`.
     """
 
+    module = "relay"
+    """What `python -m` runs."""
+
     def __init__(
         self,
         folder: Path,
@@ -90,7 +93,7 @@ class RelayProcess:
         """Start it and wait for its greeting. Raises TimeoutError, ChildProcessError with the log's end."""
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: ASYNC220 - returns at once, and kill() is synchronous
-                [sys.executable, "-m", "relay", "run", "--config", str(self.config)],
+                [sys.executable, "-m", self.module, "run", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env=_environment(),

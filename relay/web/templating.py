@@ -103,3 +103,9 @@ _ENVIRONMENT = _environment()
 def render(template: str, **values: Any) -> str:
     """The template with these values, which are escaped: they may be what a stranger typed."""
     return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def load_templates() -> None:
+    """Compile all of them: each takes tens of milliseconds, which no visitor should wait for."""
+    for name in _ENVIRONMENT.list_templates(extensions=["html"]):
+        _ENVIRONMENT.get_template(name)

@@ -1,5 +1,6 @@
 """What happened: the event search, and its result as a table for other programs."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -107,11 +108,16 @@ async def _written(visit: Visit, search: Search, found: FoundEvents) -> AsyncIte
         told = found.told[:left]
         left -= len(told)
         if told:
-            rows = [_cells(one) for one in told]
-            yield _lines([[row.get(name, "") for name in _COLUMNS] for row in rows])
+            # Thousands of rows: the loop has other guests.
+            yield await asyncio.to_thread(_table, told)
         if found.next is None or not left:
             return
         found = await visit.services.events.find(search.query, min(_CSV_PAGE, left), found.next)
+
+
+def _table(told: Sequence[Told]) -> str:
+    rows = [_cells(one) for one in told]
+    return _lines([[row.get(name, "") for name in _COLUMNS] for row in rows])
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:
