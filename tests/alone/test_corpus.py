@@ -1,0 +1,153 @@
+"""Each input of the corpus against a running relay: what it costs, what others notice, what leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from relay.testing.fake_mta import FakeMta
+from relay.testing.lab import WITH_API
+from relay.testing.waiting import eventually
+from tests.alone.doors import (
+    DIRECTORY,
+    GREETING_S,
+    MEMORY_BYTES,
+    REST_S,
+    SMALL_MAIL_S,
+    Meanwhile,
+    all_complaints,
+    exchange,
+    hand_in,
+    others_served,
+    post,
+    settled,
+)
+from tests.corpus import Case, conversations, messages, requests, transmissions
+from tests.support.oracles import WatchedProcess, slowness, spent_by
+
+TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
+"""CPU of one callback of the event loop, for inputs of up to 1 MB and for any."""
+_CPU_S = 20.0
+"""Of all processes, for one input."""
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mta() -> AsyncIterator[FakeMta]:
+    async with FakeMta() as mta:
+        yield mta
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def relay(tmp_path_factory: pytest.TempPathFactory, mta: FakeMta) -> AsyncIterator[WatchedProcess]:
+    folder: Path = tmp_path_factory.mktemp("corpus")
+    async with WatchedProcess(folder, mta.address, directory=DIRECTORY, settings=WITH_API) as relay:
+        # What is made once, at first need, is not the input's.
+        assert await post(relay, transmissions.body()) == 200
+        await settled(relay)
+        yield relay
+
+
+@pytest.fixture
+def mark(relay: WatchedProcess) -> int:
+    return relay.mark()
+
+
+def _cases(*cases: Case) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+@_cases(*transmissions.CASES)
+async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+    octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
+    async with others_served(relay) as met:
+        status = await post(relay, octets)
+        await _settle(relay, mta, came, case.leaves)
+    _judge(case, status, relay, mta, met, mark, len(octets), before)
+
+
+@_cases(*messages.CASES)
+async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+    octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
+    async with others_served(relay) as met:
+        code = await hand_in(relay, octets)
+        await _settle(relay, mta, came, code == 250)
+    _judge(case, code, relay, mta, met, mark, len(octets), before, is_composed=False)
+
+
+@_cases(*conversations.CASES)
+async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+    octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
+    async with others_served(relay) as met:
+        said = await exchange(
+            (relay.host, relay.port), octets + b"\r\nQUIT\r\n", until=rb"(?m)^221|^421|^554"
+        )
+    assert b"451" not in said
+    assert b"235" not in said
+    _judge(case, 0, relay, mta, met, mark, len(octets), before)
+
+
+@_cases(*requests.CASES)
+async def test_a_request(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+    octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
+    async with others_served(relay) as met:
+        said = await exchange(relay.http_address, octets, until=rb"\r\n\r\n")
+    status = int(said[9:12]) if said.startswith(b"HTTP/1.1 ") else 0
+    assert status < 500
+    _judge(case, status, relay, mta, met, mark, len(octets), before)
+
+
+async def test_a_body_of_100_kb_is_taken_beside_hard_ones(relay: WatchedProcess, mta: FakeMta) -> None:
+    hard = [
+        case.make(case.size)
+        for case in transmissions.CASES
+        if case.name in {"sibling selectors", "boundaries in one line"}
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        for octets in hard:
+            tasks.create_task(post(relay, octets), name="hard")
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(REST_S):
+            assert await post(relay, transmissions.body({"text": "x" * 100_000})) == 200
+
+
+# ── the oracles ──────────────────────────────────────────────────────────────────────────
+
+
+async def _settle(relay: WatchedProcess, mta: FakeMta, came: int, leaves: bool) -> None:
+    if leaves:
+
+        async def arrived() -> bool:
+            return any(attempt.recipient != "other@good.example" for attempt in mta.attempts[came:])
+
+        await eventually(arrived, 30)
+
+
+def _judge(
+    case: Case,
+    answer: int,
+    relay: WatchedProcess,
+    mta: FakeMta,
+    met: Meanwhile,
+    mark: int,
+    size_bytes: int,
+    cpu_before_s: float,
+    *,
+    is_composed: bool = True,
+) -> None:
+    limit = slowness()
+    if case.answers:
+        assert answer in case.answers
+    assert spent_by(relay.pid).cpu_s - cpu_before_s <= _CPU_S * limit
+    assert met.memory_bytes <= MEMORY_BYTES
+    longest_ms = TURN_MS if size_bytes <= 1_000_000 else LONGEST_TURN_MS
+    assert [turn for turn in relay.long_turns(mark) if turn[0] > longest_ms * limit] == []
+    assert (met.greeting_s <= GREETING_S, met.health_s <= GREETING_S) == (True, True), met.__dict__
+    assert met.mail_s <= SMALL_MAIL_S
+    assert "Traceback" not in relay.log.read_text(errors="replace")
+    if is_composed:
+        assert all_complaints(mta) == []
+    mta.attempts.clear()

@@ -1,0 +1,81 @@
+"""What stands between DATA and the final dot; the account may send from acme.test alone."""
+
+from tests.corpus import Case
+
+_FROM = b"From: a@acme.test\r\n"
+
+
+def _with(head: bytes, body: bytes = b"Hello.\r\n") -> bytes:
+    return head + b"\r\n" + body
+
+
+CASES = (
+    Case("comments in From", lambda n: _with(b"From: " + b"(" * n + b" a@acme.test\r\n"), 9_000, (550,)),
+    Case(
+        "quotes in From",
+        lambda n: _with(b'From: "' + b'\\"' * n + b'" <a@acme.test>\r\n'),
+        4_900,
+        (250, 550),
+        leaves=True,
+    ),
+    Case(
+        "mailboxes in From",
+        lambda n: _with(b"From: " + b"a@acme.test, " * n + b"a@acme.test\r\n"),
+        7_000,
+        (550,),
+    ),
+    Case("a group in From", lambda n: _with(b"From: g: a@acme.test;\r\n"), 1, (550,)),
+    Case(
+        "encoded words",
+        lambda n: _with(_FROM + b"Subject:" + b" =?utf-8?q?=41?=\r\n" * n),
+        4_900,
+        (250,),
+        leaves=True,
+    ),
+    Case(
+        "an encoded word that never ends",
+        lambda n: _with(_FROM + b"Subject: " + b"=?utf-8?q?" * n + b"\r\n"),
+        9_000,
+        (250,),
+        leaves=True,
+    ),
+    Case("fields", lambda n: _with(_FROM + b"X: y\r\n" * n), 4_900, (250,), leaves=True),
+    Case(
+        "more lines than a header section may have",
+        lambda n: _with(_FROM + b"X: y\r\n" * n),
+        20_000,
+        (550, 552),
+    ),
+    Case("folds", lambda n: _with(_FROM + b"X:\r\n" + b" y\r\n" * n), 4_900, (250,), leaves=True),
+    Case(
+        "options in options",
+        lambda n: _with(_FROM + b'X-MSYS-API: {"a": ' + b"[" * n + b"]" * n + b"}\r\n"),
+        40_000,
+        (250, 550),
+    ),
+    Case(
+        "options with many values",
+        lambda n: _with(_FROM + b'X-MSYS-API: {"a": [' + b"[]," * n + b"[]]}\r\n"),
+        30_000,
+        (250, 550),
+        leaves=True,
+    ),
+    Case(
+        "a tag in every copy",
+        lambda n: _with(_FROM + b'X-MSYS-API: {"tags": ["' + b"t" * n + b'"]}\r\n'),
+        90_000,
+        (550,),
+    ),
+    Case("CR alone", lambda n: _with(_FROM, b"\r" * n + b"\r\n"), 1_000_000, (250, 550)),
+    Case("LF alone", lambda n: _with(_FROM, b"a\n" * n), 500_000, (250, 550)),
+    Case("dots", lambda n: _with(_FROM, b".\r\n" * n), 300_000, (250,), leaves=True),
+    Case("NUL", lambda n: _with(_FROM, b"a\0b\r\n" * n), 100_000, (550,)),
+    Case("short lines", lambda n: _with(_FROM, b"\r\n" * n), 500_000, (250,), leaves=True),
+    Case(
+        "boundaries in one line",
+        lambda n: _with(_FROM + b"Content-Type: multipart/mixed; boundary=b\r\n", b"--b" * n + b"\r\n"),
+        30_000,
+        (250,),
+        leaves=True,
+    ),
+)
