@@ -5,6 +5,7 @@ one message can be read as one message only, here and at every next hop.
 """
 
 import re
+from collections.abc import Iterator
 from io import IncrementalNewlineDecoder
 
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
@@ -102,13 +103,8 @@ class DataReader:
         self._taken_bytes = 0
 
 
-def message_of(content: bytes, max_bytes: int, is_plain: bool = False) -> tuple[tuple[Field, ...], bytes]:
-    """Header fields and body of what `DataReader.content` returned, dots unstuffed, CRLF lines only.
-
-    is_plain: that is how it came. Raises Complaint.
-    """
-    if not is_plain:
-        content = _with_crlf(_unstuffed(content))
+def message_of(content: bytes, max_bytes: int) -> tuple[tuple[Field, ...], bytes]:
+    """Header fields and body of content that is plain, or `cleaned`. Raises Complaint."""
     if len(content) > max_bytes:
         raise Complaint(TOO_LARGE)
     if b"\0" in content:
@@ -123,16 +119,24 @@ def message_of(content: bytes, max_bytes: int, is_plain: bool = False) -> tuple[
     return fields_of(header), body
 
 
-def _unstuffed(content: bytes) -> bytes:
-    """Without the dot that the client put before each dot that begins a line (RFC 5321 §4.5.2)."""
-    if content.startswith(b"."):
-        content = content[1:]
-    return content.replace(b"\r\n.", b"\r\n") if b"\r\n." in content else content
+def cleaned(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
+    """The content with dots unstuffed and each CR, LF and CRLF as CRLF; in slices, each milliseconds of work.
 
-
-def _with_crlf(content: bytes) -> bytes:
-    """Each CR, LF and CRLF as CRLF, the last line too."""
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    The dot that the client put before each dot that begins a line is taken away (RFC 5321 §4.5.2).
+    """
+    at, begins_line = 0, True
+    while at < len(content):
+        end = at + slice_octets
+        # No slice ends between CR and LF.
+        end += content[end - 1 : end + 1] == b"\r\n"
+        piece = content[at:end]
+        ends_line = piece.endswith(b"\r\n")
+        if begins_line and piece.startswith(b"."):
+            piece = piece[1:]
+        if b"\r\n." in piece:
+            piece = piece.replace(b"\r\n.", b"\r\n")
+        yield piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        at, begins_line = end, ends_line
 
 
 def _has_long_header(content: bytes) -> bool:

@@ -12,8 +12,8 @@ from relay.domain.errors import RelayError, Unavailable
 from relay.domain.events import PolicyRejection
 from relay.domain.message import Envelope, Options
 from relay.ingress.connection import Surroundings
-from relay.ingress.data import DataReader, message_of
-from relay.ingress.replies import Complaint, printable, reply_for
+from relay.ingress.data import DataReader, cleaned, message_of
+from relay.ingress.replies import TOO_LARGE, Complaint, printable, reply_for
 from relay.mail.headers import first
 from relay.schema.msys import parse_msys
 from relay.service.generate import Handed
@@ -59,8 +59,10 @@ async def hand_in(
     """
     options = Options()
     try:
-        content = reader.content()
-        fields, body = message_of(content, around.settings.max_message_bytes, reader.is_plain)
+        content, max_bytes = reader.content(), around.settings.max_message_bytes
+        if not reader.is_plain:
+            content = await _clean(content, max_bytes)
+        fields, body = message_of(content, max_bytes)
         msys = first(fields, "x-msys-api")
         if msys is not None:
             options = parse_msys(msys.value)
@@ -93,6 +95,18 @@ async def hand_in(
         return f"250 2.0.0 OK {transmission_id}"
     await tell(around, origin, transaction, reply, transaction.recipients[0].text, options.ip_pool or "")
     return reply
+
+
+async def _clean(content: bytes, max_bytes: int) -> bytes:
+    """The content as a message has it; others have the loop between its slices. Raises Complaint."""
+    slices, size_bytes = [], 0
+    for piece in cleaned(content):
+        slices.append(piece)
+        size_bytes += len(piece)
+        if size_bytes > max_bytes:
+            raise Complaint(TOO_LARGE)
+        await asyncio.sleep(0)
+    return b"".join(slices)
 
 
 async def tell(

@@ -69,6 +69,15 @@ CASES = (
     Case("CR alone", lambda n: _with(_FROM, b"\r" * n + b"\r\n"), 1_000_000, (250, 550)),
     Case("LF alone", lambda n: _with(_FROM, b"a\n" * n), 500_000, (250, 550)),
     Case("dots", lambda n: _with(_FROM, b".\r\n" * n), 300_000, (250,), leaves=True),
+    Case("much of CR alone", lambda n: _with(_FROM, b"\r" * n + b"\r\n"), 19_000_000, (552,)),
+    Case(
+        "much of LF alone",
+        lambda n: _with(_FROM, b"a" * 90 + b"\n" * 10) + (b"a" * 90 + b"\n" * 10) * (n // 100),
+        17_000_000,
+        (250,),
+        leaves=True,
+    ),
+    Case("many dots", lambda n: _with(_FROM, b".\r\n" * n), 4_900_000, (250,), leaves=True),
     Case("NUL", lambda n: _with(_FROM, b"a\0b\r\n" * n), 100_000, (550,)),
     Case("short lines", lambda n: _with(_FROM, b"\r\n" * n), 500_000, (250,), leaves=True),
     Case(

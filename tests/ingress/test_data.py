@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ingress.data import DataReader, message_of
+from relay.ingress.data import DataReader, cleaned, message_of
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
 from relay.service.budget import BodyBudget
 from tests.ingress.conftest import Served
@@ -24,9 +24,13 @@ def read(pieces: list[bytes], max_bytes: int = 1000) -> tuple[bytes | None, byte
     return None, None
 
 
+def clean(content: bytes) -> bytes:
+    return b"".join(cleaned(content))
+
+
 def whole(content: bytes) -> bytes:
     """Header and body as they are stored."""
-    fields, body = message_of(content, 1_000_000)
+    fields, body = message_of(clean(content), 1_000_000)
     header = b"".join(field.raw for field in fields)
     return header + b"\r\n" + body if fields or body else b""
 
@@ -61,7 +65,7 @@ def test_the_end_is_found_however_the_octets_are_cut(octets: bytes, cuts: list[i
 def test_dot_stuffing_is_undone(wire: bytes, message: bytes) -> None:
     content, _ = read([wire + b"\r\n.\r\n"])
     assert content is not None
-    assert message_of(content, 1000) == ((), message + b"\r\n")
+    assert message_of(clean(content), 1000) == ((), message + b"\r\n")
 
 
 @given(ALPHABET, st.lists(st.integers(1, 9), min_size=1))
@@ -76,7 +80,7 @@ def test_content_that_needs_no_cleaning_is_known_without_looking_twice(
         reader.feed(rest[:length])
         rest, turn = rest[length:], turn + 1
     if reader.is_plain:
-        assert message_of(reader.content(), 1000, is_plain=True) == message_of(content + b"\r\n", 1000)
+        assert reader.content() == clean(content + b"\r\n")
 
 
 def test_most_mail_needs_no_cleaning() -> None:
@@ -92,6 +96,15 @@ def test_what_is_stored_has_only_crlf_and_ends_in_one(octets: bytes) -> None:
     stored = whole(content)
     assert stored.count(b"\r\n") == stored.count(b"\r") == stored.count(b"\n")
     assert stored.endswith(b"\r\n") or not stored
+
+
+@given(ALPHABET, st.integers(1, 7))
+def test_content_is_cleaned_the_same_however_it_is_sliced(octets: bytes, slice_octets: int) -> None:
+    unstuffed = (octets[1:] if octets.startswith(b".") else octets).replace(b"\r\n.", b"\r\n")
+    expected = re.sub(rb"\r\n|\r|\n", b"\r\n", unstuffed)
+    slices = list(cleaned(octets, slice_octets))
+    assert b"".join(slices) == expected
+    assert max(map(len, slices), default=0) <= 2 * (slice_octets + 1)
 
 
 SMUGGLED = (
