@@ -3,9 +3,9 @@
 import binascii
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from relay.domain.errors import MalformedOptions
 
@@ -16,9 +16,8 @@ _FOLD = re.compile(rb"\r\n[ \t]+")
 _STRAY = re.compile(rb"^x-msys-api[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One header field of a message."""
+class Field(NamedTuple):
+    """One header field of a message. A tuple: thousands may stand in one section."""
 
     name: str
     """Lower-case."""

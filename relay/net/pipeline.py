@@ -64,9 +64,11 @@ class Pipeline(asyncio.Protocol):
         self._expect((Phase.BODY,))
         answered = self._answered
         assert answered is not None
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             if self._is_paused:
                 await self._wait_for_room(answered)
+            elif number:
+                await self._let_others_go_on()
             if answered.done():
                 break
             self._transport.write(piece)
@@ -134,6 +136,14 @@ class Pipeline(asyncio.Protocol):
             raise
         answered.remove_done_callback(self._make_room)
         self._room = None
+
+    async def _let_others_go_on(self) -> None:
+        """A turn of the loop between two pieces, however fast the server takes them."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.fail(_internal("4.4.2 [internal] given up", self._phase))
+            raise
 
     def _make_room(self, _: object = None) -> None:
         if self._room is not None and not self._room.done():
