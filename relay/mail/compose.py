@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 from relay.domain.errors import RelayError
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.mail.expression import BadTemplate
+from relay.mail.expression import BadTemplate, Budget
 from relay.mail.headers import Field, decoded, fields_of, from_address, split_message
 from relay.mail.inline_css import inline_css
 from relay.mail.mime import Leaf, read_leaves
@@ -21,7 +21,7 @@ from relay.mail.template import Kind, Template, compile_template, literal
 from relay.mail.words import mailbox, mailbox_list, parameter, unstructured
 
 Data = Mapping[str, Any]
-Piece = bytes | Callable[[Data], bytes]
+Piece = bytes | Callable[[Data, Budget], bytes]
 """Octets, or what makes them for one recipient."""
 
 _MAILBOX_FIELDS = frozenset(
@@ -30,6 +30,7 @@ _MAILBOX_FIELDS = frozenset(
 _DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
 _HTML = "text/html"
 _MAX_7BIT_LINE = 998
+_LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
 
 
 @dataclass
@@ -77,15 +78,15 @@ class Blueprint:
         is_same = self.shared is not None and not self._own_fields and self.subject.is_constant
         return is_same and self.sender.is_constant and all(isinstance(piece, bytes) for piece in self._to)
 
-    def fill(self, data: Data, to: bytes | None) -> Filled:
-        """The copy for the recipient with these values. Raises BadTemplate.
+    def fill(self, data: Data, to: bytes | None, budget: Budget) -> Filled:
+        """The copy for the recipient with these values, made within the budget. Raises BadTemplate.
 
         to: the value of the field To; None keeps what the client wrote.
         """
-        header_to = _joined(self._to, data) if to is None else b"To: " + to + b"\r\n"
-        own = header_to + _joined(self._own_fields, data)
-        body = None if self.shared is not None else _joined(self._body, data)
-        return Filled(own, body, self.subject.render(data), self.sender.render(data))
+        header_to = _joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
+        own = header_to + _joined(self._own_fields, data, budget)
+        body = None if self.shared is not None else _joined(self._body, data, budget)
+        return Filled(own, body, self.subject.render(data, budget), self.sender.render(data, budget))
 
 
 def compose(
@@ -134,6 +135,16 @@ def estimated_bytes(content: Content) -> int:
     return texts + files * 4 // 3
 
 
+def is_light(content: Content) -> bool:
+    """Whether composing it takes a few milliseconds at most, however it was meant."""
+    if estimated_bytes(content) > _LIGHT_BYTES:
+        return False
+    if isinstance(content, Rfc822Content):
+        return content.message.count(b"{{") <= _LIGHT_BRACES
+    texts = (*_texts_of(content), content.subject, *content.headers.values())
+    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES
+
+
 def _texts_of(content: InlineContent) -> Iterator[str]:
     for text in (content.text, content.html, content.amp_html):
         if text is not None:
@@ -149,8 +160,8 @@ def to_field(name: str, address: str, header_to: str) -> bytes:
     return mailbox(name, header_to.strip()) if is_bare else listed
 
 
-def _joined(pieces: Sequence[Piece], data: Data) -> bytes:
-    return b"".join(piece if isinstance(piece, bytes) else piece(data) for piece in pieces)
+def _joined(pieces: Sequence[Piece], data: Data, budget: Budget) -> bytes:
+    return b"".join(piece if isinstance(piece, bytes) else piece(data, budget) for piece in pieces)
 
 
 def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
@@ -266,8 +277,8 @@ class _Maker:
             raise BadPart(part, error) from error
 
 
-def _piece(make: Callable[[Data], bytes], is_constant: bool) -> Piece:
-    return make({}) if is_constant else make
+def _piece(make: Callable[[Data, Budget], bytes], is_constant: bool) -> Piece:
+    return make({}, Budget()) if is_constant else make
 
 
 def _describes_text(raw: bytes) -> bool:
@@ -277,19 +288,19 @@ def _describes_text(raw: bytes) -> bool:
 # ── what the pieces say ──────────────────────────────────────────────────────────────────
 
 
-def _from_field(name: Template, email: Template, data: Data) -> bytes:
-    return b"From: " + mailbox(name.render(data), email.render(data)) + b"\r\n"
+def _from_field(name: Template, email: Template, data: Data, budget: Budget) -> bytes:
+    return b"From: " + mailbox(name.render(data, budget), email.render(data, budget)) + b"\r\n"
 
 
-def _field(name: str, template: Template, data: Data) -> bytes:
-    text = template.render(data)
+def _field(name: str, template: Template, data: Data, budget: Budget) -> bytes:
+    text = template.render(data, budget)
     value = mailbox_list(text) if name.lower() in _MAILBOX_FIELDS else None
     return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
 
 
-def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data) -> bytes:
+def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data, budget: Budget) -> bytes:
     """A text part with its fields: as it is when it is ASCII in short lines, else quoted-printable."""
-    text = template.render(data)
+    text = template.render(data, budget)
     if inlines_css:
         text = inline_css(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")

@@ -22,6 +22,13 @@ Value = Any
 
 MAX_NESTING = 32
 """Of expressions, statements, and of dynamic content."""
+MAX_STEPS = 1_000_000
+"""Of making one message: a node, a round, an operand is a step, and so are some octets that are written or
+compared. They take a third of a second at most."""
+MAX_OCTETS = 20 << 20
+OCTETS_A_STEP = 256
+MAX_TOKENS = 100_000
+"""Of one text: names, numbers, texts and signs between braces, and the braces themselves."""
 
 
 @dataclass
@@ -36,14 +43,39 @@ class BadTemplate(RelayError):
         return f"line {self.line}: {self.detail}" if self.line else self.detail
 
 
+class OverBudget(BadTemplate):
+    """The rendering takes more than it was given. It is the same sentence for whoever gave less at first."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left for making one message: everything that is rendered for it takes from this."""
+
+    steps: int = MAX_STEPS
+    octets: int = MAX_OCTETS
+    """Of UTF-8, that may still be written."""
+
+    def spend(self, steps: int) -> None:
+        """Raises OverBudget when there are not so many left."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise OverBudget(f"rendering takes more than {MAX_STEPS:,} steps")
+
+    def write(self, text: str) -> None:
+        """Take what the text needs. Raises OverBudget."""
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        self.octets -= size
+        if self.octets < 0:
+            raise OverBudget("the rendered content is too large")
+        self.spend(1 + size // OCTETS_A_STEP)
+
+
 @dataclass(slots=True)
 class Run:
-    """One rendering for one recipient: its values and what is left of its limits."""
+    """One rendering for one recipient: its values, and what it takes from."""
 
     data: Mapping[str, Value]
-    room: int
-    """Characters that may still be written."""
-    loops_left: int
+    budget: Budget
     out: list[str] = field(default_factory=list)
     loop_var: Value = None
     loop_index: int | None = None
@@ -51,10 +83,8 @@ class Run:
     depth: int = 0
 
     def put(self, text: str) -> None:
-        """Raises BadTemplate when it becomes too much."""
-        self.room -= len(text)
-        if self.room < 0:
-            raise BadTemplate("the rendered content is too large")
+        """Raises OverBudget."""
+        self.budget.write(text)
         self.out.append(text)
 
     def look_up(self, name: str) -> Value:
@@ -94,6 +124,8 @@ class Expression:
     """One expression, ready to be computed."""
 
     value: Function
+    steps: int
+    """What computing it takes, but for what it compares."""
     last_name: str
     """Of a path the last name in it, by which loop_vars knows the loop; else empty."""
     is_dynamic: bool
@@ -107,10 +139,10 @@ def compile_expression(text: str, line: int) -> Expression:
         del parser.tokens[0]
         made = parser.parenthesised()
         parser.expect_end()
-        return Expression(made, "", is_dynamic=True)
+        return Expression(made, len(parser.tokens), "", is_dynamic=True)
     made = parser.disjunction()
     parser.expect_end()
-    return Expression(made, parser.last_name, is_dynamic=False)
+    return Expression(made, len(parser.tokens), parser.last_name, is_dynamic=False)
 
 
 def counts(value: Value) -> bool:
@@ -294,8 +326,8 @@ def _applied(function: Callable[[Value], Value], argument: Function) -> Function
     return lambda run: function(argument(run))
 
 
-def _compared(function: Callable[[Value, Value], bool], left: Function, right: Function) -> Function:
-    return lambda run: function(left(run), right(run))
+def _compared(function: "Comparison", left: Function, right: Function) -> Function:
+    return lambda run: function(run.budget, left(run), right(run))
 
 
 def _negated(value: Value) -> bool:
@@ -323,22 +355,46 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _equal(left: Value, right: Value) -> bool:
+def _equal(budget: Budget, left: Value, right: Value) -> bool:
+    """Of the same kind and the same through and through; each value that is looked at is a step."""
     if _is_number(left) and _is_number(right):
         return bool(left == right)
-    return type(left) is type(right) and bool(left == right)
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, str):
+        budget.spend(len(left) // OCTETS_A_STEP)
+        return bool(left == right)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(
+            _looked_at(budget, one, other) for one, other in zip(left, right, strict=True)
+        )
+    if isinstance(left, dict):
+        return len(left) == len(right) and all(
+            name in right and _looked_at(budget, value, right[name]) for name, value in left.items()
+        )
+    return bool(left == right)
 
 
-def _ordered(left: Value, right: Value) -> bool:
+def _looked_at(budget: Budget, left: Value, right: Value) -> bool:
+    budget.spend(3)
+    return _equal(budget, left, right)
+
+
+def _is_ordered(budget: Budget, left: Value, right: Value) -> bool:
     """Whether one can come before the other."""
-    return (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))
+    if isinstance(left, str) and isinstance(right, str):
+        budget.spend(min(len(left), len(right)) // OCTETS_A_STEP)
+        return True
+    return _is_number(left) and _is_number(right)
 
 
-_COMPARE: Mapping[str, Callable[[Value, Value], bool]] = {
+Comparison = Callable[[Budget, Value, Value], bool]
+
+_COMPARE: Mapping[str, Comparison] = {
     "==": _equal,
-    "!=": lambda left, right: not _equal(left, right),
-    "<": lambda left, right: _ordered(left, right) and left < right,
-    ">": lambda left, right: _ordered(left, right) and left > right,
-    "<=": lambda left, right: _ordered(left, right) and left <= right,
-    ">=": lambda left, right: _ordered(left, right) and left >= right,
+    "!=": lambda budget, left, right: not _equal(budget, left, right),
+    "<": lambda budget, left, right: _is_ordered(budget, left, right) and left < right,
+    ">": lambda budget, left, right: _is_ordered(budget, left, right) and left > right,
+    "<=": lambda budget, left, right: _is_ordered(budget, left, right) and left <= right,
+    ">=": lambda budget, left, right: _is_ordered(budget, left, right) and left >= right,
 }

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import Any
 
 from relay.mail.expression import (
     MAX_NESTING,
+    MAX_TOKENS,
+    OCTETS_A_STEP,
     BadTemplate,
+    Budget,
     Expression,
     Function,
     Run,
@@ -23,11 +25,6 @@ from relay.mail.expression import (
     compile_expression,
     counts,
 )
-
-MAX_RENDERED = 20 << 20
-"""Characters of one part for one recipient."""
-MAX_LOOPS = 100_000
-"""Rounds of all `each` in one rendering."""
 
 
 class Kind(Enum):
@@ -53,9 +50,12 @@ class Template:
         """Whether it says the same to every recipient."""
         return all(isinstance(node, str) for node in self.nodes)
 
-    def render(self, data: Mapping[str, Any]) -> str:
-        """The text for the recipient with these values. Raises BadTemplate."""
-        run = Run(data, MAX_RENDERED, MAX_LOOPS)
+    def render(self, data: Mapping[str, Any], budget: Budget | None = None) -> str:
+        """The text for the recipient with these values. Raises BadTemplate.
+
+        budget: what else is rendered for that recipient takes from it too; None: one of its own.
+        """
+        run = Run(data, Budget() if budget is None else budget)
         _render(self.nodes, run)
         return "".join(run.out)
 
@@ -65,11 +65,11 @@ def literal(text: str) -> Template:
     return Template(text, (text,) if text else ())
 
 
-def compile_template(text: str, kind: Kind) -> Template:
-    """Raises BadTemplate with the line of what is wrong."""
+def compile_template(text: str, kind: Kind, budget: Budget | None = None) -> Template:
+    """Raises BadTemplate with the line of what is wrong. budget: of the rendering that needs it compiled."""
     if "{{" not in text:
         return literal(text)
-    return Template(text, _Compiler(text, kind).compile())
+    return Template(text, _Compiler(text, kind, budget).compile())
 
 
 def _render(nodes: Sequence[Node], run: Run) -> None:
@@ -106,9 +106,9 @@ class _Block:
 class _Compiler:
     """Reads a template from left to right, with the open blocks on a stack."""
 
-    def __init__(self, text: str, kind: Kind) -> None:
-        self._text, self._kind = text, kind
-        self._line, self._counted = 1, 0
+    def __init__(self, text: str, kind: Kind, budget: Budget | None) -> None:
+        self._text, self._kind, self._budget = text, kind, budget
+        self._line, self._counted, self._tokens = 1, 0, 0
         self._stack = [_Block("", 1)]
         self._is_fresh_line = True
         """Only blanks and statements stand before, on this line."""
@@ -127,6 +127,7 @@ class _Compiler:
             inner, at = text[start + len(opening) : end].strip(), end + len(closing)
             if len(inner) > _MAX_EXPRESSION:
                 raise BadTemplate("expression is too long", self._line)
+            self._count_tokens(2)
             statement = None if is_raw else _STATEMENT.fullmatch(inner)
             if statement:
                 self._add_statement(statement[1], statement[2])
@@ -143,6 +144,18 @@ class _Compiler:
         self._line += self._text.count("\n", self._counted, start)
         self._counted = start
 
+    def _count_tokens(self, number: int) -> None:
+        self._tokens += number
+        if self._budget is not None:
+            self._budget.spend(number * _STEPS_A_TOKEN)
+        if self._tokens > MAX_TOKENS:
+            raise BadTemplate(f"a text may have at most {MAX_TOKENS:,} names and signs in braces", self._line)
+
+    def _expression(self, text: str) -> Expression:
+        expression = compile_expression(text, self._line)
+        self._count_tokens(expression.steps)
+        return expression
+
     def _add_text(self, text: str) -> None:
         if not text:
             return
@@ -155,13 +168,13 @@ class _Compiler:
         self._is_in_url = (self._is_in_url and not begins) or is_url
 
     def _add_expression(self, text: str, is_raw: bool) -> None:
-        expression = compile_expression(text, self._line)
+        expression = self._expression(text)
         self._is_fresh_line = False
         if expression.is_dynamic:
-            self._stack[-1].nodes.append(_dynamic(expression.value, self._kind))
+            self._stack[-1].nodes.append(_dynamic(expression, self._kind))
         else:
             escape = _plain if is_raw or self._kind is Kind.HEADER else self._escape()
-            self._stack[-1].nodes.append(_written(expression.value, escape))
+            self._stack[-1].nodes.append(_written(expression, escape))
 
     def _escape(self) -> Callable[[str], str]:
         if self._is_in_url:
@@ -190,7 +203,7 @@ class _Compiler:
 
     def _argument(self, text: str) -> Expression:
         then = _THEN.fullmatch(text)
-        expression = compile_expression(then[1] if then else text, self._line)
+        expression = self._expression(then[1] if then else text)
         if expression.is_dynamic:
             raise BadTemplate("dynamic content is no condition", self._line)
         return expression
@@ -199,17 +212,30 @@ class _Compiler:
 # ── nodes ────────────────────────────────────────────────────────────────────────────────
 
 
-def _written(value: Function, escape: Callable[[str], str]) -> Node:
-    return lambda run: run.put(escape(as_text(value(run))))
+def _written(expression: Expression, escape: Callable[[str], str]) -> Node:
+    value_of, steps, per_step = expression.value, expression.steps, _ESCAPED_A_STEP[escape]
+
+    def write(run: Run) -> None:
+        run.budget.spend(steps)
+        value = value_of(run)
+        text = as_text(value)
+        run.budget.spend(
+            1 + len(text) // per_step if isinstance(value, str) else 3 + len(text) // _JSON_A_STEP
+        )
+        run.put(escape(text))
+
+    return write
 
 
 def _chosen(block: _Block) -> Node:
-    branches: list[tuple[Function | None, tuple[Node, ...]]] = [
-        (None if condition is None else condition.value, tuple(nodes)) for condition, nodes in block.branches
+    branches: list[tuple[Function | None, int, tuple[Node, ...]]] = [
+        (None, 1, tuple(nodes)) if condition is None else (condition.value, 1 + condition.steps, tuple(nodes))
+        for condition, nodes in block.branches
     ]
 
     def choose(run: Run) -> None:
-        for condition, nodes in branches:
+        for condition, steps, nodes in branches:
+            run.budget.spend(steps)
             if condition is None or counts(condition(run)):
                 _render(nodes, run)
                 return
@@ -222,8 +248,10 @@ def _repeated(block: _Block) -> Node:
     assert array is not None
     name, nodes, line = array.last_name, tuple(own), block.line
     value_of: Function = array.value
+    steps = array.steps
 
     def repeat(run: Run) -> None:
+        run.budget.spend(steps)
         values = value_of(run)
         if values is None:
             return
@@ -232,9 +260,7 @@ def _repeated(block: _Block) -> Node:
         outer = run.loop_var, run.loop_index, run.loop_vars
         run.loop_vars = dict(run.loop_vars)
         for run.loop_index, value in enumerate(values, 1):
-            run.loops_left -= 1
-            if run.loops_left < 0:
-                raise BadTemplate("too many rounds of 'each'", line)
+            run.budget.spend(1)
             run.loop_var = run.loop_vars[name] = value
             _render(nodes, run)
         run.loop_var, run.loop_index, run.loop_vars = outer
@@ -242,12 +268,34 @@ def _repeated(block: _Block) -> Node:
     return repeat
 
 
-_compiled_dynamic = lru_cache(maxsize=64)(compile_template)
+_STEPS_A_TOKEN = 8
+_MOST_KEPT = 64
+_LONGEST_KEPT = 20_000
+"""Characters of dynamic content that is kept compiled."""
+
+_kept: dict[tuple[str, Kind], Template] = {}
 """Dynamic content is the transmission's, so it is the same text for many recipients."""
 
 
-def _dynamic(value: Function, kind: Kind) -> Node:
+def _compiled(text: str, kind: Kind, budget: Budget) -> Template:
+    """Raises BadTemplate, and OverBudget when compiling takes too much of it."""
+    found = _kept.get((text, kind))
+    if found is None:
+        budget.spend(1 + len(text) // OCTETS_A_STEP)
+        found = compile_template(text, kind, budget)
+        if len(text) <= _LONGEST_KEPT:
+            while len(_kept) >= _MOST_KEPT:
+                # Another thread may have been quicker.
+                _kept.pop(next(iter(_kept), (text, kind)), None)
+            _kept[text, kind] = found
+    return found
+
+
+def _dynamic(expression: Expression, kind: Kind) -> Node:
+    value, steps = expression.value, expression.steps
+
     def render(run: Run) -> None:
+        run.budget.spend(steps)
         text = value(run)
         if text is None:
             return
@@ -256,7 +304,7 @@ def _dynamic(value: Function, kind: Kind) -> Node:
         run.depth += 1
         if run.depth > MAX_NESTING:
             raise BadTemplate("dynamic content is nested too deeply")
-        _render(_compiled_dynamic(text, kind).nodes, run)
+        _render(_compiled(text, kind, run.budget).nodes, run)
         run.depth -= 1
 
     return render
@@ -297,3 +345,9 @@ def percent_encoded(text: str) -> str:
 
 def _plain(text: str) -> str:
     return text
+
+
+_ESCAPED_A_STEP: Mapping[Callable[[str], str], int] = {_plain: 256, html_escaped: 64, percent_encoded: 1}
+"""Characters that are escaped in the time of a step, at worst."""
+_JSON_A_STEP = 8
+"""Characters of a value that is no text, and is made one."""

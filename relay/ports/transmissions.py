@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from relay.domain.errors import RelayError
 from relay.domain.events import Event
 from relay.domain.ids import AccountId, MessageId, PoolId, Revision, SubaccountId, TransmissionId
 from relay.domain.message import Body, Message, Submission
@@ -42,6 +43,8 @@ class Made:
     messages: Sequence[Message]
     events: Sequence[Event]
     num_failed: int
+    cause: RelayError | None = None
+    """Why the last of those that failed did."""
 
     @property
     def num_generated(self) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.domain.directory import Account, Plan, Principal, Snapshot
+from relay.domain.errors import RelayError
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.lifecycle import ADMIN_FAILURE
@@ -15,7 +16,7 @@ from relay.domain.suppression import Kind, Source, key_of, suppressed
 from relay.domain.transmission import Recipient, Rejection, Routing, Transmission, Verdict
 from relay.mail.compose import Blueprint, Filled, to_field
 from relay.mail.dkim import body_hash
-from relay.mail.expression import BadTemplate
+from relay.mail.expression import MAX_STEPS, BadTemplate, Budget, OverBudget
 from relay.mail.headers import split_message
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
@@ -24,6 +25,8 @@ from relay.service.sign import Signatures, Signing, usable_domain
 
 MAX_CHUNK_BYTES = 16 << 20
 """Octets of bodies in one transaction: fewer recipients when theirs are large."""
+MAX_CHUNK_STEPS = 2 * MAX_STEPS
+"""Of rendering for one transaction: fewer recipients when theirs take long."""
 _FAILED = "550 5.6.0 [internal] substitution failed: "
 
 
@@ -79,16 +82,18 @@ def make_messages(
     found: Mapping[str, Source],
     now: datetime,
     entropy: bytes,
+    steps: int | None = None,
 ) -> Made:
     """What these recipients become, the first of which has the index `position`. At least one is used.
 
-    found: those of them on the suppression list, by `key_of`. entropy: four octets.
+    found: those of them on the suppression list, by `key_of`. entropy: four octets. steps: of
+    rendering at most for all of them, if it has to be quick: raises OverBudget when they do not suffice.
     """
-    maker = _Maker(plant, found, now, entropy)
+    maker = _Maker(plant, found, now, entropy, steps)
     used = 0
     for used, recipient in enumerate(recipients, 1):
         maker.add(recipient, position + used - 1, used - 1)
-        if maker.size_bytes > MAX_CHUNK_BYTES:
+        if maker.size_bytes > MAX_CHUNK_BYTES or maker.steps > MAX_CHUNK_STEPS:
             break
     return Made(
         plant.transmission.id,
@@ -99,6 +104,7 @@ def make_messages(
         maker.messages,
         maker.events,
         maker.num_failed,
+        maker.cause,
     )
 
 
@@ -109,8 +115,16 @@ def domain_of(address: str) -> str:
 class _Maker:
     """Collects what becomes of recipients, one after the other."""
 
-    def __init__(self, plant: Plant, found: Mapping[str, Source], now: datetime, entropy: bytes) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        found: Mapping[str, Source],
+        now: datetime,
+        entropy: bytes,
+        steps: int | None,
+    ) -> None:
         self._plant, self._found, self._now, self._entropy = plant, found, now, entropy
+        self._most_steps = steps
         transmission, self._shared = plant.transmission, plant.blueprint.shared
         self._received = received_field(
             transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
@@ -124,6 +138,9 @@ class _Maker:
         self.events: list[Event] = []
         self.num_failed = 0
         self.size_bytes = 0
+        self.cause: RelayError | None = None
+        self.steps = 0
+        """Of rendering, so far."""
 
     def all_bodies(self) -> list[Body]:
         if self._shared is not None and self.messages:
@@ -141,11 +158,18 @@ class _Maker:
         to = None
         if recipient.header_to or "to" not in plant.blueprint.names:
             to = to_field(recipient.name, recipient.mailbox.text, recipient.header_to)
+        given = MAX_STEPS if self._most_steps is None else self._most_steps - self.steps
+        budget = Budget(given)
         try:
-            filled = plant.blueprint.fill(data, to)
+            filled = plant.blueprint.fill(data, to, budget)
         except BadTemplate as error:
+            if isinstance(error, OverBudget) and self._most_steps is not None:
+                raise
+            self.cause = error
             self._refuse(GenerationFailure, id_, recipient, f"{_FAILED}{error}")
             return
+        finally:
+            self.steps += given - budget.steps
         if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.from_address):
             domain = domain_of(filled.from_address)
             self._refuse(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -38,7 +39,8 @@ from relay.domain.transmission import (
     Verdict,
     check_cancellable,
 )
-from relay.mail.compose import Blueprint, compose, estimated_bytes
+from relay.mail.compose import Blueprint, compose, estimated_bytes, is_light
+from relay.mail.expression import OverBudget
 from relay.mail.headers import fields_of, split_message
 from relay.mail.trace import hop_count
 from relay.ports import (
@@ -65,7 +67,8 @@ AT_ONCE = 50
 """Up to so many recipients an immediate transmission is made into messages before it is answered."""
 _HEADER_BYTES = 1024
 _QUICK_BYTES = 64 << 10
-"""What is made in the loop itself; more goes to a thread, and where CSS is inlined: 60 ms at worst."""
+_QUICK_STEPS = 10_000
+"""What is made in the loop itself, in a few milliseconds; more goes to a thread, and where CSS is inlined."""
 _DECISIONS = 5
 """How often a decision is taken again because the directory moved on under it."""
 
@@ -107,6 +110,10 @@ class CannotGenerate(RelayError):
     reason: str
 
 
+class _TooMuchAtOnce(Exception):
+    """What the recipients become is more than one transaction takes."""
+
+
 class Transmitter:
     """The door for REST; and the making of messages that the scheduler asks for."""
 
@@ -136,7 +143,8 @@ class Transmitter:
         """Store it, decided by value unless it is for later; on return it survives power loss.
 
         keep: makes the answer that is kept along with it for whoever repeats the request.
-        Raises Refused and Unavailable, BadPart, BadMime, EstimateTooLarge, CannotGenerate, StaleRequest.
+        Raises Refused and Unavailable, BadPart, BadMime, EstimateTooLarge, CannotGenerate, OverBudget,
+        StaleRequest.
         """
         _check_hops(draft.content)
         if estimated_bytes(draft.content) > MAX_MESSAGE_BYTES:
@@ -158,6 +166,8 @@ class Transmitter:
                 await store(draft, id_, blueprint, resolution, snapshot, answered)
             except StaleDirectory:
                 await self._directory.refresh()
+            except _TooMuchAtOnce:
+                store, is_added, is_small = self._submit, False, False
             except IdTaken:
                 cause, id_, is_added = NoFreeId, self._ids.transmission_id(), is_small
             except Refused:
@@ -172,7 +182,7 @@ class Transmitter:
     ) -> Blueprint:
         """Raises BadPart, BadMime."""
         boundary = f"=_relay_{id_}_"
-        if estimated_bytes(content) <= _QUICK_BYTES and not inlines_css:
+        if is_light(content) and not inlines_css:
             return compose(content, boundary, substitutes, inlines_css)
         return await asyncio.to_thread(compose, content, boundary, substitutes, inlines_css)
 
@@ -211,7 +221,8 @@ class Transmitter:
         now, entropy = self._clock.now(), self._ids.message_entropy()
         size_bytes = len(recipients) * (plant.blueprint.estimated_bytes + _HEADER_BYTES)
         if size_bytes <= _QUICK_BYTES and not transmission.options.inline_css:
-            return make_messages(plant, recipients, position, found, now, entropy)
+            with suppress(OverBudget):
+                return make_messages(plant, recipients, position, found, now, entropy, _QUICK_STEPS)
         return await asyncio.to_thread(make_messages, plant, recipients, position, found, now, entropy)
 
     def take_turns(self, account: AccountId, resolution: Resolution, count: int) -> Routing:
@@ -265,33 +276,27 @@ class Transmitter:
         snapshot: Snapshot,
         answered: Answered | None,
     ) -> None:
-        """All messages in one transaction, and nothing else to remember."""
+        """All messages in one transaction, and nothing else to remember. Raises _TooMuchAtOnce."""
         assert resolution is not None
         routing = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
         transmission = self._transmission(draft, id_)
         plant = self.plant(transmission, blueprint, routing, snapshot)
-        batches: list[Made] = []
-        position = 0
-        while position < len(draft.recipients):
-            batches.append(await self.make(plant, draft.recipients[position:], position))
-            position = batches[-1].next
+        made = await self.make(plant, draft.recipients, 0)
+        if made.next < len(draft.recipients):
+            raise _TooMuchAtOnce
         if len(draft.recipients) == 1:
-            for event in batches[0].events:
+            if isinstance(made.cause, OverBudget):
+                raise made.cause
+            for event in made.events:
                 if isinstance(event, GenerationFailure):
                     raise CannotGenerate(event.raw_reason)
-        messages = [message for made in batches for message in made.messages]
         batch = EnqueueBatch(
-            plant.submission(),
-            [body for made in batches for body in made.bodies],
-            messages,
-            [event for made in batches for event in made.events],
-            snapshot.revision,
-            answered=answered,
+            plant.submission(), made.bodies, made.messages, made.events, snapshot.revision, answered=answered
         )
 
         def follow(in_flight: bool | None) -> None:
             if in_flight is not None:
-                self.depart(messages)
+                self.depart(made.messages)
 
         await self._queue.enqueue(batch, follow)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.domain.errors import MalformedOptions
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.compose import BadPart, compose, estimated_bytes, to_field
-from relay.mail.expression import BadTemplate
+from relay.mail.expression import BadTemplate, Budget
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
 
@@ -28,7 +28,7 @@ def message_of(
 ) -> bytes:
     """The whole message as its recipient gets it."""
     blueprint = compose(content, "=_b", inlines_css=inlines_css)
-    filled = blueprint.fill(data or {}, to)
+    filled = blueprint.fill(data or {}, to, Budget())
     body = blueprint.shared if filled.body is None else filled.body
     assert body is not None
     return filled.own_fields + body
@@ -162,7 +162,7 @@ def test_a_body_without_substitutions_is_shared() -> None:
     blueprint = compose(InlineContent("a@b.test", "Dear {{name}}", text="t"), "=_b")
     assert blueprint.shared is not None
     assert b"Subject" not in blueprint.shared
-    filled = blueprint.fill({"name": "Zoë"}, b"z@z.example")
+    filled = blueprint.fill({"name": "Zoë"}, b"z@z.example", Budget())
     assert filled.body is None
     assert filled.own_fields.startswith(b"To: z@z.example\r\nSubject: =?utf-8?b?")
     assert filled.subject == "Dear Zoë"

@@ -243,7 +243,7 @@ def test_what_cannot_be_compiled_is_told_with_its_line(text: str, error: str) ->
         (
             "{{each a}}{{each a}}{{each a}}{{end}}{{end}}{{end}}",
             {"a": [0] * 100},
-            "line 1: too many rounds of 'each'",
+            "rendering takes more than 1,000,000 steps",
         ),
         (
             "{{each a}}{{b}}{{end}}",

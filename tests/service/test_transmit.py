@@ -28,6 +28,7 @@ from relay.domain.transmission import (
 )
 from relay.feed.scheduler import Scheduler
 from relay.mail.compose import BadPart
+from relay.mail.expression import OverBudget
 from relay.ports import Selection, TransmissionStanding
 from relay.service.chunk import MAX_CHUNK_BYTES
 from relay.service.due import DueTransmissions
@@ -190,6 +191,34 @@ async def test_large_bodies_make_small_steps(world: World) -> None:
     assert len(await world.messages()) == 2
     await due.step(await world.held())
     assert len(await world.messages()) == 4
+
+
+async def test_an_immediate_transmission_that_becomes_too_much_is_made_step_by_step(world: World) -> None:
+    text = "x" * (MAX_CHUNK_BYTES // 2) + "{{email}}"
+    id_ = await world.transmitter().accept(draft(5, InlineContent("a@acme.test", "s", text=text)))
+    assert await world.messages() == []
+    standing = await world.held()
+    assert standing.transmission.id == id_
+    await world.due().step(standing)
+    assert len(await world.messages()) == 2
+
+
+async def test_a_rendering_that_takes_long_is_made_beside_the_loop_and_few_at_a_time(world: World) -> None:
+    content = InlineContent("a@acme.test", "s", text="{{each numbers}}{{if none}}{{end}}{{end}}")
+    data = {"numbers": [0] * 20_000}
+    await world.transmitter().accept(draft(AT_ONCE, content, substitution_data=data))
+    await world.due().step(await world.held())
+    made = len(await world.messages())
+    assert 1 < made < AT_ONCE, "each takes some tens of thousands of steps, a transaction two million"
+
+
+async def test_a_rendering_that_takes_too_long_is_refused_or_told(world: World) -> None:
+    content = InlineContent("a@acme.test", "s", text="{{each a}}{{each a}}{{end}}{{end}}")
+    data = {"a": [0] * 2_000}
+    with pytest.raises(OverBudget, match="1,000,000 steps"):
+        await world.transmitter().accept(draft(1, content, substitution_data=data))
+    await world.transmitter().accept(draft(2, content, substitution_data=data))
+    assert await world.messages() == []
 
 
 async def test_bodies_are_shared_where_they_can_be(world: World) -> None:

@@ -18,6 +18,7 @@ from relay.domain.errors import RelayError, UnknownObject
 from relay.domain.ids import TransmissionId
 from relay.domain.transmission import NotCancellable, TransmissionState
 from relay.mail.compose import BadPart
+from relay.mail.expression import OverBudget
 from relay.mail.mime import BadMime
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.api import Problem, Results
@@ -85,7 +86,7 @@ async def create_transmission(
                 return Answered(ticket, Answer(200, _shown(id_, asked, most)))
 
             id_ = await services.transmitter.accept(draft, None if ticket is None else keep)
-        except (Fault, BadPart, BadMime, EstimateTooLarge, CannotGenerate) as error:
+        except (Fault, BadPart, BadMime, EstimateTooLarge, CannotGenerate, OverBudget) as error:
             raise _refusal(error) from error
         return Response(_shown(id_, asked, most), media_type="application/json")
 
@@ -208,6 +209,8 @@ def _refusal(error: RelayError) -> ApiError:
         case EstimateTooLarge():
             sentence = "The estimated message size is above the 20 MB message size limit"
             return ApiError(422, INVALID, sentence, "1300")
+        case OverBudget():
+            return ApiError(422, INVALID, str(error), "1300")
         case CannotGenerate(reason=reason):
             return ApiError(400, "Failed to generate message", reason, "1901")
         case _:
