@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeGuard
 
 from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress
@@ -12,7 +14,15 @@ from relay.net.content import pieces
 from relay.net.pipeline import LOST, Pipeline
 from relay.ports import Transcript
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_WORD = rf'[^ "<>@\\{_CONTROLS}]++'
+_PATH = re.compile(rf'(?:"(?:[^"\\{_CONTROLS}]|\\[ -~])*+"|{_WORD})@{_WORD}|')
+"""What ends where the angle brackets of MAIL and RCPT end, so that no parameter can grow out of it."""
+_BAD_SENDER = Reply(553, "5.1.7 [internal] the return path is no address", Phase.INTERNAL)
+_BAD_RECIPIENT = Reply(553, "5.1.3 [internal] the recipient is no address", Phase.INTERNAL)
+_NOT_INTERNATIONAL = Reply(
+    553, "5.6.7 [internal] the host does not take internationalised mail", Phase.INTERNAL
+)
 
 
 class Session:
@@ -51,10 +61,12 @@ class Session:
                 f"5.3.4 [internal] message of {size} octets exceeds the {self._max_bytes} that the host takes"
             )
             return Transcript((Reply(552, text, Phase.INTERNAL),) * len(envelope.recipients))
+        if not _PATH.fullmatch(envelope.mail_from):
+            return Transcript((_BAD_SENDER,) * len(envelope.recipients))
         if envelope.smtputf8 or not envelope.mail_from.isascii() or not _are_ascii(envelope.recipients):
             return await self._transact_utf8(envelope, chunks, size)
-        paths = [mailbox.text for mailbox in envelope.recipients]
-        return await self._carry_out(envelope.mail_from, paths, self._parameters(envelope, size), chunks)
+        texts = [mailbox.text for mailbox in envelope.recipients]
+        return await self._carry_out(envelope.mail_from, texts, self._parameters(envelope, size), chunks)
 
     # ── RFC 6531 ─────────────────────────────────────────────────────────────────────────
 
@@ -65,21 +77,10 @@ class Session:
             texts = [mailbox.text for mailbox in envelope.recipients]
             return await self._carry_out(envelope.mail_from, texts, parameters + " SMTPUTF8", chunks)
         mail_from = _ascii_path(envelope.mail_from)
-        paths = [_ascii_mailbox(mailbox) for mailbox in envelope.recipients]
         if mail_from is None or (envelope.smtputf8 and not _has_ascii_header(chunks)):
-            paths = [None] * len(paths)
-        sendable = [path for path in paths if path is not None]
-        refusal = Reply(553, "5.6.7 [internal] the host does not take internationalised mail", Phase.INTERNAL)
-        if mail_from is None or not sendable:
-            return Transcript((refusal,) * len(paths))
-        transcript = await self._carry_out(mail_from, sendable, parameters, chunks)
-        replies = iter(transcript.replies)
-        return Transcript(
-            tuple(refusal if path is None else next(replies) for path in paths),
-            transcript.is_lost,
-            transcript.was_dead,
-            transcript.is_ambiguous,
-        )
+            return Transcript((_NOT_INTERNATIONAL,) * len(envelope.recipients))
+        paths = [_ascii_mailbox(mailbox) for mailbox in envelope.recipients]
+        return await self._carry_out(mail_from, paths, parameters, chunks)
 
     # ── one transaction ──────────────────────────────────────────────────────────────────
 
@@ -90,11 +91,26 @@ class Session:
         return parameters
 
     async def _carry_out(
+        self, mail_from: str, paths: Sequence[str | None], parameters: str, chunks: Sequence[bytes]
+    ) -> Transcript:
+        """As `transact`, without the paths that cannot be said: None, and what is no address."""
+        sayable = [path for path in paths if _is_path(path)]
+        if len(sayable) == len(paths):
+            return await self._converse(mail_from, sayable, parameters, chunks)
+        transcript = Transcript(())
+        if sayable:
+            transcript = await self._converse(mail_from, sayable, parameters, chunks)
+        replies = iter(transcript.replies)
+        told = [
+            next(replies) if _is_path(path) else _NOT_INTERNATIONAL if path is None else _BAD_RECIPIENT
+            for path in paths
+        ]
+        return replace(transcript, replies=tuple(told))
+
+    async def _converse(
         self, mail_from: str, paths: Sequence[str], parameters: str, chunks: Sequence[bytes]
     ) -> Transcript:
         commands = [f"MAIL FROM:<{mail_from}>{parameters}", *[f"RCPT TO:<{path}>" for path in paths], "DATA"]
-        if any(map(_CONTROLS.search, commands)):
-            raise ValueError("an address with control characters got as far as the wire")
         if self._can_pipeline:
             octets = "\r\n".join([*commands, ""]).encode()
             said = await self._pipeline.ask(octets, _PHASES.get(len(paths)) or _phases(len(paths)))
@@ -152,6 +168,10 @@ class Session:
 
     def _verdict(self, replies: tuple[Reply, ...]) -> Transcript:
         return Transcript(replies, is_lost=self._pipeline.failure is not None)
+
+
+def _is_path(path: str | None) -> TypeGuard[str]:
+    return bool(path and _PATH.fullmatch(path))
 
 
 def is_taken(reply: Reply) -> bool:

@@ -110,15 +110,55 @@ async def test_the_null_reverse_path_is_sent_as_such() -> None:
         assert mta.attempts[0].mail_from == ""
 
 
-async def test_an_address_with_control_characters_never_reaches_the_wire() -> None:
-    async with FakeMta() as mta, session_with(mta.port) as session:
-        for envelope in (
-            Envelope("a@x.test>\r\nRCPT TO:<eve@x.test", (Mailbox("b@x.test", "x.test"),)),
-            Envelope("a@x.test", (Mailbox("b@x.test>\nDATA", "x.test"),)),
-        ):
-            with pytest.raises(ValueError, match="control characters"):
-                await session.transact(envelope, CONTENT)
+NO_PATHS = [
+    pytest.param("a@acme.test>\r\nRCPT TO:<eve@x.test", id="CRLF"),
+    pytest.param("a@acme.test>\nDATA", id="LF"),
+    pytest.param("a@acme.test\r", id="CR at the end"),
+    pytest.param("a\0@acme.test", id="NUL"),
+    pytest.param("a@acme.test> SIZE=1 X=<y", id="parameters"),
+    pytest.param('"a" SIZE=1@acme.test', id="behind quotes"),
+    pytest.param('"a@acme.test', id="quotes left open"),
+    pytest.param("a b@acme.test", id="space"),
+    pytest.param("a\u2028b@acme.test", id="line separator"),
+    pytest.param("a\x85b@acme.test", id="next line"),
+    pytest.param("a\ud800b@acme.test", id="half a pair"),
+    pytest.param("a@b@acme.test", id="two at signs"),
+    pytest.param("acme.test", id="no at sign"),
+]
+
+
+@both_ways
+@pytest.mark.parametrize("path", NO_PATHS)
+async def test_what_is_no_address_never_reaches_the_wire(path: str, extensions: Sequence[str]) -> None:
+    async with FakeMta(extensions=extensions) as mta, session_with(mta.port) as session:
+        sender = await session.transact(to("b@x.test", "c@x.test", mail_from=path), CONTENT)
+        assert said(sender) == [("553 5.1.7 [internal] the return path is no address", Phase.INTERNAL)] * 2
+        refused = ("553 5.1.3 [internal] the recipient is no address", Phase.INTERNAL)
+        alone = await session.transact(Envelope("a@acme.test", (Mailbox(path, "x.test"),)), CONTENT)
+        assert said(alone) == [refused]
+        others = (Mailbox("b@x.test", "x.test"), Mailbox(path, "x.test"), Mailbox("c@x.test", "x.test"))
+        among = await session.transact(Envelope("a@acme.test", others), CONTENT)
+        taken = ("250 2.0.0 Ok", Phase.BODY)
+        assert said(among) == [taken, refused, taken]
+        assert [attempt.recipient for attempt in mta.attempts] == ["b@x.test", "c@x.test"]
+        parameters = f"SIZE={len(b''.join(CONTENT))}" + " SMTPUTF8" * (not path.isascii())
+        assert {attempt.parameters for attempt in mta.attempts} == {parameters}
         assert await is_left_usable(session, mta)
+
+
+async def test_no_recipient_is_the_null_path() -> None:
+    async with FakeMta() as mta, session_with(mta.port) as session:
+        transcript = await session.transact(Envelope("a@acme.test", (Mailbox("", "x.test"),)), CONTENT)
+        assert said(transcript) == [("553 5.1.3 [internal] the recipient is no address", Phase.INTERNAL)]
+        assert mta.attempts == []
+
+
+async def test_spaces_and_brackets_in_quotes_are_part_of_an_address() -> None:
+    """RFC 5321 §4.1.2."""
+    async with FakeMta() as mta, session_with(mta.port) as session:
+        path = '"a b> SIZE=1 \\"<"@x.test'
+        assert [reply.code for reply in (await session.transact(to(path), CONTENT)).replies] == [250]
+        assert mta.attempts[0].recipient == path
 
 
 async def test_a_session_says_quit_when_it_closes() -> None:
