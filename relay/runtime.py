@@ -210,6 +210,7 @@ class Relay:
             self._config.hostname,
             turns,
             news,
+            self._config.smtp.max_message_bytes,
         )
         due = DueTransmissions(
             store.transmissions,

@@ -28,6 +28,7 @@ from relay.domain.errors import (
     NoFreeId,
     NoFreeIps,
     NoIpsOnPlan,
+    NoSender,
     NoSharedPool,
     NotAuthenticated,
     NotGranted,
@@ -46,6 +47,7 @@ from relay.domain.errors import (
     UnknownDkimKey,
     UnknownObject,
     UnknownPool,
+    Unsendable,
     UnverifiedDkimKey,
 )
 
@@ -137,6 +139,8 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     NotGranted: _Entry(403, "Forbidden."),
     MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
     MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
+    NoSender: _Entry(400, "No sending domain specified", "Invalid domain", "7001"),
+    Unsendable: _Entry(400, "The message cannot be sent: {0.detail}", INVALID, "1300", 422),
     UnconfiguredDomain: _Entry(400, "Unconfigured Sending Domain <{0.domain}>", "Invalid domain", "7001"),
     UnknownDkimKey: _Entry(
         400, "Invalid DKIM key ID '{0.key}' for sending domain '{0.domain}'", _DKIM_KEY, "1100"

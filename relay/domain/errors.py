@@ -6,6 +6,8 @@ RelayError
 │   ├── NotGranted
 │   ├── MalformedOptions     X-MSYS-API or a request body that breaks the contract
 │   ├── MalformedAddress
+│   ├── NoSender             From is not one mailbox
+│   ├── Unsendable           what would go out is no message that we send
 │   ├── UnconfiguredDomain   the From domain may not be used by this account
 │   ├── UnknownDkimKey       the From domain has no key of that name
 │   ├── UnverifiedDkimKey    it has, and receivers do not find it
@@ -80,6 +82,17 @@ class MalformedAddress(Refused):
     """A mailbox that RFC 5321 §4.1.2 does not allow."""
 
     text: str
+
+
+class NoSender(Refused):
+    """From does not name exactly one mailbox."""
+
+
+@dataclass
+class Unsendable(Refused):
+    """The composed octets are not what may leave; `detail` says what is wrong with them."""
+
+    detail: str
 
 
 @dataclass

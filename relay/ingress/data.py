@@ -9,13 +9,9 @@ from collections.abc import Iterator
 from io import IncrementalNewlineDecoder
 
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
+from relay.mail.gate import MAX_HEADER_LINES, MAX_HEADER_OCTETS, MAX_LINE_OCTETS
 from relay.mail.headers import Field, fields_of, split_message
 from relay.service.budget import BodyBudget
-
-MAX_HEADER_OCTETS = 256 * 1024
-MAX_HEADER_LINES = 5000
-MAX_LINE_OCTETS = 100 * 1024
-"""A hundred times what RFC 5321 §4.5.3.1.6 allows; what is longer is no text that anybody wrote."""
 
 _END = b"\r\n.\r\n"
 _LONGEST_TAIL = len(_END) - 1

@@ -8,6 +8,7 @@ from relay.domain.errors import (
     MalformedOptions,
     MessageTooLarge,
     NoFreeId,
+    NoSender,
     NoSharedPool,
     NotAuthenticated,
     NotGranted,
@@ -21,6 +22,7 @@ from relay.domain.errors import (
     UnknownDkimKey,
     UnknownObject,
     UnknownPool,
+    Unsendable,
     UnverifiedDkimKey,
 )
 
@@ -41,6 +43,8 @@ SENTENCES: Mapping[type[RelayError], str] = {
     UnverifiedDkimKey: (
         "550 5.6.0 X-MSYS-API DKIM key '{0.key}' is not verified for sending domain '{0.domain}'"
     ),
+    NoSender: "550 5.7.1 From must name exactly one mailbox, of a sending domain",
+    Unsendable: "550 5.6.0 {0.detail}",
     UnconfiguredDomain: "550 5.7.1 Unconfigured Sending Domain <{0.domain}>",
     UnknownPool: "550 5.7.1 IP Pool '{0.pool}' does not exist",
     PoolEmpty: "550 5.7.1 IP Pool '{0.pool}' is empty",

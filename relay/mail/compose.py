@@ -4,21 +4,22 @@ What is the same for all recipients is one body that they share in the queue; th
 differ go before it. Only where the body itself has substitutions does each message get its own.
 """
 
-import binascii
-from base64 import encodebytes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
 
-from relay.domain.errors import RelayError
-from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.domain.address import Mailbox, parse_mailbox
+from relay.domain.errors import MalformedAddress, NoSender, RelayError
+from relay.domain.transmission import Content, InlineContent, Rfc822Content
+from relay.mail.entities import file_entity, multipart, text_entity
 from relay.mail.expression import BadTemplate, Budget
-from relay.mail.headers import Field, decoded, fields_of, from_address, split_message
+from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
 from relay.mail.inline_css import inline_css
+from relay.mail.mailboxes import Named, names_nobody, read_mailboxes, read_name, sole_mailbox, split_name
 from relay.mail.mime import Leaf, read_leaves
 from relay.mail.template import Kind, Template, compile_template, literal
-from relay.mail.words import mailbox, mailbox_list, parameter, unstructured
+from relay.mail.words import mailbox, mailbox_list, unstructured, written
 
 Data = Mapping[str, Any]
 Piece = bytes | Callable[[Data, Budget], bytes]
@@ -28,8 +29,8 @@ _MAILBOX_FIELDS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
 )
 _DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
+_NOT_COPIED = _DROPPED | {"from"}
 _HTML = "text/html"
-_MAX_7BIT_LINE = 998
 _LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
 
 
@@ -42,6 +43,35 @@ class BadPart(RelayError):
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """From: a display name and an address; without a name the address may turn out to be both."""
+
+    name: Template
+    email: Template
+    fixed: Named | None
+    """The mailbox, when it is the same for everybody."""
+
+    def of(self, data: Data, budget: Budget) -> Named:
+        """The one mailbox that it is for the recipient with these values. Raises NoSender, BadTemplate."""
+        if self.fixed is not None:
+            return self.fixed
+        return _sole(self.name.render(data, budget), self.email.render(data, budget))
+
+    @property
+    def source(self) -> str:
+        """The address; a template stands as it was written."""
+        return self.email.source if self.fixed is None else self.fixed[1].text
+
+
+def _sole(name: str, email: str) -> Named:
+    """Raises NoSender."""
+    try:
+        return (name, parse_mailbox(email.strip())) if name.strip() else sole_mailbox(email)
+    except MalformedAddress as error:
+        raise NoSender from error
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """What one recipient gets."""
 
@@ -50,7 +80,7 @@ class Filled:
     body: bytes | None
     """Other fields, empty line and body; None: `Blueprint.shared`."""
     subject: str
-    from_address: str
+    sender: Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +90,7 @@ class Blueprint:
     shared: bytes | None
     """The common fields, the empty line and the body, when no recipient has a body of its own."""
     subject: Template
-    sender: Template
-    """The address in From."""
+    sender: Sender
     friendly_from: str
     """From, for people; a template stands as it was written."""
     estimated_bytes: int
@@ -76,44 +105,51 @@ class Blueprint:
     def is_constant(self) -> bool:
         """Whether no recipient's values matter."""
         is_same = self.shared is not None and not self._own_fields and self.subject.is_constant
-        return is_same and self.sender.is_constant and all(isinstance(piece, bytes) for piece in self._to)
+        is_same = is_same and self.sender.fixed is not None
+        return is_same and all(isinstance(piece, bytes) for piece in self._to)
 
     def fill(self, data: Data, to: bytes | None, budget: Budget) -> Filled:
-        """The copy for the recipient with these values, made within the budget. Raises BadTemplate.
+        """The copy for the recipient with these values, made within the budget. Raises BadTemplate, NoSender.
 
         to: the value of the field To; None keeps what the client wrote.
         """
         header_to = _joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
-        own = header_to + _joined(self._own_fields, data, budget)
+        name, sender = self.sender.of(data, budget)
+        own = b"" if self.sender.fixed else _from_field(name, sender)
+        own += header_to + _joined(self._own_fields, data, budget)
         body = None if self.shared is not None else _joined(self._body, data, budget)
-        return Filled(own, body, self.subject.render(data, budget), self.sender.render(data, budget))
+        return Filled(own, body, self.subject.render(data, budget), sender)
 
 
 def compose(
     content: Content, boundary: str, substitutes: bool = True, inlines_css: bool = False
 ) -> Blueprint:
-    """boundary: a text that stands in no part. Raises BadPart, and BadMime for a message that is none.
+    """boundary: a text that stands in no part.
+
+    Raises BadPart, BadMime for a message that is none, NoSender for a From that can be no one mailbox.
 
     inlines_css: rules go into the elements of HTML, once the values are in their places.
     """
     make = _Maker(substitutes, inlines_css)
     match content:
         case InlineContent():
+            sender = make.sender(content.from_name, content.from_email)
             fields, body = make.inline_fields(content), make.inline_body(content, boundary)
             subject = make.template("header Subject", content.subject)
-            sender = make.template("header From", content.from_email)
             name = content.from_name
             friendly_from = f"{name} <{content.from_email}>" if name else content.from_email
         case Rfc822Content():
             header, _ = split_message(content.message)
             read = fields_of(header)
+            sender = make.sender_of(read)
             fields, body = make.client_fields(read), make.client_body(content.message)
             subject = make.template("header Subject", _text_of(read, "subject"))
-            sender = make.template("header From", from_address(read) or "")
             friendly_from = _text_of(read, "from")
         case _:
             assert_never(content)
-    names = frozenset(name for name, _ in fields)
+    names = frozenset({"from", *(name for name, _ in fields)})
+    if sender.fixed is not None:
+        fields.insert(0, ("from", _from_field(*sender.fixed)))
     to = tuple(piece for name, piece in fields if name == "to")
     others = [piece for name, piece in fields if name != "to"]
     common = [piece for piece in others if isinstance(piece, bytes)]
@@ -124,6 +160,12 @@ def compose(
     shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
     size = estimated_bytes(content)
     return Blueprint(shared, subject, sender, friendly_from, size, names, to, own, whole)
+
+
+def unreadable() -> Blueprint:
+    """What stands for a content that cannot be composed (any more): nobody gets a copy of it."""
+    nothing = literal("")
+    return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), "", 0, frozenset(), (), (), ())
 
 
 def estimated_bytes(content: Content) -> int:
@@ -151,13 +193,17 @@ def _texts_of(content: InlineContent) -> Iterator[str]:
             yield text
 
 
-def to_field(name: str, address: str, header_to: str) -> bytes:
+def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
     """The value of To: the recipient, or what `header_to` says instead."""
-    listed = mailbox_list(header_to) if header_to else None
-    if listed is None:
+    if names_nobody(header_to):
+        return unstructured(header_to)
+    try:
+        listed = read_mailboxes(header_to)
+    except MalformedAddress:
         return mailbox(name, address)
-    is_bare = not set(header_to) & set("<,")
-    return mailbox(name, header_to.strip()) if is_bare else listed
+    if len(listed) == 1 and not listed[0][0]:
+        return mailbox(name, listed[0][1])
+    return written(listed)
 
 
 def _joined(pieces: Sequence[Piece], data: Data, budget: Budget) -> bytes:
@@ -195,14 +241,30 @@ class _Maker:
         except BadTemplate as error:
             raise BadPart(part, error) from error
 
+    def sender(self, name: str, email: str) -> Sender:
+        """Raises BadPart, NoSender."""
+        names, addresses = self.template("header From", name), self.template("header From", email)
+        is_fixed = names.is_constant and addresses.is_constant
+        return Sender(names, addresses, _sole(name, email) if is_fixed else None)
+
+    def sender_of(self, fields: Sequence[Field]) -> Sender:
+        """Raises BadPart, NoSender."""
+        values = [
+            unfolded(field.value).decode("utf-8", "replace") for field in fields if field.name == "from"
+        ]
+        if len(values) != 1:
+            raise NoSender
+        # Words are decoded in names alone: in an address they could not be told from its structure.
+        name, email = split_name(values[0])
+        name = read_name(name)
+        is_template = self._substitutes and ("{{" in name or "{{" in email)
+        return self.sender(name, email) if is_template else self.sender("", values[0])
+
     # ── fields ───────────────────────────────────────────────────────────────────────────
 
     def inline_fields(self, content: InlineContent) -> list[tuple[str, Piece]]:
         """Name, lower-case, and field."""
-        name = self.template("header From", content.from_name)
-        email = self.template("header From", content.from_email)
-        fields = [("from", _piece(partial(_from_field, name, email), name.is_constant and email.is_constant))]
-        fields.append(("subject", self._field("Subject", content.subject)))
+        fields = [("subject", self._field("Subject", content.subject))]
         if content.reply_to:
             fields.append(("reply-to", self._field("Reply-To", content.reply_to)))
         for key, value in content.headers.items():
@@ -212,16 +274,29 @@ class _Maker:
         return fields
 
     def client_fields(self, fields: Sequence[Field]) -> list[tuple[str, Piece]]:
-        """As the client wrote them, but for those that describe the body: these stand with it."""
+        """As the client wrote them, without From, and those that describe the body: these stand with it."""
         made: list[tuple[str, Piece]] = []
         for field in fields:
-            if field.name in _DROPPED or field.name.startswith("content-"):
+            if field.name in _NOT_COPIED or field.name.startswith("content-"):
                 continue
-            text = decoded(field.value) if b"{{" in field.value or b"=?" in field.value else ""
-            is_template = self._substitutes and "{{" in text
             name = field.raw[: len(field.name)].decode("ascii")
-            made.append((field.name, self._field(name, text) if is_template else field.raw))
+            made.append(
+                (
+                    field.name,
+                    self._field(name, text) if (text := self._text_with_braces(field)) else field.raw,
+                )
+            )
         return made
+
+    def _text_with_braces(self, field: Field) -> str:
+        """What the field says, when values are to be filled in; else empty."""
+        if not self._substitutes or not (b"{{" in field.value or b"=?" in field.value):
+            return ""
+        text = decoded(field.value)
+        if "{{" not in text:
+            return ""
+        # In a list of mailboxes words are decoded with their names, once it has been read.
+        return unfolded(field.value).decode("utf-8", "replace") if field.name in _MAILBOX_FIELDS else text
 
     def _field(self, name: str, text: str) -> Piece:
         template = self.template(f"header {name}", text)
@@ -237,13 +312,13 @@ class _Maker:
             (_HTML, content.html, Kind.HTML),
         )
         parts = [self._text(type_, text, kind) for type_, text, kind in texts if text is not None]
-        entity = parts[0] if len(parts) == 1 else _multipart("alternative", f"{boundary}a", parts)
+        entity = parts[0] if len(parts) == 1 else multipart("alternative", f"{boundary}a", parts)
         if content.inline_images:
-            images = [_file(image, is_inline=True) for image in content.inline_images]
-            entity = _multipart("related", f"{boundary}r", [entity, *images])
+            images = [[file_entity(image, is_inline=True)] for image in content.inline_images]
+            entity = multipart("related", f"{boundary}r", [entity, *images])
         if content.attachments:
-            files = [_file(file, is_inline=False) for file in content.attachments]
-            entity = _multipart("mixed", f"{boundary}m", [entity, *files])
+            files = [[file_entity(file, is_inline=False)] for file in content.attachments]
+            entity = multipart("mixed", f"{boundary}m", [entity, *files])
         return entity
 
     def client_body(self, message: bytes) -> list[Piece]:
@@ -288,65 +363,19 @@ def _describes_text(raw: bytes) -> bool:
 # ── what the pieces say ──────────────────────────────────────────────────────────────────
 
 
-def _from_field(name: Template, email: Template, data: Data, budget: Budget) -> bytes:
-    return b"From: " + mailbox(name.render(data, budget), email.render(data, budget)) + b"\r\n"
+def _from_field(name: str, address: Mailbox) -> bytes:
+    return b"From: " + mailbox(name, address) + b"\r\n"
 
 
 def _field(name: str, template: Template, data: Data, budget: Budget) -> bytes:
     text = template.render(data, budget)
-    value = mailbox_list(text) if name.lower() in _MAILBOX_FIELDS else None
+    value = None
+    if name.lower() in _MAILBOX_FIELDS:
+        budget.spend(2 * len(text))
+        value = mailbox_list(text)
     return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
 
 
 def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data, budget: Budget) -> bytes:
-    """A text part with its fields: as it is when it is ASCII in short lines, else quoted-printable."""
     text = template.render(data, budget)
-    if inlines_css:
-        text = inline_css(text)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
-    if not text.endswith("\r\n"):
-        text += "\r\n"
-    octets = text.encode("utf-8", "replace")
-    encoding = b"7bit"
-    if not octets.isascii() or b"\0" in octets or _has_long_line(octets):
-        encoding, octets = b"quoted-printable", binascii.b2a_qp(octets)
-    return (
-        b"Content-Type: " + type_.encode("ascii") + b"; charset=utf-8\r\n"
-        b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + octets
-    )
-
-
-def _has_long_line(octets: bytes) -> bool:
-    if len(octets) <= _MAX_7BIT_LINE:
-        return False
-    return any(len(line) > _MAX_7BIT_LINE for line in octets.split(b"\r\n"))
-
-
-def _file(file: File, is_inline: bool) -> list[Piece]:
-    name = file.name.replace("/", "_").replace("\\", "_") or "file"
-    fields = [
-        b"Content-Type: " + file.type.encode("ascii", "replace") + b";\r\n " + parameter("name", name),
-        b"Content-Transfer-Encoding: base64",
-        b"Content-Disposition: "
-        + (b"inline" if is_inline else b"attachment")
-        + b";\r\n "
-        + parameter("filename", name),
-    ]
-    if is_inline:
-        fields.append(b"Content-ID: <" + file.name.encode("ascii", "replace") + b">")
-    return [b"\r\n".join(fields) + b"\r\n\r\n" + encodebytes(file.data).replace(b"\n", b"\r\n")]
-
-
-def _multipart(subtype: str, boundary: str, parts: Sequence[Sequence[Piece]]) -> list[Piece]:
-    return [
-        f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii"),
-        *_between(boundary, parts),
-        f"--{boundary}--\r\n".encode("ascii"),
-    ]
-
-
-def _between(boundary: str, parts: Sequence[Sequence[Piece]]) -> Iterator[Piece]:
-    for part in parts:
-        yield f"--{boundary}\r\n".encode("ascii")
-        yield from part
-        yield b"\r\n"
+    return text_entity(type_, inline_css(text) if inlines_css else text)

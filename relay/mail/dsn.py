@@ -41,7 +41,7 @@ def build_dsn(
     quoted = "message/global-headers" if is_utf8 else "text/rfc822-headers"
     report_type = kind.rpartition("/")[2]
     address_type = "utf-8" if is_utf8 else "rfc822"
-    diagnostic = _one_line(failure.diagnostic)
+    diagnostic, recipient = _one_line(failure.diagnostic), _one_line(failure.recipient)
     remote_mta = f"Remote-MTA: dns; [{failure.remote}]\r\n" if failure.remote else ""
     top = (
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n"
@@ -63,7 +63,7 @@ def build_dsn(
         "Your message could not be delivered to this recipient, and no further\r\n"
         "attempt will be made:\r\n"
         "\r\n"
-        f"  <{failure.recipient}>\r\n"
+        f"  <{recipient}>\r\n"
         f"  {diagnostic}\r\n"
         "\r\n"
         f"--{boundary}\r\n"
@@ -72,7 +72,7 @@ def build_dsn(
         f"Reporting-MTA: dns; {hostname}\r\n"
         f"Arrival-Date: {_date(arrived)}\r\n"
         "\r\n"
-        f"Final-Recipient: {address_type}; {failure.recipient}\r\n"
+        f"Final-Recipient: {address_type}; {recipient}\r\n"
         "Action: failed\r\n"
         f"Status: {failure.status}\r\n"
         f"{remote_mta}"

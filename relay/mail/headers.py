@@ -84,13 +84,23 @@ def from_address(fields: Iterable[Field]) -> str | None:
     None when nobody can be said to speak for the message: no From field or several, one that
     cannot be read, or mailboxes of different domains. Of several in one domain it is the first.
     """
-    values = [field.value for field in fields if field.name == "from"]
-    if len(values) != 1 or len(values[0]) > _MAX_FROM_OCTETS:
-        return None
-    text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
-    addresses = _addresses(_without_comments(text) if "(" in text else text)
+    addresses = _from_addresses(fields)
     domains = {address.rpartition("@")[2].lower() for address in addresses}
     return addresses[0] if len(domains) == 1 else None
+
+
+def own_mailbox(fields: Iterable[Field]) -> str | None:
+    """The address of the one mailbox in the one From field, by RFC 5322 §3.4; None: there is no such."""
+    addresses = _from_addresses(fields)
+    return addresses[0] if len(addresses) == 1 else None
+
+
+def _from_addresses(fields: Iterable[Field]) -> list[str]:
+    values = [field.value for field in fields if field.name == "from"]
+    if len(values) != 1 or len(values[0]) > _MAX_FROM_OCTETS:
+        return []
+    text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
+    return _addresses(_without_comments(text) if "(" in text else text)
 
 
 def _end_of_header(message: bytes) -> int:
@@ -104,7 +114,10 @@ _MAX_FROM_OCTETS = 10_000
 _ATOM = r'[^\s()<>\[\]:;@\\,"]++'
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _ADDRESS = rf"(?:{_ATOM}|{_QUOTED})@(?:{_ATOM}|\[[^\[\]\\\s]*+\])"
-_MAILBOX = re.compile(rf"\s*+(?:(?:(?:{_ATOM}|{_QUOTED})\s*+)*+<\s*+({_ADDRESS})\s*+>|({_ADDRESS}))\s*+")
+_ENCODED = r"=\?[!->@-~]++\?[BbQq]\?[!->@-~]*+\?="
+_MAILBOX = re.compile(
+    rf"\s*+(?:(?:(?:{_ENCODED}|{_ATOM}|{_QUOTED})\s*+)*+<\s*+({_ADDRESS})\s*+>|({_ADDRESS}))\s*+"
+)
 _COMMENT_MARK = re.compile(rf"{_QUOTED}|\\.|[()]")
 
 

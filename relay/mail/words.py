@@ -1,10 +1,11 @@
 """Text in header fields: as it is, quoted, or as encoded words (RFC 5322 §3.2.5, RFC 2047, RFC 2231)."""
 
 from base64 import b64encode
-from email.utils import getaddresses
+from collections.abc import Sequence
 
-from relay.domain.address import parse_mailbox
+from relay.domain.address import Mailbox
 from relay.domain.errors import MalformedAddress
+from relay.mail.mailboxes import Named, one_line, read_mailboxes
 
 _ATOM_OCTETS = frozenset(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~ "
@@ -14,11 +15,6 @@ _ENCODED_WORD_OCTETS = 42
 _MAX_LINE = 900
 """Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before."""
 _ATTRIBUTE_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
-
-
-def one_line(text: str) -> str:
-    """The text without control characters, runs of white space as one space: nothing that ends a field."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def phrase(text: str) -> bytes:
@@ -49,17 +45,20 @@ def unstructured(text: str) -> bytes:
 
 def mailbox_list(text: str) -> bytes | None:
     """The value of a field that lists mailboxes, one a line, names encoded; None when it is no such list."""
-    found = getaddresses([one_line(text)])
     try:
-        mailboxes = [mailbox(name, parse_mailbox(address).text) for name, address in found]
+        return written(read_mailboxes(text))
     except MalformedAddress:
         return None
-    return b",\r\n ".join(mailboxes) or None
 
 
-def mailbox(name: str, address: str) -> bytes:
+def written(mailboxes: Sequence[Named]) -> bytes:
+    """The value of a field that lists these, one a line."""
+    return b",\r\n ".join(mailbox(name, address) for name, address in mailboxes)
+
+
+def mailbox(name: str, address: Mailbox) -> bytes:
     """One mailbox, with its display name if there is one."""
-    octets = address.encode("utf-8", "replace")
+    octets = address.text.encode()
     return phrase(name) + b" <" + octets + b">" if one_line(name) else octets
 
 

@@ -4,12 +4,12 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Mapping
-from email.utils import parseaddr
 from typing import Any
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.mail.mailboxes import read_name, sole_mailbox, split_name
 from relay.schema.fault import Fault, sized, typed
 
 MAX_FILE_NAME_BYTES = 255
@@ -92,16 +92,17 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
             raise Fault(1400, "content.from.email is a required field")
     else:
         text = typed(content, "from", str, "", "content.")
-        name, email = ("", text) if "<" not in text else parseaddr(text)
-    email = email.strip()
+        if "{{" in text:
+            name, email = split_name(text)
+            return read_name(name), email
+        name, email = "", text
     if "{{" in email:
         return name, email
-    if "@" not in email:
-        raise Fault(7001, "No sending domain specified")
     try:
-        return name, parse_mailbox(email).text
+        named = (name, parse_mailbox(email.strip())) if name.strip() else sole_mailbox(email)
     except MalformedAddress as error:
-        raise Fault(1300, f"content.from.email '{email[:320]}' is not a valid email address") from error
+        raise Fault(7001, "No sending domain specified") from error
+    return named[0], named[1].text
 
 
 def _headers(content: Mapping[str, Any]) -> dict[str, str]:

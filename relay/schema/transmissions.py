@@ -15,6 +15,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.message import Options
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
+from relay.mail.mailboxes import names_nobody
 from relay.mail.words import mailbox_list
 from relay.schema.content import parse_content
 from relay.schema.fault import Fault, optional, pool_name, sized, typed
@@ -27,6 +28,8 @@ MAX_METADATA_BYTES = 10_000
 MAX_SUBSTITUTION_BYTES = 100_000
 MAX_TAGS = 10
 MAX_KEPT_FAULTS = 10_000
+MAX_NAME_BYTES = 10_000
+"""Of a recipient's name and of `header_to`."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TIME = re.compile(
@@ -214,8 +217,8 @@ def _recipient(value: Any, size: int) -> Recipient:
     address = value.get("address")
     name = header_to = ""
     if isinstance(address, dict):
-        name = typed(address, "name", str, "", "address.")
-        header_to = typed(address, "header_to", str, "", "address.")
+        name = sized(address, "name", MAX_NAME_BYTES, "address.")
+        header_to = sized(address, "header_to", MAX_NAME_BYTES, "address.")
         address = address.get("email")
     if address is None or address == "":
         raise Fault(1400, "address.email is required for each recipient")
@@ -223,7 +226,7 @@ def _recipient(value: Any, size: int) -> Recipient:
         mailbox = parse_mailbox(address.strip() if isinstance(address, str) else "")
     except MalformedAddress as error:
         raise Fault(1300, f"invalid recipient address.email: {str(address)[:320]}") from error
-    if header_to and mailbox_list(header_to) is None:
+    if header_to and not names_nobody(header_to) and mailbox_list(header_to) is None:
         raise Fault(1300, f"invalid recipient address.header_to: {header_to[:320]}")
     if len(value) == 1:
         return Recipient(mailbox, name, header_to)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Plan, Principal, Snapshot
-from relay.domain.errors import RelayError
+from relay.domain.errors import MessageTooLarge, NoSender, RelayError, UnconfiguredDomain, Unsendable
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.lifecycle import ADMIN_FAILURE
@@ -17,6 +18,7 @@ from relay.domain.transmission import Recipient, Rejection, Routing, Transmissio
 from relay.mail.compose import Blueprint, Filled, to_field
 from relay.mail.dkim import body_hash
 from relay.mail.expression import MAX_STEPS, BadTemplate, Budget, OverBudget
+from relay.mail.gate import check_body, check_composed
 from relay.mail.headers import split_message
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
@@ -42,6 +44,8 @@ class Plant:
     signing: Signing | None
     policy: RetryPolicy
     hostname: str
+    max_message_bytes: int
+    """Of what is composed; what the relay adds is not counted."""
 
     @property
     def principal(self) -> Principal:
@@ -130,9 +134,10 @@ class _Maker:
             transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
         ) + date_field(now) * ("date" not in plant.blueprint.names)
         self._data = {**transmission.options.metadata, **transmission.substitution_data}
-        self._checks_sender = plant.account.require_sending_domain and not plant.blueprint.sender.is_constant
+        sender = plant.blueprint.sender
+        self._checks_sender = plant.account.require_sending_domain and sender.fixed is None
         self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
-        self._shared_facts = None if self._shared is None else self._facts_of(self._shared)
+        self._shared_facts: _Facts | None = None
         self._bodies: list[Body] = []
         self.messages: list[Message] = []
         self.events: list[Event] = []
@@ -157,26 +162,40 @@ class _Maker:
         data = self._values(recipient)
         to = None
         if recipient.header_to or "to" not in plant.blueprint.names:
-            to = to_field(recipient.name, recipient.mailbox.text, recipient.header_to)
+            to = to_field(recipient.name, recipient.mailbox, recipient.header_to)
+        try:
+            filled = self._fill(recipient, data, to)
+            message = self._message(recipient, id_, filled, verdict, index)
+        except OverBudget as error:
+            if self._most_steps is not None:
+                raise
+            self._fail(id_, recipient, error)
+        except (BadTemplate, Unsendable, NoSender, UnconfiguredDomain, MessageTooLarge) as error:
+            self._fail(id_, recipient, error)
+        else:
+            self._keep(message, recipient, filled)
+
+    def _fill(self, recipient: Recipient, data: Mapping[str, Any], to: bytes | None) -> Filled:
+        """Raises BadTemplate, NoSender, UnconfiguredDomain, MessageTooLarge."""
+        plant = self._plant
         given = MAX_STEPS if self._most_steps is None else self._most_steps - self.steps
-        budget = Budget(given)
+        budget = Budget(given, plant.max_message_bytes)
         try:
             filled = plant.blueprint.fill(data, to, budget)
-        except BadTemplate as error:
-            if isinstance(error, OverBudget) and self._most_steps is not None:
-                raise
-            self.cause = error
-            self._refuse(GenerationFailure, id_, recipient, f"{_FAILED}{error}")
-            return
         finally:
             self.steps += given - budget.steps
-        if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.from_address):
-            domain = domain_of(filled.from_address)
-            self._refuse(
-                GenerationRejection, id_, recipient, f"550 5.7.1 Unconfigured Sending Domain <{domain}>"
-            )
-            return
-        self._keep(self._message(recipient, id_, filled, verdict, index), recipient, filled)
+        if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.sender):
+            raise UnconfiguredDomain(filled.sender.domain)
+        body = self._shared if filled.body is None else filled.body
+        assert body is not None
+        if len(filled.own_fields) + len(body) > plant.max_message_bytes:
+            raise MessageTooLarge(plant.max_message_bytes)
+        return filled
+
+    def _fail(self, id_: MessageId, recipient: Recipient, error: RelayError) -> None:
+        self.cause = error
+        kind, reason = _reason(error)
+        self._refuse(kind, id_, recipient, reason)
 
     def _values(self, recipient: Recipient) -> Mapping[str, Any]:
         """What is particular goes before what is common, substitution data before metadata."""
@@ -193,18 +212,21 @@ class _Maker:
     def _message(
         self, recipient: Recipient, id_: MessageId, filled: Filled, verdict: Routing, index: int
     ) -> Message:
+        """Raises Unsendable, NoSender."""
         plant, transmission = self._plant, self._plant.transmission
         own = self._received
         if "message-id" not in plant.blueprint.names:
             own += message_id_field(id_, plant.hostname)
         own += filled.own_fields
         if filled.body is None:
-            assert self._shared_facts is not None
+            assert self._shared is not None
+            self._shared_facts = self._shared_facts or self._facts_of(self._shared)
             facts, body_id = self._shared_facts, self._body_id
         else:
             facts, body_id = self._facts_of(filled.body), BodyId(id_)
+        check_composed(own + facts.header)
         prefix = self._signed(recipient.mailbox.domain, own, facts)
-        return_path = recipient.return_path or transmission.return_path or filled.from_address
+        return_path = recipient.return_path or transmission.return_path or filled.sender.text
         mail_from = reverse_path(plant.account, transmission.subaccount, return_path, transmission.id)
         is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and own.isascii()
         return Message(
@@ -275,7 +297,9 @@ class _Maker:
     # ── bodies and signatures ────────────────────────────────────────────────────────────
 
     def _facts_of(self, body: bytes) -> "_Facts":
+        """Raises Unsendable."""
         header, content = split_message(body)
+        check_body(content)
         hashed = "" if self._plant.signing is None else body_hash(content)
         return _Facts(header, hashed, len(body), not content.isascii(), header.isascii())
 
@@ -299,10 +323,25 @@ class _Facts:
     header_is_ascii: bool
 
 
-def may_send_from(snapshot: Snapshot, principal: Principal, address: str) -> bool:
-    """Whether the domain of that From address is verified and the principal's."""
-    entry = usable_domain(snapshot, principal, domain_of(address))
+def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
+    """Whether the domain of From is verified and the principal's."""
+    entry = usable_domain(snapshot, principal, sender.domain)
     return entry is not None and entry.is_verified
+
+
+def _reason(error: RelayError) -> tuple[type[GenerationFailure] | type[GenerationRejection], str]:
+    """What a recipient's event says whose message cannot be made."""
+    match error:
+        case UnconfiguredDomain(domain=domain):
+            return GenerationRejection, f"550 5.7.1 Unconfigured Sending Domain <{domain}>"
+        case NoSender():
+            return GenerationRejection, "550 5.7.1 [internal] From is not one mailbox"
+        case Unsendable(detail=detail):
+            return GenerationRejection, f"550 5.6.0 [internal] {detail}"
+        case MessageTooLarge(limit_bytes=limit):
+            return GenerationFailure, f"552 5.3.4 [internal] the message would have more than {limit} octets"
+        case _:
+            return GenerationFailure, f"{_FAILED}{error}"
 
 
 def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from relay.domain.directory import Principal
 from relay.domain.errors import (
+    MalformedOptions,
+    NoSender,
     NoSharedPool,
     PoolEmpty,
     PoolNotAllowed,
@@ -27,9 +29,10 @@ from relay.domain.transmission import (
     Transmission,
     Verdict,
 )
-from relay.mail.compose import Blueprint
+from relay.mail.compose import BadPart, Blueprint, unreadable
+from relay.mail.mime import BadMime
 from relay.ports import Clock, Directory, Lane, QueueStore, TransmissionStanding, TransmissionStore
-from relay.service.chunk import Plant, domain_of, may_send_from
+from relay.service.chunk import Plant, may_send_from
 from relay.service.transmit import Transmitter
 
 CANCELLED = "5.7.1 [internal] Campaign cancelled"
@@ -106,7 +109,9 @@ class DueTransmissions:
             content = await self._store.content(transmission.id)
             if content is None:
                 return None
-            blueprint = await self._composed(transmission, content)
+            blueprint, fault = await self._composed(transmission, content)
+            if fault:
+                verdict = Rejection(verdict.decision, fault)
             plant = self._transmitter.plant(transmission, blueprint, verdict, self._directory.snapshot)
             work = self._works[transmission.id] = _Work(plant, [], position)
             if len(self._works) > _PLANTS:
@@ -118,10 +123,17 @@ class DueTransmissions:
             return None
         return work
 
-    async def _composed(self, transmission: Transmission, content: Content) -> Blueprint:
-        return await self._transmitter.compose(
-            content, transmission.id, transmission.substitutes, transmission.options.inline_css
-        )
+    async def _composed(self, transmission: Transmission, content: Content) -> tuple[Blueprint, str]:
+        """With why there is none, if it was accepted by an earlier version and is none to this one."""
+        try:
+            blueprint = await self._transmitter.compose(
+                content, transmission.id, transmission.substitutes, transmission.options.inline_css
+            )
+        except NoSender:
+            return unreadable(), "550 5.7.1 [internal] From is not one mailbox"
+        except (BadPart, BadMime, MalformedOptions) as error:
+            return unreadable(), f"550 5.6.0 [internal] the content cannot be composed: {error!r}"
+        return blueprint, ""
 
     # ── deciding at the time ─────────────────────────────────────────────────────────────
 
@@ -131,10 +143,12 @@ class DueTransmissions:
         content = await self._store.content(transmission.id)
         if content is None:
             return None
-        blueprint = await self._composed(transmission, content)
+        blueprint, fault = await self._composed(transmission, content)
         while True:
             snapshot = await self._directory.refresh()
             verdict = self._verdict(standing, blueprint, self._clock.now())
+            if fault:
+                verdict = Rejection(verdict.decision, fault)
             try:
                 is_ours = await self._store.decide(transmission.id, verdict, snapshot.revision)
             except StaleDirectory:
@@ -164,10 +178,10 @@ class DueTransmissions:
             if (
                 account is not None
                 and account.require_sending_domain
-                and sender.is_constant
-                and not may_send_from(snapshot, principal, sender.source)
+                and sender.fixed is not None
+                and not may_send_from(snapshot, principal, sender.fixed[1])
             ):
-                reason = f"550 5.7.1 Unconfigured Sending Domain <{domain_of(sender.source)}>"
+                reason = f"550 5.7.1 Unconfigured Sending Domain <{sender.fixed[1].domain}>"
             else:
                 return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
         return Rejection(Decision(PoolId((asked or DEFAULT_POOL).lower()), tuple(steps)), reason)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Principal, SendingIp, Snapshot
-from relay.domain.errors import MailLoop, UnconfiguredDomain
+from relay.domain.errors import MailLoop, NoSender, UnconfiguredDomain
 from relay.domain.events import Event, Injection, Subject
 from relay.domain.ids import (
     BodyId,
@@ -29,7 +29,8 @@ from relay.domain.message import (
 from relay.domain.resolve import Decision
 from relay.domain.retry import RetryPolicy
 from relay.mail.copies import bcc_field, cc_field
-from relay.mail.headers import Field, decoded, first
+from relay.mail.gate import check_header
+from relay.mail.headers import Field, decoded, first, own_mailbox
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
 from relay.service.sign import Signatures, check_dkim_key, sending_domain_of, usable_domain
 
@@ -72,7 +73,8 @@ class Generated:
 def check(handed: Handed, snapshot: Snapshot) -> None:
     """Refuse what no pool could help: a loop, or a From domain that is not the principal's.
 
-    Raises MailLoop, UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey.
+    Where the domain of From is judged, From must be one mailbox to all who read it: it leaves as it came.
+    Raises MailLoop, NoSender, UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey.
     """
     if hop_count(handed.fields) > MAX_HOPS:
         raise MailLoop
@@ -80,6 +82,8 @@ def check(handed: Handed, snapshot: Snapshot) -> None:
     if account is not None and account.require_sending_domain:
         domain = sending_domain_of(handed.fields)
         entry = usable_domain(snapshot, handed.principal, domain)
+        if domain and own_mailbox(handed.fields) is None:
+            raise NoSender
         if entry is None or not entry.is_verified:
             raise UnconfiguredDomain(domain)
     if handed.options.dkim_key:
@@ -104,7 +108,7 @@ def generate(
 
     entropy: four octets for the ids of the messages.
     epoch: of the lane, when a place on the path is reserved; the messages then start in flight.
-    signatures: for DKIM; None: nobody signs.
+    signatures: for DKIM; None: nobody signs. Raises Unsendable.
     """
     options, envelope = handed.options, handed.envelope
     pin = Pin(decision.pool, ip.address, ip.hostname, ip.bind)
@@ -112,6 +116,7 @@ def generate(
         handed.helo, handed.remote_addr, hostname, handed.protocol, transmission_id, now
     )
     header = b"".join(_header(handed, received, transmission_id, now, hostname))
+    check_header(header)
     signature = b"" if signatures is None else signatures.common(header, now)
     content = b"".join((signature, header, b"\r\n", handed.body))
     body = Body(BodyId(transmission_id), content)

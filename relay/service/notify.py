@@ -1,10 +1,11 @@
 """Telling the sender of a bounce, where the account asks for it (RFC 3464, C §2.6)."""
 
+import logging
 from datetime import datetime
 
 from relay.domain.address import normalise_domain
 from relay.domain.directory import Principal
-from relay.domain.errors import MalformedAddress
+from relay.domain.errors import MalformedAddress, NoSender, Unsendable
 from relay.domain.events import Bounce, Injection, Subject
 from relay.domain.ids import BodyId, mint_message_id
 from relay.domain.lifecycle import Finish, Notice
@@ -12,10 +13,13 @@ from relay.domain.message import Body, Message, Options, RcptType, Submission
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.mail.dsn import Failure, build_dsn
+from relay.mail.gate import check_body, check_composed
 from relay.mail.headers import split_message
 from relay.ports import Clock, Directory, EventLog, QueueStore
 from relay.service.identify import Ids
 from relay.service.sign import Signatures, hash_body, signing_of
+
+log = logging.getLogger("relay.dsn")
 
 
 class Notifier:
@@ -53,18 +57,26 @@ class Notifier:
         except MalformedAddress:
             return None
         header, _ = split_message(await self._queue.body(message.id) or b"")
-        return await self._notice(message, bounce, submission, domain, header)
+        try:
+            return await self._notice(message, bounce, submission, domain, header)
+        except (Unsendable, NoSender) as error:
+            log.warning("message=%s bounced, and nobody is told: the notice would be %s", message.id, error)
+            return None
 
     async def _notice(
         self, message: Message, bounce: Bounce, original: Submission, domain: str, header: bytes
     ) -> Notice:
+        """Raises Unsendable, NoSender."""
         now = self._clock.now()
         transmission_id = self._ids.transmission_id()
         failure = Failure(message.rcpt_to, _status(bounce), bounce.raw_reason, bounce.peer.ip_address)
         content = build_dsn(
             failure, original.mail_from, header, transmission_id, self._hostname, message.accepted, now
         )
-        signatures = await self._signatures(message, domain, content, now)
+        own_header, body = split_message(content)
+        check_composed(own_header)
+        check_body(body)
+        signatures = await self._signatures(message, domain, own_header, body, now)
         notice = Message(
             id=mint_message_id(now, self._ids.message_entropy()),
             transmission_id=transmission_id,
@@ -98,16 +110,16 @@ class Notifier:
             options=Options(),
             decision=original.decision,
         )
-        body = Body(notice.body_id, content)
-        return Notice(submission, body, notice, Injection(now, Subject.of(notice)))
+        return Notice(submission, Body(notice.body_id, content), notice, Injection(now, Subject.of(notice)))
 
-    async def _signatures(self, message: Message, domain: str, content: bytes, now: datetime) -> bytes:
+    async def _signatures(
+        self, message: Message, domain: str, header: bytes, body: bytes, now: datetime
+    ) -> bytes:
         """Those that any mail from our host name has, in that account and pool; empty where nobody signs."""
         principal = Principal(message.account, message.subaccount)
         signing = signing_of(self._directory.snapshot, principal, self._hostname.lower(), message.pin.pool)
         if signing is None:
             return b""
-        header, body = split_message(content)
         signatures = Signatures(signing, await hash_body(body))
         return signatures.own(domain, header, now) + signatures.common(header, now)
 

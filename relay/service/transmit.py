@@ -10,6 +10,7 @@ from relay.domain.directory import Principal, SendingIp, Snapshot
 from relay.domain.errors import (
     IdTaken,
     MailLoop,
+    MessageTooLarge,
     NoFreeId,
     NoSharedPool,
     PoolEmpty,
@@ -40,7 +41,7 @@ from relay.domain.transmission import (
     check_cancellable,
 )
 from relay.mail.compose import Blueprint, compose, estimated_bytes, is_light
-from relay.mail.expression import OverBudget
+from relay.mail.expression import BadTemplate, OverBudget
 from relay.mail.headers import fields_of, split_message
 from relay.mail.trace import hop_count
 from relay.ports import (
@@ -130,12 +131,13 @@ class Transmitter:
         hostname: str,
         turns: Turns,
         news: asyncio.Event,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         """news: tells the scheduler that there is something that it does not know of."""
         self._store, self._queue, self._directory = store, queue, directory
         self._suppressions, self._departures, self._clock = suppressions, departures, clock
         self._ids, self._policy, self._hostname = ids, policy, hostname
-        self._turns, self._news = turns, news
+        self._turns, self._news, self._max_message_bytes = turns, news, max_message_bytes
 
     # ── accepting ────────────────────────────────────────────────────────────────────────
 
@@ -147,8 +149,8 @@ class Transmitter:
         StaleRequest.
         """
         _check_hops(draft.content)
-        if estimated_bytes(draft.content) > MAX_MESSAGE_BYTES:
-            raise EstimateTooLarge(MAX_MESSAGE_BYTES)
+        if estimated_bytes(draft.content) > self._max_message_bytes:
+            raise EstimateTooLarge(self._max_message_bytes)
         id_ = self._ids.transmission_id()
         blueprint = await self.compose(draft.content, id_, draft.substitutes, draft.options.inline_css)
         is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
@@ -207,6 +209,7 @@ class Transmitter:
             signing,
             self._policy,
             self._hostname,
+            self._max_message_bytes,
         )
 
     async def make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
@@ -251,9 +254,10 @@ class Transmitter:
         if account is None:
             raise UnknownObject("account", str(principal.account))
         sender = blueprint.sender
-        is_checked = account.require_sending_domain and sender.is_constant
-        if is_checked and not may_send_from(snapshot, principal, sender.source):
-            raise UnconfiguredDomain(domain_of(sender.source))
+        if account.require_sending_domain and sender.fixed is not None:
+            _, mailbox = sender.fixed
+            if not may_send_from(snapshot, principal, mailbox):
+                raise UnconfiguredDomain(mailbox.domain)
         if draft.options.dkim_key:
             check_dkim_key(snapshot, principal, domain_of(sender.source), draft.options.dkim_key)
         try:
@@ -285,11 +289,7 @@ class Transmitter:
         if made.next < len(draft.recipients):
             raise _TooMuchAtOnce
         if len(draft.recipients) == 1:
-            if isinstance(made.cause, OverBudget):
-                raise made.cause
-            for event in made.events:
-                if isinstance(event, GenerationFailure):
-                    raise CannotGenerate(event.raw_reason)
+            _refuse_the_only_one(made)
         batch = EnqueueBatch(
             plant.submission(), made.bodies, made.messages, made.events, snapshot.revision, answered=answered
         )
@@ -383,6 +383,18 @@ def _check_hops(content: Content) -> None:
         header, _ = split_message(content.message)
         if hop_count(fields_of(header)) > MAX_HOPS:
             raise MailLoop
+
+
+def _refuse_the_only_one(made: Made) -> None:
+    """Whose client waits for the answer. Raises what failed, CannotGenerate for a substitution."""
+    if isinstance(made.cause, BadTemplate) and not isinstance(made.cause, OverBudget):
+        (event,) = made.events
+        assert isinstance(event, GenerationFailure)
+        raise CannotGenerate(event.raw_reason)
+    if isinstance(made.cause, MessageTooLarge):
+        raise EstimateTooLarge(made.cause.limit_bytes)
+    if made.cause is not None:
+        raise made.cause
 
 
 def _value_of(ip: SendingIp) -> SendingIp:

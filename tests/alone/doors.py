@@ -158,8 +158,9 @@ def complaints(attempt: Attempt) -> list[str]:
         if names.count(name) > 1
     ]
     sender = re.search(rb"(?im)^from:((?:[^\r]|\r\n[ \t])*)", head)
-    if sender and (sender[1].count(b"@") != 1 or not re.search(rb"@acme\.test>?\s*\Z", sender[1])):
-        found.append(f"From:{sender[1]!r}")
+    unquoted = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", sender[1]) if sender else b""
+    if unquoted.count(b"@") != 1 or b"," in unquoted or not re.search(rb"@acme\.test>?\s*\Z", unquoted):
+        found.append(f"From:{sender[1] if sender else None!r}")
     return found
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.domain.errors import MalformedOptions
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.compose import BadPart, compose, estimated_bytes, to_field
 from relay.mail.expression import BadTemplate, Budget
@@ -228,10 +229,13 @@ def test_a_template_that_cannot_be_compiled_names_its_part(content: Content, par
         ("Bob", "Team <team@b.example>", b"Team <team@b.example>"),
         ("", "a@b.example, Zoe <z@b.example>", b"a@b.example,\r\n Zoe <z@b.example>"),
         ("", "nobody", b"bob@b.example"),
+        ("", "undisclosed-recipients:;", b"undisclosed-recipients:;"),
+        ("", "Doe, John <j@b.example>", b'"Doe, John" <j@b.example>'),
+        ("", "foo\r\nFrom: ceo@bank.test;", b"bob@b.example"),
     ],
 )
 def test_header_to_stands_for_the_recipient(name: str, header_to: str, shown: bytes) -> None:
-    assert to_field(name, "bob@b.example", header_to) == shown
+    assert to_field(name, parse_mailbox("bob@b.example"), header_to) == shown
 
 
 # ── whole messages ───────────────────────────────────────────────────────────────────────
@@ -423,3 +427,11 @@ def test_html_that_cannot_be_inlined_is_told_of(value: str) -> None:
     content = InlineContent("a@acme.test", "s", html=f"{RULES}<p style='{value}'>x</p>")
     with pytest.raises((BadPart, BadTemplate), match="inline_css cannot read the rules"):
         message_of(content, {"mark": "p {"}, inlines_css=True)
+
+
+@pytest.mark.parametrize(
+    "sender", [b"", b"From: a@b.test\r\nFrom: a@b.test\r\n", b"From: a@b.test, c@d.test\r\n"]
+)
+def test_a_message_without_one_sender_is_none(sender: bytes) -> None:
+    with pytest.raises(NoSender):
+        compose(Rfc822Content(sender + b"Subject: s\r\n\r\nt\r\n"), "=_b")

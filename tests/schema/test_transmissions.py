@@ -101,9 +101,9 @@ def parse(sent: Any) -> Asked:
         ),
         pytest.param(
             body(content=CONTENT | {"from": "a b@c.example"}),
-            422,
-            "1300",
-            "content.from.email 'a b@c.example' is not a valid email address",
+            400,
+            "7001",
+            "No sending domain specified",
             id="bad from",
         ),
         pytest.param(

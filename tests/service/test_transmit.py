@@ -14,7 +14,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Plan, Principal, SendingIp
 from relay.domain.errors import NoFreeId, StoreUnavailable, UnknownObject
-from relay.domain.events import Injection
+from relay.domain.events import GenerationRejection, Injection
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Message, Options
 from relay.domain.retry import RetryPolicy
@@ -24,6 +24,8 @@ from relay.domain.transmission import (
     InlineContent,
     NotCancellable,
     Recipient,
+    Rfc822Content,
+    Transmission,
     TransmissionState,
 )
 from relay.feed.scheduler import Scheduler
@@ -218,6 +220,29 @@ async def test_a_rendering_that_takes_too_long_is_refused_or_told(world: World) 
     with pytest.raises(OverBudget, match="1,000,000 steps"):
         await world.transmitter().accept(draft(1, content, substitution_data=data))
     await world.transmitter().accept(draft(2, content, substitution_data=data))
+    assert await world.messages() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (InlineContent("a@acme.test, b@acme.test", "s", text="t"), "From is not one mailbox"),
+        (InlineContent("a@acme.test", "{{if", text="t"), "the content cannot be composed"),
+        (Rfc822Content(b"From: a@acme.test\r\nContent-Type: multipart/mixed\r\n\r\n"), "cannot be composed"),
+    ],
+)
+async def test_a_content_that_another_version_took_is_refused_to_all_at_its_time(
+    world: World, content: Content, reason: str
+) -> None:
+    id_, now = world.ids.transmission_id(), world.clock.now()
+    asked = Transmission(id_, ACME, None, now, now, True, "", Options(), 2)
+    await world.store.transmissions.add_recipients(id_, 0, draft(2).recipients)
+    await world.store.transmissions.submit(asked, content, None, world.live.snapshot.revision)
+    await world.due().step(await world.held())
+    told = [one.event for one in await world.store.events.of_transmission(id_)]
+    assert [reason in event.raw_reason for event in told if isinstance(event, GenerationRejection)] == [
+        True
+    ] * 2
     assert await world.messages() == []
 
 

@@ -206,8 +206,9 @@ def _refusal(error: RelayError) -> ApiError:
         case BadPart(part=part, error=cause):
             message = "substitution language syntax error in template content"
             return ApiError(422, message, f"Error while compiling {part}: {cause}", "3000")
-        case EstimateTooLarge():
-            sentence = "The estimated message size is above the 20 MB message size limit"
+        case EstimateTooLarge(limit_bytes=limit):
+            size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
+            sentence = f"The estimated message size is above the {size} message size limit"
             return ApiError(422, INVALID, sentence, "1300")
         case OverBudget():
             return ApiError(422, INVALID, str(error), "1300")
