@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay.domain.directory import Principal, SendingIp, Snapshot
@@ -15,7 +14,6 @@ from relay.domain.errors import (
     NoSharedPool,
     PoolEmpty,
     Refused,
-    RelayError,
     StaleDirectory,
     StoreUnavailable,
     Unavailable,
@@ -24,7 +22,7 @@ from relay.domain.errors import (
 )
 from relay.domain.events import GenerationFailure
 from relay.domain.ids import AccountId, IpAddress, SubaccountId, TransmissionId
-from relay.domain.message import Message, Options
+from relay.domain.message import Message
 from relay.domain.resolve import Decision, Moment, Resolution, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Source, key_of
@@ -57,6 +55,7 @@ from relay.ports import (
     TransmissionStore,
 )
 from relay.service.chunk import Plant, domain_of, make_messages, may_send_from
+from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
 from relay.service.sign import check_dkim_key, signing_of
@@ -77,38 +76,6 @@ _DECISIONS = 5
 Keep = Callable[[TransmissionId], Answered]
 Sees = Callable[[SubaccountId | None], bool]
 """Whether what belongs to that subaccount, or to the account itself, is in a caller's scope."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What was asked by one request, parsed and authenticated, before anything is decided."""
-
-    principal: Principal
-    remote_addr: str
-    options: Options
-    content: Content
-    recipients: Sequence[Recipient]
-    start: datetime | None = None
-    """None: at once."""
-    description: str = ""
-    return_path: str = ""
-    substitution_data: dict[str, object] = field(default_factory=dict)
-    substitutes: bool = True
-    asked_options: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass
-class EstimateTooLarge(RelayError):
-    """The composed message would exceed the limit (C §3.6)."""
-
-    limit_bytes: int
-
-
-@dataclass
-class CannotGenerate(RelayError):
-    """The message for the only recipient cannot be made (C §3.6, code 1901)."""
-
-    reason: str
 
 
 class _TooMuchAtOnce(Exception):

@@ -33,10 +33,11 @@ from relay.mail.compose import BadPart
 from relay.mail.expression import OverBudget
 from relay.ports import Selection, TransmissionStanding
 from relay.service.chunk import MAX_CHUNK_BYTES
+from relay.service.draft import Draft, EstimateTooLarge
 from relay.service.due import DueTransmissions
 from relay.service.identify import Ids
 from relay.service.live import LiveDirectory
-from relay.service.transmit import AT_ONCE, Draft, EstimateTooLarge, Transmitter
+from relay.service.transmit import AT_ONCE, Transmitter
 from relay.service.turns import Turns
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock

@@ -32,7 +32,7 @@ from relay.schema.transmission_shapes import (
     TransmissionShape,
 )
 from relay.schema.transmissions import Asked, parse_transmission
-from relay.service.transmit import CannotGenerate, Draft, EstimateTooLarge
+from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge
 
 router = APIRouter(tags=["transmissions"])
 
