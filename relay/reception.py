@@ -14,7 +14,7 @@ from relay.net.http_server import HttpServer
 from relay.net.records import DnsRecords, RsaKeys
 from relay.net.tls import server_context
 from relay.passwords import Argon2Hasher
-from relay.ports import Clock, DomainRecords, WakeUps
+from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
 from relay.schema.config import Config, Endpoint
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
@@ -46,6 +46,7 @@ class Means:
     policy: RetryPolicy
     injector: Injector
     transmitter: Transmitter
+    sandbox: Sandbox
     budget: BodyBudget
     records: DomainRecords | None
     """None: DNS as it is."""
@@ -139,6 +140,7 @@ class Reception:
             wakeups=means.wakeups,
             injector=means.injector,
             transmitter=means.transmitter,
+            sandbox=means.sandbox,
             budget=means.budget,
             policy=means.policy,
             hostname=self._config.hostname,

@@ -27,6 +27,7 @@ from relay.net.tls import ensure_self_signed, server_context
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
 from relay.reception import Means as HttpMeans
 from relay.reception import Reception
+from relay.sandbox.pool import Pool
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.service.budget import BodyBudget
@@ -41,6 +42,7 @@ from relay.service.summaries import keep_summaries
 from relay.service.transmit import Transmitter
 from relay.service.turns import Turns
 from relay.service.upkeep import keep_up
+from relay.service.workshop import Workshop
 from relay.store import Store, open_store
 from relay.web.services import Entrance
 
@@ -77,6 +79,7 @@ class Relay:
         self._reuse_port = reuse_port
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
+        self._sandbox = Pool()
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._server: SmtpServer | None = None
@@ -153,6 +156,7 @@ class Relay:
                 self._policy,
                 injector,
                 transmitter,
+                self._sandbox,
                 budget,
                 self._records,
                 store.wakeups if egress is None else _Everybody(store.wakeups, egress),
@@ -163,6 +167,8 @@ class Relay:
                 if self._server is not None:
                     await self._server.close(0)
                 raise
+        # After all that may still ask it for something has ended.
+        stack.push_async_callback(self._sandbox.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(self.directory.watch(self._stopping), name="directory")
         forget_users = None if self._http is None else self._http.sign_ins.forget_old
@@ -198,11 +204,17 @@ class Relay:
         self, departures: Departures, turns: Turns, worker: WorkerId
     ) -> tuple[Transmitter, Scheduler]:
         store, news = self.store, asyncio.Event()
+        workshop = Workshop(
+            self._sandbox,
+            store.suppressions,
+            self._clock,
+            self._ids,
+            self._config.smtp.max_message_bytes,
+        )
         transmitter = Transmitter(
             store.transmissions,
             store.queue,
             self.directory,
-            store.suppressions,
             departures,
             self._clock,
             self._ids,
@@ -210,7 +222,7 @@ class Relay:
             self._config.hostname,
             turns,
             news,
-            self._config.smtp.max_message_bytes,
+            workshop,
         )
         due = DueTransmissions(
             store.transmissions,

@@ -31,6 +31,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "web": (DRIVERS, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
     "ambient": ({"domain", "ports"}, set()),
     "passwords": ({"domain", "ports"}, {"argon2"}),
+    "sandbox": (CORE | {"schema"}, set()),
     "supervise": ({"schema", "systemd"}, set()),
     "systemd": (set(), set()),
 }

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from relay.domain.errors import (
+    Busy,
     ComplianceEntry,
     Conflict,
     DomainElsewhere,
@@ -43,6 +44,7 @@ from relay.domain.errors import (
     StaleRequest,
     StoreUnavailable,
     TooManyDomains,
+    TooMuchWork,
     UnconfiguredDomain,
     UnknownDkimKey,
     UnknownObject,
@@ -155,6 +157,9 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     ),
     SharedNotAllowed: _Entry(400, "sp_shared is not a valid customer ip pool", INVALID, "1300", 422),
     MessageTooLarge: _Entry(413, "Message size exceeds {0.limit_bytes} bytes", "content too large"),
+    TooMuchWork: _Entry(
+        400, "The request takes more than {0.limit:g} {0.unit} of {0.what}", INVALID, "1300", 422
+    ),
     MailLoop: _Entry(400, "mail loop detected", INVALID, "1300", 422),
     UnknownObject: _Entry(404, "{0.kind} {0.name} does not exist", "resource not found", "1600"),
     NoIpsOnPlan: _Entry(403, "Dedicated IPs are not available on your plan."),
@@ -178,6 +183,7 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     StaleDirectory: _Entry(503, _UNAVAILABLE),
     NoFreeId: _Entry(503, _UNAVAILABLE),
     OverCapacity: _Entry(503, _UNAVAILABLE),
+    Busy: _Entry(503, _UNAVAILABLE),
 }
 """All that a request can be the cause of. What is not here is a bug of ours."""
 

@@ -6,7 +6,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from relay.domain.retry import RetryPolicy
-from relay.ports import Clock, Directory, EventLog, IdempotencyStore, QueueStore, SuppressionStore, WakeUps
+from relay.ports import (
+    Clock,
+    Directory,
+    EventLog,
+    IdempotencyStore,
+    QueueStore,
+    Sandbox,
+    SuppressionStore,
+    WakeUps,
+)
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.domains import SendingDomains
@@ -27,6 +36,7 @@ class Services:
     wakeups: WakeUps
     injector: Accepting
     transmitter: Transmitter
+    sandbox: Sandbox
     budget: BodyBudget
     """Request bodies are counted with those of messages."""
     policy: RetryPolicy

@@ -16,6 +16,7 @@ RelayError
 │   ├── PoolNotAllowed       A5: the subaccount is bound to another pool
 │   ├── SharedNotAllowed     A6: `sp_shared` asked for by an Enterprise account or a bound subaccount
 │   ├── MessageTooLarge
+│   ├── TooMuchWork          more time or memory than there is for one request
 │   ├── MailLoop             too many Received fields (RFC 5321 §6.3)
 │   ├── NoIpsOnPlan          R1: a free account buys no dedicated IP
 │   ├── IpsByRequest         R4: on this plan somebody else provisions them
@@ -32,6 +33,7 @@ RelayError
 │   ├── StoreUnavailable
 │   ├── NoFreeId             every id that was minted is taken
 │   ├── OverCapacity
+│   ├── Busy                 others have all places for hard work
 │   ├── SourceUnplumbed      the sending IP is not on this machine
 │   └── PeerUnreachable
 └── Stale                    someone moved first
@@ -152,6 +154,19 @@ class MessageTooLarge(Refused):
     limit_bytes: int
 
 
+@dataclass
+class TooMuchWork(Refused):
+    """What was asked for takes more than there is for one request."""
+
+    what: str
+    """`time` or `CPU time`, in seconds; `memory`, in megabytes."""
+    limit: float
+
+    @property
+    def unit(self) -> str:
+        return "MB" if self.what == "memory" else "s"
+
+
 class MailLoop(Refused):
     """The message carries more Received fields than any honest way needs."""
 
@@ -235,6 +250,10 @@ class OverCapacity(Unavailable):
 
 
 @dataclass
+class Busy(Unavailable):
+    """Each place for hard work was taken by somebody for as long as one may wait."""
+
+
 class SourceUnplumbed(Unavailable):
     """The address cannot be bound on this machine. Ours to mend: it never counts as an attempt."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from relay.domain.errors import (
+    Busy,
     MailLoop,
     MalformedAddress,
     MalformedOptions,
@@ -18,6 +19,7 @@ from relay.domain.errors import (
     RelayError,
     SharedNotAllowed,
     StoreUnavailable,
+    TooMuchWork,
     UnconfiguredDomain,
     UnknownDkimKey,
     UnknownObject,
@@ -51,6 +53,7 @@ SENTENCES: Mapping[type[RelayError], str] = {
     PoolNotAllowed: "550 5.7.1 Subaccount {0.subaccount} is restricted to IP Pool '{0.assigned}'",
     SharedNotAllowed: "550 5.7.1 sp_shared is not a valid customer ip pool",
     MessageTooLarge: TOO_LARGE,
+    TooMuchWork: "550 5.6.0 The message takes more than {0.limit:g} {0.unit} of {0.what}",
     MailLoop: "554 5.4.6 mail loop detected",
     # The account or subaccount went away after AUTH.
     UnknownObject: RELAYING_DENIED,
@@ -58,6 +61,7 @@ SENTENCES: Mapping[type[RelayError], str] = {
     StoreUnavailable: "451 4.3.0 Queue unavailable, try again later",
     NoFreeId: "421 4.3.3 [internal] smtpapi unable to generate unique transmission id",
     OverCapacity: NO_ROOM,
+    Busy: "451 4.3.2 Too much to do, try again later",
 }
 
 

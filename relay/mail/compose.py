@@ -5,7 +5,7 @@ differ go before it. Only where the body itself has substitutions does each mess
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -100,6 +100,8 @@ class Blueprint:
     """As the client wrote it."""
     _own_fields: tuple[Piece, ...]
     _body: tuple[Piece, ...]
+    is_whole: bool = True
+    """False: it was composed in another process, and can be filled there alone."""
 
     @property
     def is_constant(self) -> bool:
@@ -107,6 +109,14 @@ class Blueprint:
         is_same = self.shared is not None and not self._own_fields and self.subject.is_constant
         is_same = is_same and self.sender.fixed is not None
         return is_same and all(isinstance(piece, bytes) for piece in self._to)
+
+    def portable(self) -> "Blueprint":
+        """What can be handed to another process: whole when it is the same for everybody."""
+        if self.is_constant:
+            return self
+        sender = Sender(self.sender.name.portable(), self.sender.email.portable(), self.sender.fixed)
+        subject = self.subject.portable()
+        return replace(self, subject=subject, sender=sender, is_whole=False, _to=(), _own_fields=(), _body=())
 
     def fill(self, data: Data, to: bytes | None, budget: Budget) -> Filled:
         """The copy for the recipient with these values, made within the budget. Raises BadTemplate, NoSender.
@@ -378,4 +388,7 @@ def _field(name: str, template: Template, data: Data, budget: Budget) -> bytes:
 
 def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data, budget: Budget) -> bytes:
     text = template.render(data, budget)
-    return text_entity(type_, inline_css(text) if inlines_css else text)
+    if inlines_css:
+        text = inline_css(text)
+        budget.write(text)
+    return text_entity(type_, text)

@@ -59,6 +59,14 @@ class Template:
         _render(self.nodes, run)
         return "".join(run.out)
 
+    def portable(self) -> "Template":
+        """What can be handed to another process: all that it says, but for rendering it with values."""
+        return self if self.is_constant else Template(self.source, (_rendered_elsewhere,))
+
+
+def _rendered_elsewhere(run: Run) -> None:
+    raise AssertionError("the nodes of this template are in another process")
+
 
 def literal(text: str) -> Template:
     """A template in which braces mean nothing."""

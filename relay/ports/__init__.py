@@ -40,6 +40,7 @@ from relay.ports.report import (
     Waiting,
     WaitingPage,
 )
+from relay.ports.sandbox import Output, Sandbox
 from relay.ports.suppressions import SuppressionPage, SuppressionQuery, SuppressionStore
 from relay.ports.transmissions import Made, TransmissionStanding, TransmissionStore
 from relay.ports.users import PasswordHasher, UserStore, Verified
@@ -81,10 +82,12 @@ __all__ = [
     "Mx",
     "MxResolver",
     "NoSession",
+    "Output",
     "PasswordHasher",
     "QueueStore",
     "Records",
     "ReportStore",
+    "Sandbox",
     "Selection",
     "SmtpSession",
     "Standing",

@@ -6,7 +6,7 @@ the sentences are the contract's own.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -64,7 +64,7 @@ class Asked:
     return_path: str
     substitution_data: dict[str, Any]
     substitutes: bool
-    recipients: list[Recipient] = field(default_factory=list)
+    recipients: Sequence[Recipient] = field(default_factory=list)
     """Those that are valid, in their order."""
     faults: list[Fault] = field(default_factory=list)
     """Of the others, the first so many."""

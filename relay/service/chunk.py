@@ -1,23 +1,30 @@
 """Recipients of a transmission turned into pinned messages, some hundreds at a time (C §3.6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Plan, Principal, Snapshot
-from relay.domain.errors import MessageTooLarge, NoSender, RelayError, UnconfiguredDomain, Unsendable
+from relay.domain.errors import (
+    MessageTooLarge,
+    NoSender,
+    RelayError,
+    TooMuchWork,
+    UnconfiguredDomain,
+    Unsendable,
+)
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.domain.message import Body, Message, Particulars, RcptType, Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind, Source, key_of, suppressed
-from relay.domain.transmission import Recipient, Rejection, Routing, Transmission, Verdict
+from relay.domain.transmission import Content, Recipient, Rejection, Routing, Transmission, Verdict
 from relay.mail.compose import Blueprint, Filled, to_field
 from relay.mail.dkim import body_hash
-from relay.mail.expression import MAX_STEPS, BadTemplate, Budget, OverBudget
+from relay.mail.expression import BadTemplate, Budget, OverBudget
 from relay.mail.gate import check_body, check_composed
 from relay.mail.headers import split_message
 from relay.mail.trace import date_field, message_id_field, received_field
@@ -27,8 +34,19 @@ from relay.service.sign import Signatures, Signing, usable_domain
 
 MAX_CHUNK_BYTES = 16 << 20
 """Octets of bodies in one transaction: fewer recipients when theirs are large."""
-MAX_CHUNK_STEPS = 2 * MAX_STEPS
-"""Of rendering for one transaction: fewer recipients when theirs take long."""
+
+
+class Limit(NamedTuple):
+    """What making messages may take at a place where others wait for it."""
+
+    steps: int
+    """Of rendering, for all of them."""
+    steps_each: int
+    octets_each: int
+    is_cut: bool
+    """Whether those that are left may wait for the next turn."""
+
+
 _FAILED = "550 5.6.0 [internal] substitution failed: "
 
 
@@ -37,6 +55,7 @@ class Plant:
     """What the messages of one transmission are made with. Held while it is being generated."""
 
     transmission: Transmission
+    content: Content
     blueprint: Blueprint
     verdict: Verdict
     account: Account
@@ -86,18 +105,25 @@ def make_messages(
     found: Mapping[str, Source],
     now: datetime,
     entropy: bytes,
-    steps: int | None = None,
+    limit: Limit,
+    fills: Iterator[Filled | RelayError] | None = None,
 ) -> Made:
     """What these recipients become, the first of which has the index `position`. At least one is used.
 
-    found: those of them on the suppression list, by `key_of`. entropy: four octets. steps: of
-    rendering at most for all of them, if it has to be quick: raises OverBudget when they do not suffice.
+    found: those of them on the suppression list, by `key_of`. entropy: four octets. fills: what each
+    gets, or why nothing, where it is not to be made here. Raises OverBudget when the limit is too narrow.
     """
-    maker = _Maker(plant, found, now, entropy, steps)
+    maker = _Maker(plant, found, now, entropy, limit, fills)
     used = 0
-    for used, recipient in enumerate(recipients, 1):
-        maker.add(recipient, position + used - 1, used - 1)
-        if maker.size_bytes > MAX_CHUNK_BYTES or maker.steps > MAX_CHUNK_STEPS:
+    for recipient in recipients:
+        try:
+            maker.add(recipient, position + used, used)
+        except OverBudget:
+            if limit.is_cut and used:
+                break
+            raise
+        used += 1
+        if maker.size_bytes > MAX_CHUNK_BYTES:
             break
     return Made(
         plant.transmission.id,
@@ -125,15 +151,15 @@ class _Maker:
         found: Mapping[str, Source],
         now: datetime,
         entropy: bytes,
-        steps: int | None,
+        limit: Limit,
+        fills: Iterator[Filled | RelayError] | None,
     ) -> None:
         self._plant, self._found, self._now, self._entropy = plant, found, now, entropy
-        self._most_steps = steps
+        self._limit, self._fills = limit, fills
         transmission, self._shared = plant.transmission, plant.blueprint.shared
         self._received = received_field(
             transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
         ) + date_field(now) * ("date" not in plant.blueprint.names)
-        self._data = {**transmission.options.metadata, **transmission.substitution_data}
         sender = plant.blueprint.sender
         self._checks_sender = plant.account.require_sending_domain and sender.fixed is None
         self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
@@ -144,8 +170,7 @@ class _Maker:
         self.num_failed = 0
         self.size_bytes = 0
         self.cause: RelayError | None = None
-        self.steps = 0
-        """Of rendering, so far."""
+        self._steps = 0
 
     def all_bodies(self) -> list[Body]:
         if self._shared is not None and self.messages:
@@ -159,31 +184,24 @@ class _Maker:
         if isinstance(verdict, Rejection):
             self._refuse(GenerationRejection, id_, recipient, verdict.reason)
             return
-        data = self._values(recipient)
-        to = None
-        if recipient.header_to or "to" not in plant.blueprint.names:
-            to = to_field(recipient.name, recipient.mailbox, recipient.header_to)
         try:
-            filled = self._fill(recipient, data, to)
+            filled = self._fill(recipient)
             message = self._message(recipient, id_, filled, verdict, index)
         except OverBudget as error:
-            if self._most_steps is not None:
+            if self._fills is None:
                 raise
             self._fail(id_, recipient, error)
-        except (BadTemplate, Unsendable, NoSender, UnconfiguredDomain, MessageTooLarge) as error:
+        except (BadTemplate, Unsendable, NoSender, UnconfiguredDomain, MessageTooLarge, TooMuchWork) as error:
             self._fail(id_, recipient, error)
         else:
             self._keep(message, recipient, filled)
 
-    def _fill(self, recipient: Recipient, data: Mapping[str, Any], to: bytes | None) -> Filled:
-        """Raises BadTemplate, NoSender, UnconfiguredDomain, MessageTooLarge."""
+    def _fill(self, recipient: Recipient) -> Filled:
+        """Raises BadTemplate, NoSender, UnconfiguredDomain, MessageTooLarge, TooMuchWork."""
         plant = self._plant
-        given = MAX_STEPS if self._most_steps is None else self._most_steps - self.steps
-        budget = Budget(given, plant.max_message_bytes)
-        try:
-            filled = plant.blueprint.fill(data, to, budget)
-        finally:
-            self.steps += given - budget.steps
+        filled = self._filled_here(recipient) if self._fills is None else next(self._fills)
+        if isinstance(filled, RelayError):
+            raise filled
         if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.sender):
             raise UnconfiguredDomain(filled.sender.domain)
         body = self._shared if filled.body is None else filled.body
@@ -192,22 +210,20 @@ class _Maker:
             raise MessageTooLarge(plant.max_message_bytes)
         return filled
 
+    def _filled_here(self, recipient: Recipient) -> Filled:
+        """Raises BadTemplate, NoSender."""
+        plant, limit = self._plant, self._limit
+        given = min(limit.steps_each, limit.steps - self._steps)
+        budget = Budget(given, min(limit.octets_each, plant.max_message_bytes))
+        try:
+            return plant.blueprint.fill(values_of(plant, recipient), to_of(plant, recipient), budget)
+        finally:
+            self._steps += given - budget.steps
+
     def _fail(self, id_: MessageId, recipient: Recipient, error: RelayError) -> None:
         self.cause = error
         kind, reason = _reason(error)
         self._refuse(kind, id_, recipient, reason)
-
-    def _values(self, recipient: Recipient) -> Mapping[str, Any]:
-        """What is particular goes before what is common, substitution data before metadata."""
-        if self._plant.blueprint.is_constant:
-            return {}
-        transmission = self._plant.transmission
-        return {
-            **self._data,
-            **recipient.metadata,
-            **recipient.substitution_data,
-            **reserved(recipient, recipient.return_path or transmission.return_path, self._data),
-        }
 
     def _message(
         self, recipient: Recipient, id_: MessageId, filled: Filled, verdict: Routing, index: int
@@ -323,6 +339,27 @@ class _Facts:
     header_is_ascii: bool
 
 
+def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
+    """What is particular goes before what is common, substitution data before metadata."""
+    if plant.blueprint.is_constant:
+        return {}
+    transmission = plant.transmission
+    common = {**transmission.options.metadata, **transmission.substitution_data}
+    return {
+        **common,
+        **recipient.metadata,
+        **recipient.substitution_data,
+        **reserved(recipient, recipient.return_path or transmission.return_path, common),
+    }
+
+
+def to_of(plant: Plant, recipient: Recipient) -> bytes | None:
+    """The value of To for that recipient; None: the client wrote one."""
+    if recipient.header_to or "to" not in plant.blueprint.names:
+        return to_field(recipient.name, recipient.mailbox, recipient.header_to)
+    return None
+
+
 def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
     """Whether the domain of From is verified and the principal's."""
     entry = usable_domain(snapshot, principal, sender.domain)
@@ -340,6 +377,8 @@ def _reason(error: RelayError) -> tuple[type[GenerationFailure] | type[Generatio
             return GenerationRejection, f"550 5.6.0 [internal] {detail}"
         case MessageTooLarge(limit_bytes=limit):
             return GenerationFailure, f"552 5.3.4 [internal] the message would have more than {limit} octets"
+        case TooMuchWork(what=what, limit=limit, unit=unit):
+            return GenerationFailure, f"550 5.6.0 [internal] takes more than {limit:g} {unit} of {what}"
         case _:
             return GenerationFailure, f"{_FAILED}{error}"
 

@@ -14,6 +14,7 @@ from relay.domain.errors import (
     RelayError,
     SharedNotAllowed,
     StaleDirectory,
+    TooMuchWork,
     UnknownObject,
 )
 from relay.domain.ids import DEFAULT_POOL, Epoch, MessageId, PoolId, TransmissionId
@@ -78,7 +79,7 @@ class DueTransmissions:
         work = await self._work(standing, verdict)
         if work is None:
             return
-        made = await self._transmitter.make(work.plant, work.read, work.position)
+        made = await self._transmitter.workshop.make(work.plant, work.read, work.position)
         is_ours = await self._store.advance(made, self._holder, self._clock.now())
         if not is_ours or made.next >= standing.transmission.num_rcpts:
             self._works.pop(standing.transmission.id, None)
@@ -112,7 +113,9 @@ class DueTransmissions:
             blueprint, fault = await self._composed(transmission, content)
             if fault:
                 verdict = Rejection(verdict.decision, fault)
-            plant = self._transmitter.plant(transmission, blueprint, verdict, self._directory.snapshot)
+            plant = self._transmitter.plant(
+                transmission, content, blueprint, verdict, self._directory.snapshot
+            )
             work = self._works[transmission.id] = _Work(plant, [], position)
             if len(self._works) > _PLANTS:
                 self._works.popitem(last=False)
@@ -126,12 +129,16 @@ class DueTransmissions:
     async def _composed(self, transmission: Transmission, content: Content) -> tuple[Blueprint, str]:
         """With why there is none, if it was accepted by an earlier version and is none to this one."""
         try:
-            blueprint = await self._transmitter.compose(
-                content, transmission.id, transmission.substitutes, transmission.options.inline_css
+            blueprint = await self._transmitter.workshop.compose(
+                transmission.account,
+                content,
+                transmission.id,
+                transmission.substitutes,
+                transmission.options.inline_css,
             )
         except NoSender:
             return unreadable(), "550 5.7.1 [internal] From is not one mailbox"
-        except (BadPart, BadMime, MalformedOptions) as error:
+        except (BadPart, BadMime, MalformedOptions, TooMuchWork) as error:
             return unreadable(), f"550 5.6.0 [internal] the content cannot be composed: {error!r}"
         return blueprint, ""
 

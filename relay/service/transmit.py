@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from relay.domain.directory import Principal, SendingIp, Snapshot
@@ -25,9 +24,7 @@ from relay.domain.ids import AccountId, IpAddress, SubaccountId, TransmissionId
 from relay.domain.message import Message
 from relay.domain.resolve import Decision, Moment, Resolution, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
-from relay.domain.suppression import Source, key_of
 from relay.domain.transmission import (
-    CHUNK,
     KEPT_AFTER_END,
     CampaignCancellation,
     Content,
@@ -38,7 +35,7 @@ from relay.domain.transmission import (
     Verdict,
     check_cancellable,
 )
-from relay.mail.compose import Blueprint, compose, estimated_bytes, is_light
+from relay.mail.compose import Blueprint, estimated_bytes
 from relay.mail.expression import BadTemplate, OverBudget
 from relay.mail.headers import fields_of, split_message
 from relay.mail.trace import hop_count
@@ -50,25 +47,19 @@ from relay.ports import (
     EnqueueBatch,
     Made,
     QueueStore,
-    SuppressionStore,
     TransmissionStanding,
     TransmissionStore,
 )
-from relay.service.chunk import Plant, domain_of, make_messages, may_send_from
-from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge
+from relay.service.chunk import Plant, domain_of, may_send_from
+from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, parts_of
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
 from relay.service.sign import check_dkim_key, signing_of
 from relay.service.turns import Turns
+from relay.service.workshop import Workshop
 
-MAX_MESSAGE_BYTES = 20 << 20
-"""What a composed message may have (C §3.6)."""
 AT_ONCE = 50
 """Up to so many recipients an immediate transmission is made into messages before it is answered."""
-_HEADER_BYTES = 1024
-_QUICK_BYTES = 64 << 10
-_QUICK_STEPS = 10_000
-"""What is made in the loop itself, in a few milliseconds; more goes to a thread, and where CSS is inlined."""
 _DECISIONS = 5
 """How often a decision is taken again because the directory moved on under it."""
 
@@ -90,7 +81,6 @@ class Transmitter:
         store: TransmissionStore,
         queue: QueueStore,
         directory: Directory,
-        suppressions: SuppressionStore,
         departures: Departures,
         clock: Clock,
         ids: Ids,
@@ -98,13 +88,14 @@ class Transmitter:
         hostname: str,
         turns: Turns,
         news: asyncio.Event,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        workshop: Workshop,
     ) -> None:
         """news: tells the scheduler that there is something that it does not know of."""
         self._store, self._queue, self._directory = store, queue, directory
-        self._suppressions, self._departures, self._clock = suppressions, departures, clock
+        self._departures, self._clock = departures, clock
         self._ids, self._policy, self._hostname = ids, policy, hostname
-        self._turns, self._news, self._max_message_bytes = turns, news, max_message_bytes
+        self._turns, self._news = turns, news
+        self.workshop = workshop
 
     # ── accepting ────────────────────────────────────────────────────────────────────────
 
@@ -116,10 +107,14 @@ class Transmitter:
         StaleRequest.
         """
         _check_hops(draft.content)
-        if estimated_bytes(draft.content) > self._max_message_bytes:
-            raise EstimateTooLarge(self._max_message_bytes)
+        if estimated_bytes(draft.content) > self.workshop.max_message_bytes:
+            raise EstimateTooLarge(self.workshop.max_message_bytes)
         id_ = self._ids.transmission_id()
-        blueprint = await self.compose(draft.content, id_, draft.substitutes, draft.options.inline_css)
+        blueprint = await self.workshop.compose(
+            draft.principal.account, draft.content, id_, draft.substitutes, draft.options.inline_css
+        )
+        if len(blueprint.shared or b"") > self.workshop.max_message_bytes:
+            raise EstimateTooLarge(self.workshop.max_message_bytes)
         is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
         store = self._make_now if is_small else self._submit
         is_added = is_small
@@ -146,17 +141,13 @@ class Transmitter:
                 return id_
         raise cause
 
-    async def compose(
-        self, content: Content, id_: TransmissionId, substitutes: bool, inlines_css: bool = False
-    ) -> Blueprint:
-        """Raises BadPart, BadMime."""
-        boundary = f"=_relay_{id_}_"
-        if is_light(content) and not inlines_css:
-            return compose(content, boundary, substitutes, inlines_css)
-        return await asyncio.to_thread(compose, content, boundary, substitutes, inlines_css)
-
     def plant(
-        self, transmission: Transmission, blueprint: Blueprint, verdict: Verdict, snapshot: Snapshot
+        self,
+        transmission: Transmission,
+        content: Content,
+        blueprint: Blueprint,
+        verdict: Verdict,
+        snapshot: Snapshot,
     ) -> Plant:
         """Raises UnknownObject when the account is gone."""
         account = snapshot.accounts.get(transmission.account)
@@ -169,6 +160,7 @@ class Transmitter:
             signing = signing_of(snapshot, principal, domain, verdict.decision.pool)
         return Plant(
             transmission,
+            content,
             blueprint,
             verdict,
             account,
@@ -176,24 +168,8 @@ class Transmitter:
             signing,
             self._policy,
             self._hostname,
-            self._max_message_bytes,
+            self.workshop.max_message_bytes,
         )
-
-    async def make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
-        """What the next recipients become, off the loop."""
-        found: dict[str, Source] = {}
-        kind, transmission = plant.suppressing, plant.transmission
-        if kind is not None and isinstance(plant.verdict, Routing):
-            keys = {key_of(recipient.mailbox) for recipient in recipients}
-            found.update(
-                await self._suppressions.among(transmission.account, transmission.subaccount, kind, keys)
-            )
-        now, entropy = self._clock.now(), self._ids.message_entropy()
-        size_bytes = len(recipients) * (plant.blueprint.estimated_bytes + _HEADER_BYTES)
-        if size_bytes <= _QUICK_BYTES and not transmission.options.inline_css:
-            with suppress(OverBudget):
-                return make_messages(plant, recipients, position, found, now, entropy, _QUICK_STEPS)
-        return await asyncio.to_thread(make_messages, plant, recipients, position, found, now, entropy)
 
     def take_turns(self, account: AccountId, resolution: Resolution, count: int) -> Routing:
         """The pool's next `count` turns, one a recipient (C §1.4 step 7)."""
@@ -251,8 +227,8 @@ class Transmitter:
         assert resolution is not None
         routing = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
         transmission = self._transmission(draft, id_)
-        plant = self.plant(transmission, blueprint, routing, snapshot)
-        made = await self.make(plant, draft.recipients, 0)
+        plant = self.plant(transmission, draft.content, blueprint, routing, snapshot)
+        made = await self.workshop.make(plant, draft.recipients[:], 0)
         if made.next < len(draft.recipients):
             raise _TooMuchAtOnce
         if len(draft.recipients) == 1:
@@ -280,15 +256,18 @@ class Transmitter:
         verdict = None
         if resolution is not None:
             verdict = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
-        await self._store.submit(
-            self._transmission(draft, id_), draft.content, verdict, snapshot.revision, answered
-        )
-        self._news.set()
+        try:
+            await self._store.submit(
+                self._transmission(draft, id_), draft.content, verdict, snapshot.revision, answered
+            )
+        finally:
+            # Whether we are still there to hear of it or not.
+            self._news.set()
 
     async def _add_recipients(self, id_: TransmissionId, recipients: Sequence[Recipient]) -> None:
         """In transactions of their own, so that others' mail is not kept waiting."""
-        for first in range(0, len(recipients), CHUNK):
-            await self._store.add_recipients(id_, first, recipients[first : first + CHUNK])
+        for first, part in parts_of(recipients):
+            await self._store.add_recipients(id_, first, part)
 
     def _transmission(self, draft: Draft, id_: TransmissionId) -> Transmission:
         now = self._clock.now()

@@ -97,7 +97,7 @@ CASES = (
         "formatting elements that are reopened",
         lambda n: _html(
             "<style>b{"
-            + "color:red;" * 500
+            + "".join(f"--p{one}:red;" for one in range(500))
             + "}</style><p>"
             + "".join(f"<b id=i{number}>" for number in range(n))
             + "<p>x" * n

@@ -39,10 +39,12 @@ from relay.service.identify import Ids
 from relay.service.live import LiveDirectory
 from relay.service.transmit import AT_ONCE, Transmitter
 from relay.service.turns import Turns
+from relay.service.workshop import Workshop
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually
 from tests.service.test_inject import NoLane, Repeating
+from tests.support.sandbox import Here
 
 ACME = AccountId(1)
 IPS = tuple(IpAddress(f"127.0.0.1{number}") for number in range(1, 4))
@@ -64,7 +66,6 @@ class World:
             self.store.transmissions,
             self.store.queue,
             self.live,
-            self.store.suppressions,
             NoLane(),
             self.clock,
             ids or self.ids,
@@ -72,6 +73,7 @@ class World:
             "relay.test",
             Turns(),
             self.news,
+            Workshop(Here(), self.store.suppressions, self.clock, self.ids),
         )
 
     def due(self, holder: str = "a") -> DueTransmissions:
@@ -147,12 +149,13 @@ async def test_a_killed_process_neither_loses_nor_doubles_a_message(world: World
         assert content is not None
         plant = transmitter.plant(
             found.transmission,
-            await transmitter.compose(content, id_, True),
+            content,
+            await transmitter.workshop.compose(ACME, content, id_, True),
             found.verdict,
             world.live.snapshot,
         )
         listed = await world.store.transmissions.recipients(id_, found.progress.position)
-        made = await transmitter.make(plant, listed, found.progress.position)
+        made = await transmitter.workshop.make(plant, listed, found.progress.position)
         assert made.next - made.position == len(listed)
     told = await world.store.events.of_transmission(id_)
     injected = Counter(one.event.about.rcpt_to for one in told if isinstance(one.event, Injection))

@@ -1,6 +1,5 @@
 """`/transmissions` (C §3.6, §5.4)."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated
@@ -12,6 +11,7 @@ from relay.api.auth import Caller, require
 from relay.api.body import json_octets
 from relay.api.docs import refusals, takes
 from relay.api.errors import INVALID, ApiError
+from relay.api.hangup import Gone, while_connected
 from relay.api.idempotency import IdempotencyKey, answer_once
 from relay.api.services import Services, ServicesDep
 from relay.domain.errors import RelayError, UnknownObject
@@ -32,7 +32,7 @@ from relay.schema.transmission_shapes import (
     TransmissionShape,
 )
 from relay.schema.transmissions import Asked, parse_transmission
-from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge
+from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, Packed
 
 router = APIRouter(tags=["transmissions"])
 
@@ -40,7 +40,7 @@ Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
 _QUICK_BYTES = 64 << 10
-"""Bodies that are read in the loop itself; larger ones go to a thread."""
+"""Bodies that are read in the loop itself; larger ones go to the sandbox."""
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _CLASSES: Mapping[int, tuple[int, str]] = {
     1300: (422, INVALID),
@@ -76,9 +76,17 @@ async def create_transmission(
 
     async def work(ticket: Ticket | None) -> Response:
         octets = await json_octets(request)
+        if len(octets) <= _QUICK_BYTES:
+            return await accept(octets, ticket)
+        try:
+            return await while_connected(request, accept(octets, ticket))
+        except Gone:
+            return Response(status_code=499)
+
+    async def accept(octets: bytes, ticket: Ticket | None) -> Response:
         remote = request.client.host if request.client else ""
         try:
-            asked = await _read(octets, services)
+            asked = await _read(octets, services, caller)
             draft = _draft(asked, caller, remote)
 
             def keep(id_: TransmissionId) -> Answered:
@@ -144,11 +152,18 @@ async def cancel_campaign(caller: Sender, services: ServicesDep, campaign_id: st
     return Response(status_code=204)
 
 
-async def _read(octets: bytes, services: Services) -> Asked:
-    now = services.clock.now()
+async def _read(octets: bytes, services: Services, caller: Caller) -> Asked:
+    """Raises Fault, Busy, TooMuchWork."""
+    now, sandbox = services.clock.now(), services.sandbox
     if len(octets) <= _QUICK_BYTES:
         return parse_transmission(octets, now)
-    return await asyncio.to_thread(parse_transmission, octets, now)
+    output = await sandbox.run(caller.account, "read transmission", now, (octets,))
+    if output.error is not None:
+        raise output.error
+    asked: Asked
+    asked, counts = sandbox.read(output.pieces[0])
+    asked.recipients = Packed(sandbox, output.pieces[1:], counts)
+    return asked
 
 
 def _draft(asked: Asked, caller: Caller, remote_addr: str) -> Draft:

@@ -1,0 +1,76 @@
+"""What children do: read bodies, compose contents, fill them in. Values and octets in, values out."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from relay.domain.errors import NoSender
+from relay.domain.transmission import CHUNK, Content, Recipient
+from relay.mail.compose import Blueprint, compose
+from relay.mail.expression import BadTemplate, Budget
+from relay.schema.transmissions import parse_transmission
+
+Job = Callable[[Any, list[bytearray]], Iterator[object]]
+
+_PIECE_BYTES = 256 * 1024
+"""About what is read in the relay at once; a recipient may have 200 kB."""
+_ENOUGH_S = 2.0
+"""CPU time after which recipients that are left wait for their next turn."""
+
+
+def read_transmission(now: datetime, octets: list[bytearray]) -> Iterator[object]:
+    """`Asked` without its recipients, with how many there are in each of the lists that follow."""
+    asked = parse_transmission(bytes(octets.pop()), now)
+    recipients, asked.recipients = asked.recipients, []
+    counts = list(_counts(recipients))
+    yield asked, counts
+    first = 0
+    for count in counts:
+        yield recipients[first : first + count]
+        first += count
+
+
+def _counts(recipients: Sequence[Recipient]) -> Iterator[int]:
+    """Of lists that are read in a few milliseconds each."""
+    count = size = 0
+    for one in recipients:
+        count += 1
+        if one.metadata or one.substitution_data:
+            size += len(repr((one.metadata, one.substitution_data)))
+        if count == CHUNK or size > _PIECE_BYTES:
+            yield count
+            count = size = 0
+    if count:
+        yield count
+
+
+def compose_content(argument: "ToCompose", octets: list[bytearray]) -> Iterator[Blueprint]:
+    """The blueprint, without what only filling it in needs unless that can be handed over."""
+    yield compose(*argument).portable()
+
+
+def fill_content(
+    argument: tuple["ToCompose", Sequence[tuple[Mapping[str, Any], bytes | None]], int],
+    octets: list[bytearray],
+) -> Iterator[object]:
+    """For each recipient, from the first on, what it gets or why nothing; some are left when time is up."""
+    composing, recipients, max_octets = argument
+    blueprint, began = compose(*composing), time.process_time()
+    for data, to in recipients:
+        try:
+            yield blueprint.fill(data, to, Budget(octets=max_octets))
+        except (BadTemplate, NoSender) as error:
+            yield error
+        if time.process_time() - began > _ENOUGH_S:
+            return
+
+
+ToCompose = tuple[Content, str, bool, bool]
+"""The arguments of `compose`."""
+
+JOBS: Mapping[str, Job] = {
+    "read transmission": read_transmission,
+    "compose": compose_content,
+    "fill": fill_content,
+}

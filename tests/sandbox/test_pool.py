@@ -1,0 +1,238 @@
+"""Children for hard work: what bounds them, who waits for whom, and that none outlives the relay."""
+
+import asyncio
+import os
+import pickle
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import pytest
+
+from relay.domain.errors import Busy, TooMuchWork
+from relay.domain.ids import AccountId
+from relay.domain.transmission import InlineContent
+from relay.mail.compose import BadPart, Blueprint, Filled
+from relay.ports import Output
+from relay.sandbox.pool import Pool
+from relay.sandbox.wire import pack, unpack
+from relay.schema.transmissions import parse_transmission
+from relay.testing.waiting import eventually
+from tests.corpus import transmissions
+
+ONE, TWO = AccountId(1), AccountId(2)
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+SPREAD = (
+    "<style>b{"
+    + "".join(f"--p{one}:red;" for one in range(500))
+    + "}</style><p>"
+    + "".join(f"<b id=i{number}>" for number in range(300))
+    + "<p>x" * 300
+)
+"""Elements that HTML opens again in each paragraph: 9 kB become half a gigabyte."""
+LONG = "<style>" + "".join(f"[id*=c{n}]~p{{color:red}}" for n in range(230)) + "</style>" + "<p>x" * 2_990
+"""Selectors that each element is held against all its siblings for."""
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    pool = Pool(2, cpu_s=1)
+    yield pool
+    await pool.close()
+
+
+async def compose(pool: Pool, account: AccountId = ONE, text: str = "t", html: str | None = None) -> Output:
+    content = InlineContent("a@b.test", "s", text=text, html=html)
+    return await pool.run(account, "compose", (content, "b", True, html is not None))
+
+
+def children() -> set[int]:
+    """Of this process, living."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= set(map(int, (task / "children").read_text().split()))
+    return {pid for pid in found if "relay.sandbox.child" in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+def open_files(pid: int) -> set[str]:
+    return set(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+
+
+def of_process(pid: int, what: str) -> str:
+    return Path(f"/proc/{pid}/{what}").read_text()
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
+    output = await compose(pool)
+    assert output.error is None
+    (piece,) = output.pieces
+    blueprint: Blueprint = pool.read(piece)
+    assert blueprint.is_whole
+    assert blueprint.shared is not None
+    assert b"\r\n\r\nt\r\n" in blueprint.shared
+    body = transmissions.body(count=1200)
+    output = await pool.run(ONE, "read transmission", NOW, (body,))
+    asked, counts = pool.read(output.pieces[0])
+    assert counts == [500, 500, 200]
+    recipients = [one for piece in output.pieces[1:] for one in pool.read(piece)]
+    assert recipients == parse_transmission(body, NOW).recipients
+    assert asked.recipients == []
+
+
+async def test_what_the_job_raises_is_told(pool: Pool) -> None:
+    output = await compose(pool, text="{{if")
+    assert isinstance(output.error, BadPart)
+    assert output.error.part == "part text/plain"
+    assert (await compose(pool)).error is None
+
+
+async def test_children_are_started_when_they_are_needed_and_kept(pool: Pool) -> None:
+    assert children() == set()
+    await compose(pool)
+    (first,) = children()
+    await compose(pool)
+    assert children() == {first}
+    await pool.close()
+    assert children() == set()
+
+
+@pytest.mark.parametrize(
+    ("html", "cpu_s", "limit"),
+    [(SPREAD, 20, TooMuchWork("memory", 512)), (LONG, 1, TooMuchWork("CPU time", 1))],
+    ids=["memory", "time"],
+)
+async def test_time_and_memory_are_bounded_for_each_piece(html: str, cpu_s: int, limit: TooMuchWork) -> None:
+    pool = Pool(1, cpu_s=cpu_s, deadline_s=60)
+    composing = (InlineContent("a@b.test", "s", html="{{{css}}}"), "b", True, True)
+    ingredients = [({"css": "<b>a</b>"}, None), ({"css": html}, None), ({"css": "<b>c</b>"}, None)]
+    output = await pool.run(ONE, "fill", (composing, ingredients, 20 << 20))
+    (first,) = output.pieces
+    filled: Filled = pool.read(first)
+    assert filled.body is not None
+    assert output.error == limit
+    assert (await compose(pool)).error is None
+    await pool.close()
+
+
+async def test_a_child_that_is_killed_costs_its_own_job(pool: Pool) -> None:
+    await compose(pool)
+    (pid,) = children()
+    os.kill(pid, signal.SIGSTOP)
+    task = asyncio.ensure_future(compose(pool))
+    await asyncio.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    assert isinstance((await task).error, TooMuchWork)
+    assert (await compose(pool)).error is None
+    assert pid not in children()
+
+
+async def test_a_child_that_hangs_is_ended() -> None:
+    pool = Pool(1, deadline_s=0.5)
+    try:
+        await compose(pool)
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        assert (await compose(pool)).error == TooMuchWork("time", 0.5)
+        assert (await compose(pool)).error is None
+    finally:
+        await pool.close()
+
+
+async def test_accounts_take_turns_however_much_one_of_them_asks_for() -> None:
+    pool = Pool(1)
+    done: list[AccountId] = []
+
+    async def work(account: AccountId) -> None:
+        await compose(pool, account)
+        done.append(account)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for account in (ONE, ONE, ONE, ONE, TWO, TWO):
+                tasks.create_task(work(account), name="work")
+    finally:
+        await pool.close()
+    assert done == [ONE, ONE, TWO, ONE, TWO, ONE]
+
+
+async def test_nobody_waits_for_a_place_for_ever_and_who_gives_up_leaves_none_taken() -> None:
+    pool = Pool(1, patience_s=0.2)
+    try:
+        await compose(pool)
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(compose(pool), name="first")
+            await asyncio.sleep(0)
+            with pytest.raises(Busy):
+                await compose(pool, TWO)
+            second = tasks.create_task(compose(pool, TWO), name="second")
+            await asyncio.sleep(0.05)
+            second.cancel()
+            await asyncio.sleep(0)
+            first.cancel()
+        assert (await compose(pool)).error is None
+        assert pid not in children(), "nobody wanted its answer any more"
+    finally:
+        await pool.close()
+
+
+async def test_a_child_has_nothing_of_the_relays(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_SMTP__KEY", "secret")
+    with socket() as listener:
+        listener.set_inheritable(True)
+        await compose(pool)
+        (pid,) = children()
+        assert open_files(pid) == {"0", "1", "2"}
+    assert "secret" not in of_process(pid, "environ")
+    assert os.getsid(pid) == os.getsid(0)
+    assert f"Max address space         {512 << 20}" in of_process(pid, "limits")
+    assert "Max core file size        0" in of_process(pid, "limits")
+
+
+async def test_children_end_with_the_relay_even_when_it_is_killed() -> None:
+    program = (
+        "import asyncio\n"
+        "from relay.sandbox.pool import Pool\n"
+        "from relay.domain.transmission import InlineContent\n"
+        "async def main():\n"
+        "    await Pool().run(1, 'compose', (InlineContent('a@b.test', 's', text='t'), 'b', True, False))\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    assert await parent.stdout.readline() == b"ready\n"
+    (child,) = of_process(parent.pid, f"task/{parent.pid}/children").split()
+    parent.kill()
+    await parent.communicate()
+
+    async def is_gone() -> bool:
+        return not exists(f"/proc/{child}")
+
+    assert await eventually(is_gone)
+
+
+class Evil:
+    """What a child that was taken over might send."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("true",)
+
+
+@pytest.mark.parametrize("value", [Evil(), [Evil()], {"a": Evil()}])
+def test_of_objects_only_our_own_values_are_made(value: object) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="not for exchange"):
+        unpack(pickle.dumps(value))
+    assert unpack(pack((NOW, InlineContent("a", "b"), TooMuchWork("time", 1.0))))[0] == NOW
