@@ -1,6 +1,7 @@
 """What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from relay.ambient import SystemEntropy
 from relay.api.app import build_app
 from relay.api.services import Services as ApiServices
+from relay.domain.errors import OverCapacity, StoreUnavailable
 from relay.domain.retry import RetryPolicy
 from relay.net.http_server import HttpServer
 from relay.net.records import DnsRecords, RsaKeys
@@ -33,6 +35,8 @@ from relay.web.services import Services as WebServices
 from relay.web.templating import load_templates
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
+
+log = logging.getLogger("relay")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,11 @@ class Reception:
         """Where the first operator comes in, while nobody has signed in yet."""
         if "web" not in self._config.roles:
             return None
-        token = await self._sign_ins.first_link()
+        try:
+            token = await self._sign_ins.first_link()
+        except (StoreUnavailable, OverCapacity):
+            log.warning("no link for the first operator: the store takes no writes for now")
+            return None
         return None if token is None else f"{self.url}{LINK_PATH}{token}"
 
     def warm_up(self) -> None:
@@ -148,6 +156,7 @@ class Reception:
             idempotency=store.idempotency,
             suppressions=store.suppressions,
             domains=self._domains,
+            trouble=lambda: store.trouble,
             requests_per_second=self._config.http.requests_per_second,
         )
 

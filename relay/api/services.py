@@ -1,5 +1,6 @@
 """What routes work with: the ports and the use cases of one process, gathered by `runtime`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -45,6 +46,8 @@ class Services:
     idempotency: IdempotencyStore
     suppressions: SuppressionStore
     domains: SendingDomains
+    trouble: Callable[[], str | None]
+    """Why this process can take no mail; None: it can."""
     requests_per_second: float
     """What one key may ask for on average; transmissions are not counted."""
 

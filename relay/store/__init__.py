@@ -32,6 +32,7 @@ from relay.store.sqlite.idempotency import SqliteIdempotency
 from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.queue import SqliteQueue
 from relay.store.sqlite.reports import SqliteReports
+from relay.store.sqlite.room import make_room_to_start
 from relay.store.sqlite.suppressions import SqliteSuppressions
 from relay.store.sqlite.transmissions import SqliteTransmissions
 from relay.store.sqlite.users import SqliteUsers
@@ -69,6 +70,11 @@ class Store:
         self.reports = SqliteReports(executor)
         self.users = SqliteUsers(executor)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why no mail can be taken, in words that name no path; None: it can."""
+        return self._executor.trouble
+
     async def close(self) -> None:
         await self._executor.close()
         self._wakeups.close()
@@ -101,8 +107,9 @@ def migrate_store(url: str) -> tuple[int, int]:
 
 def _open(url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop) -> Store:
     """In a thread: it waits for the disk, and for another process that opens the same store."""
-    migrate_store(url)
     path = _path(url)
+    make_room_to_start(path)
+    migrate_store(url)
     with _failures_named(path):
         workers = Workers(_folder(path))
         if worker is not None:

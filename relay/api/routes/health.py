@@ -17,9 +17,11 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", responses={503: {"model": Errors, "description": "The store does not answer."}})
+@router.get("/readyz", responses={503: {"model": Errors, "description": "No mail can be taken; the reason."}})
 async def readyz(services: ServicesDep) -> Health:
-    """The process can take requests: its store answers."""
+    """The process can take mail: its store answers, is where it was, and has room."""
+    if (trouble := services.trouble()) is not None:
+        raise ApiError(503, f"{trouble[0].upper()}{trouble[1:]}")
     try:
         await services.directory.refresh()
     except StoreUnavailable as error:

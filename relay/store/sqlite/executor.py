@@ -6,6 +6,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from relay.domain.errors import IdTaken, RelayError, StoreUnavailable
+from relay.store.sqlite.files import StoreFiles
+from relay.store.sqlite.room import Room
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -27,12 +30,14 @@ A RelayError among the results is raised to that caller; its unit has written no
 
 BUSY_TIMEOUT_S = 5.0
 """How long another process may keep the file before the caller hears StoreUnavailable."""
+_SLOW_S = 2.0
+"""A transaction that is under way for longer is in trouble."""
 _GROUP_LIMIT = 256
 _READERS = 3
 _PAGE_BYTES = 16384
 _WAL_BYTES = 64 << 20
-_RESERVE_BYTES = 64 << 20
-"""Free space that is kept for what mail on its way out writes; an eighth of a small disk."""
+_LOOK_EVERY_S = 1.0
+"""How often an idle writer looks at files and disk."""
 
 log = logging.getLogger("relay.store")
 
@@ -74,6 +79,7 @@ class _Order(Generic[A, T]):
     answer: asyncio.Future[T]
     then: Callable[[T | None], None] | None
     is_durable: bool = True
+    acknowledges: bool = True
 
 
 _Any = _Order[Any, Any]
@@ -99,9 +105,14 @@ class Executor:
         self._is_closed = False
         self._is_synced = True
         self._writer = connect(path, busy_timeout_s)
-        self._folder, self._wal = path.parent, path.with_name(f"{path.name}-wal")
-        self.has_room = True
-        """Whether the disk has room for more mail than there is."""
+        # Now the WAL and its index are there.
+        self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        self._files = StoreFiles(path, _PAGE_BYTES)
+        self._room = Room(path, self._writer, _PAGE_BYTES)
+        self._failed_at: float | None = None
+        """Since when no transaction succeeded, monotonic; None: the last one did."""
+        self._began_at: float | None = None
+        """When the transaction that is under way began."""
         self.watching = asyncio.Lock()
         """Who looks at the mail for people holds it: lanes always find a reading thread."""
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
@@ -115,16 +126,42 @@ class Executor:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, unit: Callable[[Connection], T], *, is_durable: bool = True) -> T:
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for more mail than there is."""
+        return self._room.has_room
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no mail can be taken, in words that name no path; None: it can."""
+        if self._is_closed:
+            return "the store is closed"
+        if self._files.trouble is not None:
+            return self._files.trouble
+        if not self._room.has_room:
+            return "the disk of the store is nearly full"
+        if self._failed_at is not None:
+            return "the store cannot be written"
+        # A transaction that waits for another process's lock, or for the disk.
+        began = self._began_at
+        if began is not None and time.monotonic() - began > _SLOW_S:
+            return "the store does not answer"
+        return None
+
+    async def write(
+        self, unit: Callable[[Connection], T], *, is_durable: bool = True, acknowledges: bool = True
+    ) -> T:
         """Run unit in a transaction of the writer; back when it is on disk.
 
         is_durable: whether it must survive power loss. A group without such a unit is not synced.
+        acknowledges: whether somebody is promised that it is kept. Such a unit is refused when the
+        store's files are not where they were; the others, of mail on its way out, go on.
 
         It is run again, alone, when the group it was in failed. Cancelling the caller neither
         interrupts nor undoes it. Raises what the unit raises, and StoreUnavailable.
         """
         run = cast("Together[Callable[[Connection], T], T]", _each)
-        return await self.write_together(run, unit, is_durable=is_durable)
+        return await self.write_together(run, unit, is_durable=is_durable, acknowledges=acknowledges)
 
     def write_together(
         self,
@@ -133,6 +170,7 @@ class Executor:
         then: Callable[[T | None], None] | None = None,
         *,
         is_durable: bool = True,
+        acknowledges: bool = True,
     ) -> asyncio.Future[T]:
         """Like write, for a hot kind of unit: run gets the arguments of all callers of one group.
 
@@ -140,7 +178,7 @@ class Executor:
         None when there is none.
         """
         answer: asyncio.Future[T] = self._loop.create_future()
-        order = _Order(run, argument, answer, then, is_durable)
+        order = _Order(run, argument, answer, then, is_durable, acknowledges)
         if self._is_closed:
             # Not at once: then comes before the caller goes on, here too.
             self._loop.call_soon(_tell, [(order, StoreUnavailable())])
@@ -167,6 +205,7 @@ class Executor:
             self._idle_readers.get().close()
         # Last, so that it is the one that folds the WAL into the file.
         self._writer.close()
+        self._room.keep()
 
     # ── in the reading threads ───────────────────────────────────────────────────────────
 
@@ -187,13 +226,57 @@ class Executor:
     def _work(self) -> None:
         is_open = True
         while is_open:
-            group: list[_Any | None] = [self._inbox.get()]
+            try:
+                group: list[_Any | None] = [self._inbox.get(timeout=_LOOK_EVERY_S)]
+            except queue.Empty:
+                self._look()
+                continue
             with suppress(queue.Empty):
                 while group[-1] is not None and len(group) < _GROUP_LIMIT:
                     group.append(self._inbox.get_nowait())
             is_open = group[-1] is not None
             if orders := [order for order in group if order is not None]:
-                self._announce(self._commit(orders))
+                self._announce(self._guarded(orders))
+
+    def _look(self) -> None:
+        """While nothing is to be written: what would be in the way?"""
+        self._files.look()
+        self._room.look()
+        if self._failed_at is not None:
+            with suppress(_StoreDown, sqlite3.Error):
+                self._try_to_write()
+                self._failed_at = None
+
+    def _try_to_write(self) -> None:
+        """A transaction that writes and changes nothing. Raises sqlite3.Error, _StoreDown."""
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+            self._writer.execute(f"PRAGMA user_version = {version}")
+            self._execute("COMMIT")
+        finally:
+            _roll_back(self._writer)
+
+    def _guarded(self, orders: list[_Any]) -> list[_Settled]:
+        """Commit; nobody is promised anything that went to a file which is no longer the store's."""
+        refused: list[_Settled] = []
+        if not self._files.look():
+            refused = _all_unavailable([order for order in orders if order.acknowledges])
+            orders = [order for order in orders if not order.acknowledges]
+        if not orders:
+            return refused
+        self._began_at = time.monotonic()
+        settled = self._commit(orders)
+        if all(isinstance(result, StoreUnavailable) for _, result in settled):
+            self._failed_at = self._failed_at or self._began_at
+        else:
+            self._failed_at = None
+        self._began_at = None
+        if not refused and not self._files.look():
+            settled = [
+                (order, StoreUnavailable() if order.acknowledges else result) for order, result in settled
+            ]
+        return refused + settled
 
     def _announce(self, settled: list[_Settled]) -> None:
         try:
@@ -226,7 +309,7 @@ class Executor:
         for order in orders:
             kinds.setdefault(order.run, []).append(order)
         settled: list[_Settled] = []
-        self._look_for_room()
+        self._room.look()
         self._sync(any(order.is_durable for order in orders))
         self._execute("BEGIN IMMEDIATE")
         try:
@@ -243,32 +326,6 @@ class Executor:
         if is_durable != self._is_synced:
             self._execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             self._is_synced = is_durable
-
-    def _look_for_room(self) -> None:
-        """On a disk that is nearly full, fold the WAL into the file, whose free pages then serve again."""
-        with suppress(OSError, sqlite3.Error):
-            free_bytes, reserve_bytes = self._free_bytes()
-            wal_bytes = self._wal.stat().st_size
-            if free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
-                with suppress(sqlite3.Error):
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                free_bytes, reserve_bytes = self._free_bytes()
-            # A little more to say yes again than to say no, so that it is not said by turns.
-            wanted_bytes = reserve_bytes if self.has_room else reserve_bytes * 5 // 4
-            room_bytes = free_bytes
-            if reserve_bytes // 2 <= free_bytes < wanted_bytes:
-                (pages,) = self._writer.execute("PRAGMA freelist_count").fetchone()
-                room_bytes += pages * _PAGE_BYTES
-            had_room, self.has_room = self.has_room, room_bytes >= wanted_bytes
-            if had_room and not self.has_room:
-                log.error("disk nearly full: free_bytes=%d; incoming mail is refused for now", free_bytes)
-            elif self.has_room and not had_room:
-                log.warning("there is room again: room_bytes=%d", room_bytes)
-
-    def _free_bytes(self) -> tuple[int, int]:
-        """Free on the disk of the store, and how much of that is kept. Raises OSError."""
-        disk = os.statvfs(self._folder)
-        return disk.f_bavail * disk.f_frsize, min(_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 8)
 
     def _execute(self, statement: str) -> None:
         try:

@@ -42,7 +42,7 @@ class SqliteQueue:
             self._workers.register(worker)
             return hold_lanes(connection, self._workers, worker, node, ttl_s, limit)
 
-        return await self._executor.write(unit)
+        return await self._executor.write(unit, acknowledges=False)
 
     async def fair_share(self, node: NodeName) -> int:
         return await self._executor.read(lambda connection: fair_share(connection, self._workers, node))
@@ -54,14 +54,15 @@ class SqliteQueue:
             else:
                 connection.execute(SQL["release_lanes"], (worker, to_json(list(ips))))
 
-        await self._executor.write(unit)
+        await self._executor.write(unit, acknowledges=False)
 
     async def orphans(self, lane: Lane) -> list[Message]:
         def unit(connection: Connection) -> list[Message]:
             rows = connection.execute(SQL["orphans"], {"ip": lane.ip, "epoch": lane.epoch}).fetchall()
             return [message(row) for row in rows]
 
-        return sorted(await self._executor.write(unit), key=lambda orphan: (orphan.due, orphan.id))
+        orphans = await self._executor.write(unit, acknowledges=False)
+        return sorted(orphans, key=lambda orphan: (orphan.due, orphan.id))
 
     async def heads(self, lane: Lane, until: datetime, domains: Sequence[str] | None = None) -> list[Head]:
         def query(connection: Connection) -> list[Head]:
@@ -86,17 +87,19 @@ class SqliteQueue:
             return _claim(connection, lane.epoch, ids) if ids else []
 
         # Nothing that was acknowledged depends on it: lost, it is claimed again.
-        return await self._executor.write(unit, is_durable=False)
+        return await self._executor.write(unit, is_durable=False, acknowledges=False)
 
     async def claim_overdue(self, lane: Lane, now: datetime, limit: int) -> list[Message]:
         def unit(connection: Connection) -> list[Message]:
             values = {"ip": lane.ip, "epoch": lane.epoch, "now_us": to_us(now), "limit": limit}
             return [message(row) for row in connection.execute(SQL["claim_overdue"], values).fetchall()]
 
-        return sorted(await self._executor.write(unit), key=lambda overdue: (overdue.expires, overdue.id))
+        ended = await self._executor.write(unit, acknowledges=False)
+        return sorted(ended, key=lambda overdue: (overdue.expires, overdue.id))
 
     async def settle(self, lane: Lane, settlements: Sequence[Settlement]) -> list[MessageId]:
-        return await self._executor.write_together(settle_all, (lane, tuple(settlements)))
+        argument = lane, tuple(settlements)
+        return await self._executor.write_together(settle_all, argument, acknowledges=False)
 
     # ── operators ────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,91 @@
+"""Room on the disk: for more mail, and what is kept back so that mail on its way out can still be settled."""
+
+import logging
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+_RESERVE_BYTES = 64 << 20
+"""Free space that is kept for what mail on its way out writes; an eighth of a small disk."""
+_KEPT_BYTES = 16 << 20
+"""What a file keeps back from other programs; a sixteenth of a small disk."""
+_START_BYTES = 256 << 10
+"""What of it is kept to the last: a start makes the index of the WAL."""
+
+log = logging.getLogger("relay.store")
+
+
+class Room:
+    """Used in the writing thread; `has_room` from anywhere."""
+
+    def __init__(self, path: Path, writer: sqlite3.Connection, page_bytes: int) -> None:
+        self._folder, self._wal = path.parent, path.with_name(f"{path.name}-wal")
+        self._kept, self._writer, self._page_bytes = _kept(path), writer, page_bytes
+        self._is_keeping = False
+        self.has_room = True
+        """Whether the disk has room for more mail than there is."""
+        self.look()
+
+    def look(self) -> None:
+        """On a disk that is nearly full, fold the WAL into the file, whose free pages then serve again."""
+        with suppress(OSError, sqlite3.Error):
+            free_bytes, reserve_bytes = self._free_bytes()
+            wal_bytes = self._wal.stat().st_size
+            if free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
+                with suppress(sqlite3.Error):
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                free_bytes, reserve_bytes = self._free_bytes()
+            # A little more to say yes again than to say no, so that it is not said by turns.
+            wanted_bytes = reserve_bytes if self.has_room else reserve_bytes * 5 // 4
+            room_bytes = free_bytes
+            if reserve_bytes // 2 <= free_bytes < wanted_bytes:
+                (pages,) = self._writer.execute("PRAGMA freelist_count").fetchone()
+                room_bytes += pages * self._page_bytes
+            had_room, self.has_room = self.has_room, room_bytes >= wanted_bytes
+            if had_room and not self.has_room:
+                log.error("disk nearly full: free_bytes=%d; incoming mail is refused for now", free_bytes)
+            elif self.has_room and not had_room:
+                log.warning("there is room again: room_bytes=%d", room_bytes)
+            if not self._is_keeping and free_bytes >= reserve_bytes + reserve_bytes // 2:
+                self.keep()
+            elif free_bytes < reserve_bytes // 8:
+                self._give_up()
+
+    def keep(self) -> None:
+        """Take from the disk what is to be kept back, as far as it is there."""
+        with suppress(OSError):
+            free_bytes, reserve_bytes = self._free_bytes()
+            size_bytes = min(_KEPT_BYTES, reserve_bytes // 2, free_bytes)
+            file = os.open(self._kept, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                if size_bytes > os.fstat(file).st_size:
+                    os.posix_fallocate(file, 0, size_bytes)
+            finally:
+                os.close(file)
+            self._is_keeping = True
+
+    def _give_up(self) -> None:
+        """Let go of it, but for what a start needs."""
+        with suppress(FileNotFoundError):
+            if self._kept.stat().st_size > _START_BYTES:
+                os.truncate(self._kept, _START_BYTES)
+                log.warning("the disk is full: the room kept back for mail on its way out is used now")
+        self._is_keeping = False
+
+    def _free_bytes(self) -> tuple[int, int]:
+        """Free on the disk of the store, and how much of that is kept. Raises OSError."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize, min(_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 8)
+
+
+def make_room_to_start(path: Path) -> None:
+    """Before the store is opened: on a full disk, what was kept back is let go."""
+    with suppress(OSError):
+        disk = os.statvfs(path.parent)
+        if disk.f_bavail * disk.f_frsize < _START_BYTES:
+            _kept(path).unlink(missing_ok=True)
+
+
+def _kept(path: Path) -> Path:
+    return path.with_name(f"{path.name}-reserve")
