@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from relay.domain.errors import MalformedOptions
+from relay.mail.charsets import is_known
 
 _FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
 _SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
@@ -155,11 +156,6 @@ def _without_comments(text: str) -> str:
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]*)?\?([BbQq])\?([!->@-~]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
-_CHARSET = re.compile(
-    r"utf-?8|(us-)?ascii|iso-8859-\d+|latin-?1|windows-125\d|cp125\d|koi8-[ru]"
-    r"|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)|iso-2022-jp"
-)
-"""What mail is written in. Python's other codecs have no business with a stranger's octets."""
 
 
 def decode_words(text: str) -> str:
@@ -173,7 +169,7 @@ def decode_words(text: str) -> str:
 def _decode_run(run: re.Match[str]) -> str:
     """Octets are joined before they are decoded: some writers split words in mid-character."""
     words = [(charset.lower(), encoding, payload) for charset, encoding, payload in _WORD.findall(run[0])]
-    if not all(_CHARSET.fullmatch(charset) for charset, _, _ in words):
+    if not all(is_known(charset) for charset, _, _ in words):
         return run[0]
     try:
         return "".join(

@@ -1,19 +1,45 @@
-"""The MIME tree of a message that a client wrote, read without changing an octet (RFC 2045, RFC 2046)."""
+"""The MIME tree of a message that a client wrote, read without changing an octet (RFC 2045, RFC 2046).
+
+What is read costs in proportion to its length, whoever wrote it: a part is found by its boundary's
+lines alone, its header section is short, and no octet is looked at for more than so many levels.
+"""
 
 import binascii
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import Message
 
 from relay.domain.errors import RelayError
-from relay.mail.headers import fields_of, first, split_message, unfolded
+from relay.mail.charsets import is_known
+from relay.mail.headers import Field, fields_of, first, split_message
+from relay.mail.parameters import TooManyParameters, first_word, parameters_of
 
 MAX_DEPTH = 32
 MAX_PARTS = 1000
+MAX_HEADER_BYTES = 64 << 10
+"""Of a part."""
+MAX_TOP_HEADER_BYTES = 256 << 10
+"""Of the message, as by SMTP."""
+MAX_BOUNDARY_BYTES = 200
+"""RFC 2046 §5.1.1 allows 70."""
+MAX_READINGS = 8
+"""How often the octets of a message may be read, level by level, on an average."""
+
+_FREE_BYTES = 1 << 20
+"""Of a short message they may all stand at the deepest level."""
+_FALSE_MARK_BYTES = 256
+"""What a line costs that only begins as a boundary does."""
+_TEXT = re.compile(r"text/[\w!#$&^.+-]{1,100}", re.ASCII)
+_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r\n|\Z)")
+_BEGINS_FIELD = re.compile(rb"[ \t]|[!-9;-~]+[ \t]*:")
 
 
+@dataclass
 class BadMime(RelayError):
     """The message cannot be read as a MIME tree."""
+
+    reason: str
+    """What is wrong with it, or which limit it passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,71 +61,116 @@ def read_leaves(message: bytes) -> Iterator[Leaf]:
     return _Reader(message).read(0, len(message), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What the fields of an entity say of its body; what is missing as RFC 2045 §5.2 has it."""
+
+    type: str
+    disposition: str
+    encoding: str
+    parameters: dict[str, str]
+    """Of Content-Type."""
+
+
 class _Reader:
     def __init__(self, message: bytes) -> None:
         self._message = message
         self._parts = 0
+        self._left_bytes = _FREE_BYTES + MAX_READINGS * len(message)
 
     def read(self, start: int, end: int, depth: int) -> Iterator[Leaf]:
         self._parts += 1
-        if depth > MAX_DEPTH or self._parts > MAX_PARTS:
-            raise BadMime
-        entity = self._message[start:end]
-        header, body = split_message(entity)
+        if depth > MAX_DEPTH:
+            raise BadMime(f"its parts are nested more than {MAX_DEPTH} deep")
+        if self._parts > MAX_PARTS:
+            raise BadMime(f"it has more than {MAX_PARTS} parts")
+        header, body_start = self._header(start, end, MAX_HEADER_BYTES if depth else MAX_TOP_HEADER_BYTES)
         fields = fields_of(header)
-        described = Message()
-        for name in ("content-type", "content-disposition", "content-transfer-encoding"):
-            field = first(fields, name)
-            if field is not None:
-                described[name] = unfolded(field.value).decode("ascii", "replace").strip()
-        if described.get_content_maintype() == "multipart":
-            yield from self._read_parts(described, start + len(entity) - len(body), end, depth)
-        elif (
-            described.get_content_maintype() == "text" and described.get_content_disposition() != "attachment"
-        ):
-            text = _decoded(body, described)
+        described = _described(fields)
+        if described.type.startswith("multipart/"):
+            yield from self._read_parts(described, body_start, end, depth)
+        elif _TEXT.fullmatch(described.type) and described.disposition != "attachment":
+            text = _decoded(self._message[body_start:end], described)
             if text is not None:
                 kept = tuple(
                     field.raw
                     for field in fields
                     if field.name not in {"content-type", "content-transfer-encoding"}
                 )
-                yield Leaf(described.get_content_type(), text, start, end, kept)
+                yield Leaf(described.type, text, start, end, kept)
 
-    def _read_parts(self, described: Message, start: int, end: int, depth: int) -> Iterator[Leaf]:
-        boundary = described.get_boundary()
-        if not boundary or not boundary.isascii():
-            raise BadMime
-        mark = b"--" + boundary.encode("ascii")
+    def _header(self, start: int, end: int, limit_bytes: int) -> tuple[bytes, int]:
+        """The header section of the entity, and where its body begins."""
+        window = self._message[start : min(end, start + limit_bytes + 1)]
+        header, body = split_message(window)
+        is_cut = start + len(window) < end
+        goes_on = is_cut and b"\n" not in body and _BEGINS_FIELD.match(window, len(header))
+        if len(header) > limit_bytes or goes_on:
+            raise BadMime(f"the header section of a part has more than {limit_bytes} bytes")
+        return header, start + len(window) - len(body)
+
+    def _read_parts(self, described: _Described, start: int, end: int, depth: int) -> Iterator[Leaf]:
+        boundary = described.parameters.get("boundary", "").rstrip()
+        is_usable = boundary.isascii() and boundary.isprintable() and 0 < len(boundary) <= MAX_BOUNDARY_BYTES
+        if not is_usable:
+            raise BadMime(f"a multipart needs a boundary of 1 to {MAX_BOUNDARY_BYTES} ASCII characters")
+        self._spend(end - start)
         begin = None
-        for at, after, is_last in self._marks(mark, start, end):
+        for at, after, is_last in self._marks(b"--" + boundary.encode("ascii"), start, end):
             if begin is not None:
-                yield from self.read(begin, at, depth + 1)
+                yield from self.read(begin, max(begin, at), depth + 1)
             begin = after
             if is_last:
                 return
         if begin is None:
-            raise BadMime
+            raise BadMime(f"no part begins with the boundary {boundary!r}")
         yield from self.read(begin, end, depth + 1)
 
     def _marks(self, mark: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """Of each boundary line: where the part before it ends, where the next begins, if it is the last."""
-        message, at = self._message, start
-        while (found := message.find(mark, at, end)) >= 0:
-            line_end = message.find(b"\r\n", found, end)
-            line_end = end if line_end < 0 else line_end
-            at = found + len(mark)
-            rest = message[at:line_end].rstrip(b" \t")
-            if rest in {b"", b"--"} and (found == start or message.startswith(b"\r\n", found - 2)):
-                yield max(found - 2, start), min(line_end + 2, end), rest == b"--"
-                at = line_end
+        message, line_mark = self._message, b"\r\n" + mark
+        found = start if message.startswith(mark, start, end) else message.find(line_mark, start, end)
+        while found >= 0:
+            at = found + len(mark if found == start and message.startswith(mark, start) else line_mark)
+            after = _AFTER_BOUNDARY.match(message, at, end)
+            if after is not None:
+                at = after.end()
+                yield found, min(at + 2, end), after[1] is not None
+            else:
+                self._spend(_FALSE_MARK_BYTES)
+            found = message.find(line_mark, at, end)
+
+    def _spend(self, size_bytes: int) -> None:
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            raise BadMime(f"its parts of parts have more than {MAX_READINGS} times its bytes")
 
 
-def _decoded(body: bytes, described: Message) -> str | None:
-    """The text; None when it cannot be read, so that it stays as it is."""
-    encoding = str(described.get("content-transfer-encoding", "7bit")).lower()
+def _described(fields: tuple[Field, ...]) -> _Described:
+    values = {
+        name: b"" if (field := first(fields, name)) is None else field.value
+        for name in ("content-type", "content-disposition", "content-transfer-encoding")
+    }
+    type_ = first_word(values["content-type"])
     try:
-        match encoding:
+        parameters = parameters_of(values["content-type"])
+    except TooManyParameters as error:
+        raise BadMime(f"Content-Type has more than {error.limit} parameters") from error
+    return _Described(
+        type_ if type_.count("/") == 1 else "text/plain",
+        first_word(values["content-disposition"]),
+        first_word(values["content-transfer-encoding"]) or "7bit",
+        parameters,
+    )
+
+
+def _decoded(body: bytes, described: _Described) -> str | None:
+    """The text; None when it cannot be read, so that it stays as it is."""
+    charset = described.parameters.get("charset", "").partition("(")[0].strip() or "utf-8"
+    if not is_known(charset):
+        return None
+    try:
+        match described.encoding:
             case "base64":
                 body = binascii.a2b_base64(body)
             case "quoted-printable":
@@ -108,6 +179,6 @@ def _decoded(body: bytes, described: Message) -> str | None:
                 pass
             case _:
                 return None
-        return body.decode(described.get_content_charset() or "utf-8")
+        return body.decode(charset)
     except (binascii.Error, LookupError, UnicodeDecodeError):
         return None

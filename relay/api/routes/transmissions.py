@@ -14,7 +14,7 @@ from relay.api.errors import INVALID, ApiError
 from relay.api.hangup import Gone, while_connected
 from relay.api.idempotency import IdempotencyKey, answer_once
 from relay.api.services import Services, ServicesDep
-from relay.domain.errors import RelayError, UnknownObject
+from relay.domain.errors import UnknownObject
 from relay.domain.ids import TransmissionId
 from relay.domain.transmission import NotCancellable, TransmissionState
 from relay.mail.compose import BadPart
@@ -211,7 +211,9 @@ def _problem(fault: Fault) -> Problem:
     return Problem(message=_CLASSES[fault.code][1], description=fault.detail, code=str(fault.code))
 
 
-def _refusal(error: RelayError) -> ApiError:
+def _refusal(
+    error: Fault | BadPart | BadMime | EstimateTooLarge | CannotGenerate | OverBudget,
+) -> ApiError:
     match error:
         case Fault(code=5002, detail=detail):
             return ApiError(400, detail, detail, "5002")
@@ -229,8 +231,8 @@ def _refusal(error: RelayError) -> ApiError:
             return ApiError(422, INVALID, str(error), "1300")
         case CannotGenerate(reason=reason):
             return ApiError(400, "Failed to generate message", reason, "1901")
-        case _:
-            sentence = "content.email_rfc822 cannot be read as a MIME tree"
+        case BadMime(reason=reason):
+            sentence = f"content.email_rfc822 cannot be read as a MIME tree: {reason}"
             return ApiError(422, INVALID, sentence, "1300")
 
 
