@@ -3,7 +3,8 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any
@@ -14,9 +15,10 @@ from relay.api.errors import ApiError
 from relay.api.rate import Rates
 from relay.api.services import services_of
 from relay.domain.clients import ClientAddress, client_address, may_come_from
-from relay.domain.directory import ApiKey, Principal, Snapshot, Status
+from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import AccountId, SubaccountId
+from relay.service.authority import check_change, is_active
 
 SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
 ACCOUNT_HEADER = "X-Relay-Account"
@@ -48,6 +50,9 @@ class Caller:
     is_operator: bool = False
     is_bound: bool = False
     """The key itself is a subaccount's; events go by that and not by the header (C §3.1)."""
+
+    judge: Callable[[Snapshot], None] = field(default=lambda _: None, compare=False)
+    """Raises NotGranted when in a later directory it may not do this any more."""
 
     @property
     def account(self) -> AccountId:
@@ -92,7 +97,11 @@ def require(grant: str, *, of_account: bool = False) -> Any:
     async def granted(caller: Annotated[Caller, Depends(principal)]) -> Caller:
         if not caller.principal.grants & enough or (of_account and caller.subaccount is not None):
             raise NotGranted
-        return caller
+
+        def judge(snapshot: Snapshot) -> None:
+            check_change(snapshot, caller.principal, enough)
+
+        return replace(caller, judge=judge)
 
     return Depends(granted)
 
@@ -130,10 +139,10 @@ def _caller(snapshot: Snapshot, key: ApiKey, request: Request) -> Caller:
         subaccount = SubaccountId(number) if number else None
         if subaccount is not None and (account, subaccount) not in snapshot.subaccounts:
             raise ApiError(400, f"{SUBACCOUNT_HEADER} must be the id of a subaccount")
-    if not (is_reading or key.is_operator or _is_active(snapshot, account, subaccount)):
+    if not (is_reading or key.is_operator or is_active(snapshot, account, subaccount)):
         raise NotGranted
     return Caller(
-        Principal(account, subaccount, key.grants),
+        Principal(account, subaccount, key.grants, key.sha256, str(_client(request))),
         scope,
         f"key:{key.short}",
         is_operator=key.is_operator,
@@ -157,16 +166,6 @@ def _number(text: str, header: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) > _MAX_NUMBER:
         raise ApiError(400, f"{header} must be a number")
     return int(text)
-
-
-def _is_active(snapshot: Snapshot, account: AccountId, subaccount: SubaccountId | None) -> bool:
-    """Suspended and terminated ones may read and nothing else (C §3.5)."""
-    if snapshot.accounts[account].status is not Status.ACTIVE:
-        return False
-    if subaccount is None:
-        return True
-    found = snapshot.subaccounts.get((account, subaccount))
-    return found is not None and found.status is Status.ACTIVE
 
 
 def _client(request: Request) -> ClientAddress:

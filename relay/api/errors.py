@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from relay.domain.errors import (
+    BeyondMaker,
     Busy,
     ComplianceEntry,
     Conflict,
@@ -131,6 +132,8 @@ class _Entry:
     code: str | None = None
     status_of_others: int | None = None
     """None: the same."""
+    always_described: bool = False
+    """Whether the sentence stands in `description` for both families."""
 
 
 _DKIM_KEY = "Invalid DKIM key"
@@ -139,6 +142,7 @@ _UNAVAILABLE = "Service temporarily unavailable, try again later"
 TABLE: Mapping[type[RelayError], _Entry] = {
     NotAuthenticated: _Entry(401, "Unauthorized."),
     NotGranted: _Entry(403, "Forbidden."),
+    BeyondMaker: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
     MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
     MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
     NoSender: _Entry(400, "No sending domain specified", "Invalid domain", "7001"),
@@ -200,7 +204,7 @@ def told(error: RelayError, path: str) -> ApiError | None:
         return None
     sentence = entry.plain.format(error)
     headers = {"Retry-After": "1"} if entry.status == 503 else None
-    if says_message_alone(path) or not entry.message:
+    if not entry.message or (says_message_alone(path) and not entry.always_described):
         return ApiError(entry.status, sentence, headers=headers)
     return ApiError(
         entry.status_of_others or entry.status, entry.message, sentence, entry.code, headers=headers

@@ -256,6 +256,10 @@ class Principal:
     account: AccountId
     subaccount: SubaccountId | None = None
     grants: frozenset[str] = frozenset()
+    key: str = field(default="", compare=False, repr=False)
+    """The SHA-256 of the key that was shown; empty: none was, as by a trusted network."""
+    client: str = field(default="", compare=False)
+    """The address that it was shown from."""
 
 
 Entry = Account | Pool | Subaccount | SendingIp | ApiKey | SendingDomain

@@ -4,6 +4,7 @@ RelayError
 ├── Refused                  the request can never succeed as sent           SMTP 5yz   HTTP 4xx
 │   ├── NotAuthenticated
 │   ├── NotGranted
+│   ├── BeyondMaker          a key that may do more than the one in use
 │   ├── MalformedOptions     X-MSYS-API or a request body that breaks the contract
 │   ├── MalformedAddress
 │   ├── NoSender             From is not one mailbox
@@ -70,6 +71,13 @@ class NotAuthenticated(Refused):
 
 class NotGranted(Refused):
     """The principal is known and may not do this."""
+
+
+@dataclass
+class BeyondMaker(Refused):
+    """The key to be made or revoked may do what the key in use may not; `detail` names it."""
+
+    detail: str
 
 
 @dataclass

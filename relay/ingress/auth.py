@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from relay.domain.clients import ClientAddress, may_come_from
-from relay.domain.directory import Principal, Snapshot, Status
+from relay.domain.directory import Principal, Snapshot
 from relay.domain.errors import NotAuthenticated
-from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.ids import SubaccountId
 from relay.schema.config import TrustedNetwork
+from relay.service.authority import SMTP_GRANT, is_active
 
-GRANT = "smtp/inject"
 _USERNAME = re.compile(r"SMTP_Injection(?::X-MSYS-SUBACCOUNT=([0-9]{1,10}))?")
 
 
@@ -55,14 +55,14 @@ def principal_of(snapshot: Snapshot, shown: Credentials, client: ClientAddress) 
     """
     name = _USERNAME.fullmatch(shown.username)
     key = snapshot.keys.get(shown.key_sha256)
-    if name is None or key is None or GRANT not in key.grants or not may_come_from(key, client):
+    if name is None or key is None or SMTP_GRANT not in key.grants or not may_come_from(key, client):
         raise NotAuthenticated
     subaccount = key.subaccount
     if subaccount is None and name[1] is not None:
         subaccount = SubaccountId(int(name[1]))
-    if not _is_active(snapshot, key.account, subaccount):
+    if not is_active(snapshot, key.account, subaccount):
         raise NotAuthenticated
-    return Principal(key.account, subaccount, key.grants)
+    return Principal(key.account, subaccount, key.grants, key.sha256, str(client))
 
 
 def trusted_principal(
@@ -71,20 +71,10 @@ def trusted_principal(
     """For whom mail of this address is taken without AUTH; the first network that holds it counts."""
     for entry in trusted:
         if client in entry.network:
-            if _is_active(snapshot, entry.account, entry.subaccount):
-                return Principal(entry.account, entry.subaccount, frozenset({GRANT}))
+            if is_active(snapshot, entry.account, entry.subaccount):
+                return Principal(entry.account, entry.subaccount, frozenset({SMTP_GRANT}))
             return None
     return None
-
-
-def _is_active(snapshot: Snapshot, account_id: AccountId, subaccount_id: SubaccountId | None) -> bool:
-    account = snapshot.accounts.get(account_id)
-    if account is None or account.status is not Status.ACTIVE:
-        return False
-    if subaccount_id is None:
-        return True
-    subaccount = snapshot.subaccounts.get((account_id, subaccount_id))
-    return subaccount is not None and subaccount.status is Status.ACTIVE
 
 
 class Failures:

@@ -232,8 +232,8 @@ class Session(Connection):
             self.say("250 2.0.0 MAIL FROM accepted")
 
     async def rcpt(self, argument: str) -> None:
-        transaction = self._transaction
-        if self._principal is None:
+        transaction, principal = self._transaction, self._current_principal()
+        if principal is None:
             raise Complaint(RELAYING_DENIED)
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
@@ -245,7 +245,7 @@ class Session(Connection):
         except Complaint as complaint:
             # One bad address among many is the list's fault, not an attack: it counts as no error.
             if complaint.reply == RCPT_SYNTAX:
-                origin = self._origin(self._principal, transaction.smtputf8)
+                origin = self._origin(principal, transaction.smtputf8)
                 asked = argument.partition(":")[2].strip(" <>")
                 await tell(self._around, origin, transaction, complaint.reply, asked, "")
             self.say(complaint.reply)
@@ -260,8 +260,8 @@ class Session(Connection):
         self._answer_idle_talk("250 2.0.0 OK")
 
     async def data(self, argument: str) -> None:
-        transaction = self._transaction
-        if self._principal is None:
+        transaction, principal = self._transaction, self._current_principal()
+        if principal is None:
             raise Complaint(RELAYING_DENIED)
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
@@ -276,7 +276,7 @@ class Session(Connection):
             if await self._read_data(reader):
                 self._transaction = None
                 self._client_waits = True
-                origin = self._origin(self._principal, transaction.smtputf8)
+                origin = self._origin(principal, transaction.smtputf8)
                 reply = await hand_in(self._around, origin, transaction, reader, self.internal_error)
                 if reply.startswith("2"):
                     self._errors = self._idle_talk = 0

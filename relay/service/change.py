@@ -12,14 +12,20 @@ _TRIES = 10
 
 
 async def change_directory(
-    directory: Directory, compute: Callable[[Snapshot], Sequence[Change]], actor: str
+    directory: Directory,
+    compute: Callable[[Snapshot], Sequence[Change]],
+    actor: str,
+    judge: Callable[[Snapshot], None] | None = None,
 ) -> Sequence[Change]:
     """Write what compute makes of the newest directory; what is so already is not written.
 
+    judge: raises unless whoever asks may change something in this directory.
     Returns the changes. Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
     """
     for _ in range(_TRIES):
         snapshot = await directory.refresh()
+        if judge is not None:
+            judge(snapshot)
         changes = compute(snapshot)
         stored = frozenset(entries_of(snapshot))
         needed = [change for change in changes if not isinstance(change, Put) or change.entry not in stored]

@@ -9,6 +9,7 @@ from relay.domain.errors import (
     MalformedOptions,
     NoSender,
     NoSharedPool,
+    NotGranted,
     PoolEmpty,
     PoolNotAllowed,
     RelayError,
@@ -33,6 +34,7 @@ from relay.domain.transmission import (
 from relay.mail.compose import BadPart, Blueprint, unreadable
 from relay.mail.mime import BadMime
 from relay.ports import Clock, Directory, Lane, QueueStore, TransmissionStanding, TransmissionStore
+from relay.service.authority import REST_GRANT, check_sender
 from relay.service.chunk import Plant, may_send_from
 from relay.service.transmit import Transmitter
 
@@ -168,6 +170,8 @@ class DueTransmissions:
         asked, steps = transmission.options.ip_pool, list[Step]()
         account = snapshot.accounts.get(transmission.account)
         try:
+            # Of whom it is, as the directory is now: the key that scheduled it may be gone.
+            check_sender(snapshot, Principal(transmission.account, transmission.subaccount), REST_GRANT)
             resolution = resolve_pool(
                 snapshot, transmission.account, transmission.subaccount, asked, Moment.SCHEDULED, steps
             )
@@ -177,7 +181,7 @@ class DueTransmissions:
             if now < transmission.start + self._policy.expire_after:
                 raise
             reason = "550 5.7.1 No shared IP pool is configured"
-        except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject) as error:
+        except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject, NotGranted) as error:
             reason = _reason(error)
         else:
             sender = blueprint.sender

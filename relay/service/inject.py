@@ -1,5 +1,6 @@
 """Accepting what was handed in: resolve, pin, store, and only then say yes."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
@@ -12,21 +13,23 @@ from relay.domain.errors import (
     Refused,
     StaleDirectory,
     StoreUnavailable,
-    Unavailable,
 )
 from relay.domain.events import PolicyRejection
 from relay.domain.ids import Epoch, TransmissionId
 from relay.domain.resolve import Decision, Moment, Resolution, Step, choose_ip, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, EventLog, QueueStore
+from relay.service.authority import SMTP_GRANT, check_sender
 from relay.service.generate import Generated, Handed, check, generate
 from relay.service.identify import Ids
 from relay.service.sign import Signatures, hash_body, sending_domain_of, signing_of
 from relay.service.suppress import leave_out, list_check
 from relay.service.turns import Turns
 
-_DECISIONS = 5
-"""How often a decision is taken again because the directory moved on under it."""
+DECIDING_S = 20.0
+"""How long a decision is taken again because the directory moved on under it."""
+MINTS = 5
+"""How often an id is minted again because it is taken."""
 _EXPRESS_DOMAINS = 8
 """Transactions to more domains than this go by the queue: each place reserved is one path's."""
 
@@ -65,25 +68,29 @@ class Injector:
 
         A refusal that an older directory caused is taken back: the directory is read again first.
         """
-        cause: type[Unavailable] = StoreUnavailable
-        for _ in range(_DECISIONS):
+        loop = asyncio.get_running_loop()
+        until_s, minted = loop.time() + DECIDING_S, 0
+        while loop.time() < until_s:
             snapshot = self._directory.snapshot
             transmission_id = self._ids.transmission_id()
             try:
+                check_sender(snapshot, handed.principal, SMTP_GRANT)
                 check(handed, snapshot)
                 resolution = _resolve(snapshot, handed)
                 signatures = await self._signatures(handed, snapshot, resolution)
                 await self._store(handed, snapshot, resolution, signatures, transmission_id)
             except StaleDirectory:
                 await self._directory.refresh()
-            except IdTaken:
-                cause = NoFreeId
+            except IdTaken as error:
+                minted += 1
+                if minted >= MINTS:
+                    raise NoFreeId from error
             except Refused:
                 if (await self._directory.refresh()).revision == snapshot.revision:
                     raise
             else:
                 return transmission_id
-        raise cause
+        raise StoreUnavailable
 
     async def reject(self, rejection: PolicyRejection) -> None:
         await self._events.append([rejection])

@@ -15,7 +15,6 @@ from relay.domain.errors import (
     Refused,
     StaleDirectory,
     StoreUnavailable,
-    Unavailable,
     UnconfiguredDomain,
     UnknownObject,
 )
@@ -50,18 +49,18 @@ from relay.ports import (
     TransmissionStanding,
     TransmissionStore,
 )
+from relay.service.authority import REST_GRANT, check_sender
 from relay.service.chunk import Plant, domain_of, may_send_from
 from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, parts_of
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
+from relay.service.inject import DECIDING_S, MINTS
 from relay.service.sign import check_dkim_key, signing_of
 from relay.service.turns import Turns
 from relay.service.workshop import Workshop
 
 AT_ONCE = 50
 """Up to so many recipients an immediate transmission is made into messages before it is answered."""
-_DECISIONS = 5
-"""How often a decision is taken again because the directory moved on under it."""
 
 
 Keep = Callable[[TransmissionId], Answered]
@@ -118,8 +117,9 @@ class Transmitter:
         is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
         store = self._make_now if is_small else self._submit
         is_added = is_small
-        cause: type[Unavailable] = StoreUnavailable
-        for _ in range(_DECISIONS):
+        loop = asyncio.get_running_loop()
+        until_s, minted = loop.time() + DECIDING_S, 0
+        while loop.time() < until_s:
             snapshot = self._directory.snapshot
             try:
                 resolution = self._decide(draft, blueprint, snapshot)
@@ -132,14 +132,17 @@ class Transmitter:
                 await self._directory.refresh()
             except _TooMuchAtOnce:
                 store, is_added, is_small = self._submit, False, False
-            except IdTaken:
-                cause, id_, is_added = NoFreeId, self._ids.transmission_id(), is_small
+            except IdTaken as error:
+                minted += 1
+                if minted >= MINTS:
+                    raise NoFreeId from error
+                id_, is_added = self._ids.transmission_id(), is_small
             except Refused:
                 if (await self._directory.refresh()).revision == snapshot.revision:
                     raise
             else:
                 return id_
-        raise cause
+        raise StoreUnavailable
 
     def plant(
         self,
@@ -193,9 +196,8 @@ class Transmitter:
     def _decide(self, draft: Draft, blueprint: Blueprint, snapshot: Snapshot) -> Resolution | None:
         """Where it leaves from; None: that is for later. Raises what refuses it (C §1.4, §5.4)."""
         principal = draft.principal
-        account = snapshot.accounts.get(principal.account)
-        if account is None:
-            raise UnknownObject("account", str(principal.account))
+        check_sender(snapshot, principal, REST_GRANT)
+        account = snapshot.accounts[principal.account]
         sender = blueprint.sender
         if account.require_sending_domain and sender.fixed is not None:
             _, mailbox = sender.fixed

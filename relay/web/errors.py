@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from relay.domain.errors import (
+    BeyondMaker,
     Conflict,
     DomainElsewhere,
     IpsByRequest,
@@ -31,6 +32,7 @@ _LATER = "The store is unavailable at the moment. Nothing was changed: try again
 
 TABLE: Mapping[type[RelayError], tuple[int, str]] = {
     NotGranted: (403, "Your role does not allow this."),
+    BeyondMaker: (403, "{0.detail}."),
     MalformedOptions: (400, "{0.detail}"),
     MalformedAddress: (400, "{0.text} is not an e-mail address."),
     UnknownObject: (404, "There is no {0.kind} {0.name}."),

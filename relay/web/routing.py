@@ -12,7 +12,7 @@ from relay.service.sign_in import SignedIn, is_csrf
 from relay.web.errors import NotHere, WebError
 from relay.web.forms import Form, read_form
 from relay.web.services import Services
-from relay.web.visit import MAY, TOAST_COOKIE, Right, Visit
+from relay.web.visit import MAY, TOAST_COOKIE, Right, Visit, check_may_change
 
 Page = Callable[[Visit], Awaitable[Response]]
 
@@ -60,6 +60,8 @@ async def _answer(request: Request, page: Page, right: Right) -> Response:
         raise WebError(404, "There is no account yet. Make one: relay account create NAME --plan self_serve")
     if form["for_account"] and form["for_account"] != str(account.id):
         raise WebError(409, _OTHER_ACCOUNT)
+    if request.method == "POST" and right is Right.CHANGE:
+        check_may_change(snapshot, signed_in.user, account.id)
     toast = unquote(request.cookies.get(TOAST_COOKIE, ""))
     return await page(Visit(request, services, signed_in, token, snapshot, account, form, toast))
 

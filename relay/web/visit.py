@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from relay.domain.directory import Account, Snapshot, Subaccount
-from relay.domain.ids import SubaccountId
+from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.users import Role, User
 from relay.service.administer import Changes
+from relay.service.authority import is_active
 from relay.service.change import change_directory
 from relay.service.sign_in import SignedIn, actor_of, csrf_of
+from relay.web.errors import WebError
 from relay.web.forms import Form, query_of
 from relay.web.services import Services
 from relay.web.shown_once import Secret
@@ -38,6 +40,14 @@ MAY = {
     Role.ADMIN: frozenset({Right.LOOK, Right.CHANGE}),
     Role.READER: frozenset({Right.LOOK}),
 }
+
+
+def check_may_change(snapshot: Snapshot, user: User, account: AccountId) -> None:
+    """Raises WebError 403: people of an account that is not active look and change nothing (C §3.5)."""
+    if Right.OPERATE not in MAY[user.role] and not is_active(snapshot, account):
+        stored = snapshot.accounts.get(account)
+        status = "gone" if stored is None else stored.status.value
+        raise WebError(403, f"The account is {status}: you may look, and change nothing.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,11 @@ class Visit:
 
         Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
         """
-        return tuple(await change_directory(self.services.directory, compute, self.actor))
+
+        def judge(snapshot: Snapshot) -> None:
+            check_may_change(snapshot, self.user, self.account.id)
+
+        return tuple(await change_directory(self.services.directory, compute, self.actor, judge))
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """The template as an answer; it also gets `visit`."""

@@ -35,7 +35,9 @@ async def test_a_key_makes_none_that_may_do_more_than_itself(relay: RelayHarness
     key = await relay.make_key(1, ["api_keys/manage", "smtp/inject"])
     async with relay.api(key=key) as api:
         more = await api.post("/api-keys", json={"label": "x", "grants": ["ip_pools/manage", "smtp/inject"]})
-        assert refusal(more) == (400, "grants exceed those of the key in use: ip_pools/manage")
+        assert refusal(more) == (403, "Forbidden.")
+        (problem,) = more.json()["errors"]
+        assert problem["description"] == "grants exceed those of the key in use: ip_pools/manage"
         results(await api.post("/api-keys", json={"label": "x", "grants": ["smtp/inject"]}))
 
 

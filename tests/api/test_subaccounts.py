@@ -21,7 +21,7 @@ KEY = {"key_label": "first", "key_grants": ["smtp/inject"]}
 async def test_a_new_subaccount_gets_the_next_number_and_a_key_that_sends(
     relay: RelayHarness, mta: FakeMta
 ) -> None:  # R23, R26
-    async with relay.api() as api:
+    async with relay.api(key=await relay.make_key()) as api:
         made = results(await api.post("/subaccounts", json={"name": "Shop", "ip_pool": "receipts", **KEY}))
         assert made == {
             "subaccount_id": 126,

@@ -139,7 +139,7 @@ ACCOUNT: list[Row] = [
     ("POST /api-keys", {**_SPARE, "grants": "account/view"}, 400, "grants must be an array"),
     ("POST /api-keys", {**_SPARE, "grants": ["everything"]}, 400, "grants must be an array"),
     ("POST /api-keys", {**_SPARE, "grants": [[]]}, 400, "grants must be an array"),
-    ("POST /api-keys", {**_SPARE, "grants": ["smtp/inject"]}, 400, "grants exceed those of the key in use"),
+    ("POST /api-keys", {**_SPARE, "grants": ["smtp/inject"]}, 403, "Forbidden."),
     ("POST /api-keys", {**_SPARE, "valid_ips": "127.0.0.1"}, 400, "valid_ips must be an array"),
     ("POST /api-keys", {**_SPARE, "valid_ips": ["300.0.0.1"]}, 400, "valid_ips must be an array"),
     ("POST /api-keys", {**_SPARE, "valid_ips": [HUGE]}, 400, "valid_ips must be an array"),

@@ -38,5 +38,6 @@ async def update_account(
             services.directory,
             lambda snapshot: administer.rename_account(snapshot, caller.account, name),
             caller.actor,
+            caller.judge,
         )
     return Results(results=Message(message="Account has been updated"))

@@ -15,6 +15,7 @@ from relay.schema.api import Results
 from relay.schema.keys import ApiKeyBody, ApiKeyShape, key_id
 from relay.service import administer
 from relay.service.administer import Changes
+from relay.service.authority import check_no_stronger
 from relay.service.change import change_directory
 from relay.service.keys import new_key
 
@@ -46,23 +47,26 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
     """A new key, shown this once. It may do no more than the key that asks for it."""
     body = await read_body(request, ApiKeyBody)
     grants = frozenset(body.grants)
-    if excess := sorted(grants - caller.principal.grants):
-        raise ApiError(400, f"grants exceed those of the key in use: {', '.join(excess)}", param="grants")
     text, key = new_key(caller.account, body.label, grants, caller.subaccount, body.valid_ips)
-    await change_directory(
-        services.directory, lambda snapshot: administer.create_key(snapshot, key), caller.actor
-    )
+
+    def compute(snapshot: Snapshot) -> Changes:
+        check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, key.subaccount)
+        return administer.create_key(snapshot, key)
+
+    await change_directory(services.directory, compute, caller.actor, caller.judge)
     return Results(results=ApiKeyShape.of(key, text))
 
 
 @router.delete("/api-keys/{key}", responses=refusals(404), status_code=204)
 async def revoke_key(key: str, caller: Manager, services: ServicesDep) -> None:
-    """Dead at once, for SMTP too."""
+    """Dead at once, for SMTP too. Only a key that may do no more than the key that asks for it."""
 
     def compute(snapshot: Snapshot) -> Changes:
-        return (Remove(_key(snapshot, caller, key)),)
+        found = _key(snapshot, caller, key)
+        check_no_stronger(snapshot, caller.principal, found.grants, found.valid_ips, found.subaccount)
+        return (Remove(found),)
 
-    await change_directory(services.directory, compute, caller.actor)
+    await change_directory(services.directory, compute, caller.actor, caller.judge)
 
 
 def _keys(snapshot: Snapshot, caller: Caller) -> list[ApiKey]:

@@ -47,6 +47,7 @@ async def create_pool(request: Request, caller: Manager, services: ServicesDep) 
             body.fbl_signing_domain or "",
         ),
         caller.actor,
+        caller.judge,
     )
     return Results(results=PoolCreated(id=administer.made(changes, Pool).id))
 
@@ -85,7 +86,7 @@ async def update_pool(
             body.fbl_signing_domain,
         )
 
-    await change_directory(services.directory, compute, caller.actor)
+    await change_directory(services.directory, compute, caller.actor, caller.judge)
     return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))
 
 
@@ -98,7 +99,7 @@ async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None
             _check(snapshot, caller.account, pool)
         return administer.delete_pool(snapshot, caller.account, PoolId(pool))
 
-    await change_directory(services.directory, compute, caller.actor)
+    await change_directory(services.directory, compute, caller.actor, caller.judge)
 
 
 def _shape(snapshot: Snapshot, pool: Pool) -> PoolShape:

@@ -29,6 +29,7 @@ from relay.schema.subaccounts import (
 )
 from relay.service import administer
 from relay.service.administer import Changes
+from relay.service.authority import check_no_stronger
 from relay.service.change import change_directory
 from relay.service.keys import new_key, with_key
 
@@ -51,7 +52,10 @@ _PAGING = frozenset({"cursor", "per_page", "sort_by", "order", "ip_pool", "statu
 async def create_subaccount(
     request: Request, caller: Manager, services: ServicesDep
 ) -> Results[SubaccountCreated]:
-    """A new subaccount and, unless setup_api_key is false, a key for it, shown this once."""
+    """A new subaccount and, unless setup_api_key is false, a key for it, shown this once.
+
+    That key may do no more than the key that asks for it.
+    """
     value = await json_object(request)
     model = SubaccountCreate if value.get("setup_api_key") is False else SubaccountWithKey
     body = fit(value, model, MISSING, with_values=True)
@@ -60,12 +64,14 @@ async def create_subaccount(
         text, key = new_key(caller.account, body.key_label, body.key_grants, valid_ips=body.key_valid_ips)
 
     def compute(snapshot: Snapshot) -> Changes:
+        if key is not None:
+            check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, None)
         changes = administer.create_subaccount(
             snapshot, caller.account, body.name, pool=body.ip_pool, now=now
         )
         return with_key(changes, key)
 
-    changes = await change_directory(services.directory, compute, caller.actor)
+    changes = await change_directory(services.directory, compute, caller.actor, caller.judge)
     created = SubaccountCreated(subaccount_id=administer.made(changes, Subaccount).id)
     if isinstance(body, SubaccountWithKey):
         created.key, created.label, created.short_key = text, body.key_label, text[:4]
@@ -145,7 +151,7 @@ async def update_subaccount(
             snapshot, caller.account, number, body.name, body.ip_pool, body.status, now
         )
 
-    await change_directory(services.directory, compute, caller.actor)
+    await change_directory(services.directory, compute, caller.actor, caller.judge)
     return Results(results=Message(message="Successfully updated subaccount information"))
 
 
