@@ -38,6 +38,23 @@ async def test_a_clock_that_is_set_back_does_not_prolong_a_wait() -> None:
     assert clock.now() < until - timedelta(minutes=59)
 
 
+async def test_for_ten_minutes_after_it_was_set_the_clock_is_not_steady() -> None:
+    class Set(SystemClock):
+        by = timedelta()
+
+        def now(self) -> datetime:
+            return super().now() + self.by
+
+    for by in (timedelta(days=4), timedelta(hours=-2)):
+        clock = Set()
+        assert clock.is_steady()
+        clock.by = by
+        assert not clock.is_steady()
+        assert not clock.is_steady(), "one look does not make it so"
+        clock.by = timedelta()
+        assert not clock.is_steady()
+
+
 async def test_a_wait_without_end_can_be_cancelled() -> None:
     clock, event = SystemClock(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

@@ -23,6 +23,11 @@ class RetryPolicy:
         gap: timedelta = self.first_retry * (1 << min(attempts - 1, _MAX_DOUBLINGS))
         return gap if self.max_gap is None else min(gap, self.max_gap)
 
+    @property
+    def gaps(self) -> list[timedelta]:
+        """After 1, 2, … failed attempts, as far as they differ or matter."""
+        return [min(self.gap(attempts), self.expire_after) for attempts in range(1, _MAX_DOUBLINGS + 2)]
+
     def next_attempt(self, attempts: int, expires: datetime, now: datetime) -> datetime:
         """When to try again after that many failed attempts, but no later than expiry.
 

@@ -24,6 +24,7 @@ from relay.ports import Claimed, Directory, Lane, QueueStore
 from relay.service.budget import BodyBudget
 
 SCAN_EVERY = timedelta(seconds=30)
+_LOOK_EVERY = timedelta(seconds=10)  # the clock may be set back meanwhile
 _HORIZON = timedelta(seconds=60)
 """Domains due later than this are left to a later scan."""
 _DOMAINS_A_CLAIM = 100
@@ -70,6 +71,7 @@ class LaneFlow:
         self._stopping = False
         self._suspended_until = self._clock.now() - _SUSPENSION
         self._next_scan = self._clock.now()
+        self._has_pulled = False  # mail that a clock set back before the start left waiting
 
     # ── what others tell it ──────────────────────────────────────────────────────────────
 
@@ -200,10 +202,9 @@ class LaneFlow:
             are_fed = await self._feed(fed[0], now)
         else:
             # Together, so that the store claims for all of them in one commit.
+            name = f"feed {self.lane.ip}"
             async with asyncio.TaskGroup() as tasks:
-                feeds = [
-                    tasks.create_task(self._feed(path, now), name=f"feed {self.lane.ip}") for path in fed
-                ]
+                feeds = [tasks.create_task(self._feed(path, now), name=name) for path in fed]
             are_fed = all(feed.result() for feed in feeds)
         if not are_fed:
             raise StoreUnavailable
@@ -213,7 +214,7 @@ class LaneFlow:
     def _next_look(self) -> datetime:
         """When something may be due though nobody says so."""
         now = self._clock.now()
-        moments = [min(self._next_scan, now + SCAN_EVERY)]
+        moments = [min(self._next_scan, now + _LOOK_EVERY)]
         if self._later:
             moments.append(self._later[0][0])
         if self._hungry:
@@ -243,14 +244,17 @@ class LaneFlow:
             log.info("lane=%s adopts messages=%d left in flight", self.lane.ip, len(orphans))
         for message in orphans:
             if message.orphaned >= LONELY_AFTER:
-                log.error(
-                    "message=%s was in flight when its holder ended, %d times", message.id, message.orphaned
-                )
+                times = message.orphaned
+                log.error("message=%s was in flight when its holder ended, %d times", message.id, times)
             self._settler.put(self.lane, message, orphaned(message, now))
 
     async def _scan(self, now: datetime) -> None:
         """Look for what waits in the store: mail past its expiry ends, due domains get their turn."""
-        while True:
+        is_steady = self._clock.is_steady()
+        if not (is_steady and self._has_pulled):
+            self._has_pulled = not await self._queue.pull_forward(self.lane, now, self._policy.gaps, 10_000)
+        # A clock that was set says nothing of a message's age.
+        while is_steady:
             overdue = await self._queue.claim_overdue(self.lane, now, _OVERDUE_A_CLAIM)
             for message in overdue:
                 is_cancelled = message.wish is Wish.CANCEL
@@ -306,7 +310,7 @@ class LaneFlow:
             for mail in self._without_cancelled(claimed, now):
                 self.settle(mail.message, judge(reply, Peer()))
             is_done = len(claimed) < 100
-        await self._look_behind([domain], self._clock.now())
+        await self._look_behind([domain], self._clock.now(), is_more=False)
 
     async def _feed(self, path: Path, now: datetime) -> bool:
         """Claim for the path's waiting domains what it has room for; False when the store is unavailable.
@@ -335,21 +339,21 @@ class LaneFlow:
         finally:
             self._budget.give_back(max_bytes)
         path.add(self._without_cancelled(claimed, now))
-        await self._look_behind(domains, now)
+        await self._look_behind(domains, now, is_more=bool(claimed))
         if path.waiting:
             self._hungry.add(path)
         return True
 
-    async def _look_behind(self, domains: Sequence[str], now: datetime) -> None:
-        """What a claim left in these domains: it may have ended before the mail did, or more is due soon."""
+    async def _look_behind(self, domains: Sequence[str], now: datetime, *, is_more: bool) -> None:
+        """What a claim left in these domains. is_more: False when what else is due is past its expiry."""
         try:
             heads = await self._queue.heads(self.lane, now + _HORIZON, domains)
         except StoreUnavailable:
             return  # the next scan finds it
         for head in heads:
-            if head.due <= now:
+            if head.due <= now and is_more:
                 self._queue_up(head.domain)
-            else:
+            elif head.due > now:
                 heappush(self._later, (head.due, head.domain))
 
     def _take_line(self, path: Path) -> list[str]:
@@ -378,10 +382,8 @@ class LaneFlow:
     # ── paths ────────────────────────────────────────────────────────────────────────────
 
     def _make_path(self, site: Site) -> Path:
-        clock, limits = self._clock, self._means.limits
-        return Path(
-            site, limits, self._budget, clock.now, self._converse, self._turn_back, self._path_changed
-        )
+        limits, now = self._means.limits, self._clock.now
+        return Path(site, limits, self._budget, now, self._converse, self._turn_back, self._path_changed)
 
     def _converse(self, path: Path) -> None:
         conversation = Conversation(self._means, self, path)

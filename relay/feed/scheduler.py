@@ -110,6 +110,8 @@ class Scheduler:
 
     async def _forget(self) -> None:
         now = self._clock.now()
+        if not self._clock.is_steady():
+            return
         if self._forgot is None or now - self._forgot >= _FORGET_EVERY:
             self._forgot = now
             lost_before = mint_transmission_id(now - _FORGET_EVERY, b"\0\0")

@@ -11,6 +11,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Aware UTC."""
 
+    def is_steady(self) -> bool:
+        """False within ten minutes after the time was set: nothing may end for its age then."""
+
     async def wait(self, event: asyncio.Event, until: datetime | None) -> bool:
         """True once event is set, False when until (None: never) came first."""
 

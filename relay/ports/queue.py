@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.domain.events import Event
@@ -124,6 +124,13 @@ class QueueStore(Protocol):
 
     async def heads(self, lane: Lane, until: datetime, domains: Sequence[str] | None = None) -> list[Head]:
         """One row a domain (of these; None: of all) that has queued mail due by then: when the first is."""
+
+    async def pull_forward(self, lane: Lane, now: datetime, gaps: Sequence[timedelta], limit: int) -> int:
+        """Make queued mail due that waits for longer than the gap of its attempt; how much there was.
+
+        gaps: after 1, 2, … failed attempts; the last is that of all later ones. A clock that was
+        set back leaves such mail.
+        """
 
     async def claim(
         self, lane: Lane, domains: Sequence[str], now: datetime, limit: int, max_bytes: int

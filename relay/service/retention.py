@@ -14,6 +14,8 @@ ANSWERS_KEPT = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(minutes=10)
 """A request with a key that has no answer by then was cut off: it may be repeated."""
 _EVERY = timedelta(hours=1)
+_LOOK_AGAIN = timedelta(minutes=1)
+"""After the time was set."""
 
 log = logging.getLogger("relay.retention")
 
@@ -30,6 +32,10 @@ async def keep_trim(
     forget_more: does the same for what else grows old in this process's care.
     """
     while True:
+        if not clock.is_steady():
+            if await clock.wait(stopping, clock.now() + _LOOK_AGAIN):
+                return
+            continue
         try:
             removed = await events.trim(clock.now() - EVENTS_KEPT)
             await answers.forget(clock.now() - ANSWERS_KEPT)

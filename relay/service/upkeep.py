@@ -31,7 +31,9 @@ async def keep_up(directory: Directory, store: DirectoryStore, clock: Clock, sto
 
 
 async def tend(directory: Directory, store: DirectoryStore, clock: Clock) -> None:
-    """Carry out what is due now. Raises StaleDirectory, StoreUnavailable."""
+    """Carry out what is due, but soon after the time was set. Raises StaleDirectory, StoreUnavailable."""
+    if not clock.is_steady():
+        return
     snapshot = await directory.refresh()
     if changes := downgrade(snapshot, clock.now()):
         snapshot = await directory.apply(changes, _ACTOR)

@@ -12,11 +12,17 @@ class HandMovedClock:
 
     def __init__(self, start: datetime = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)) -> None:
         self._now = start
+        self.steady = True
+        """Whether it says that nobody set it."""
         self._waiters: dict[asyncio.Timeout, datetime] = {}
 
     def now(self) -> datetime:
         """Aware UTC; the same until the clock is moved."""
         return self._now
+
+    def is_steady(self) -> bool:
+        """As the test says."""
+        return self.steady
 
     async def wait(self, event: asyncio.Event, until: datetime | None) -> bool:
         """True once event is set, False when until (None: never) came first."""

@@ -32,6 +32,7 @@ class SettableClock(HandMovedClock):
     def set_back(self, by: timedelta) -> None:
         self._now -= by
         self._waiters = {deadline: until - by for deadline, until in self._waiters.items()}
+        self.steady = False
 
 
 @pytest.fixture
@@ -130,7 +131,39 @@ async def _stands(relay: RelayHarness, state: State) -> bool:
 # ── the clock is set ─────────────────────────────────────────────────────────────────────
 
 
-async def test_set_back_an_hour_fresh_mail_flows_and_what_waits_is_late_but_not_lost(
+@pytest.mark.parametrize("by", [timedelta(hours=2), timedelta(days=30)])
+async def test_set_back_what_waits_is_tried_within_twenty_seconds(
+    relay: RelayHarness, mta: FakeMta, clock: SettableClock, by: timedelta
+) -> None:
+    mta.answer("waits@gmail.example", "451 4.2.1 later", then="250 2.0.0 Ok")
+    waiting = (await relay.inject("waits@gmail.example", ip_pool=POOL)).message_id
+    await relay.quiet()
+    clock.set_back(by)
+    clock.advance(seconds=20)
+    assert isinstance(await _ends(relay, waiting), Delivery)
+
+
+async def test_set_forward_past_its_deadline_and_back_mail_is_not_given_up(
+    relay: RelayHarness, mta: FakeMta, clock: SettableClock
+) -> None:
+    mta.answer("waits@gmail.example", "451 4.2.1 later", then="250 2.0.0 Ok")
+    waiting = (await relay.inject("waits@gmail.example", ip_pool=POOL)).message_id
+    await relay.quiet()
+    clock.steady = False
+    clock.advance(days=4)
+    fresh = (await relay.inject("fresh@gmail.example", ip_pool=POOL)).message_id
+    assert isinstance(await _ends(relay, fresh), Delivery)
+    clock.advance_to(clock.now() + SCAN_EVERY)
+    # Sent after the look at what is past its deadline.
+    second = (await relay.inject("second@gmail.example", ip_pool=POOL)).message_id
+    assert isinstance(await _ends(relay, second), Delivery)
+    assert [left.id for left in await relay.queue()] == [waiting]
+    clock.set_back(timedelta(days=4))
+    clock.advance(minutes=20)
+    assert isinstance(await _ends(relay, waiting), Delivery)
+
+
+async def test_set_back_an_hour_fresh_mail_flows_and_what_waits_is_not_lost(
     relay: RelayHarness, mta: FakeMta, clock: SettableClock
 ) -> None:
     mta.answer("waits@gmail.example", "451 4.2.1 later", then="250 2.0.0 Ok")

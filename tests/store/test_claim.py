@@ -167,3 +167,24 @@ async def test_heads_of_some_domains_are_their_next_due_messages(store: Store, l
         Head("c.example", NOW + MINUTE),
     ]
     assert await store.queue.heads(lane, NOW, ["c.example"]) == []
+
+
+async def test_mail_that_waits_longer_than_the_gap_of_its_attempt_is_made_due(
+    store: Store, lane: Lane
+) -> None:
+    await put(
+        store,
+        build_message("fresh@gmail.example", due=NOW + 2 * HOUR),
+        replace(build_message("once@gmail.example", due=NOW + 2 * HOUR), attempts=1),
+        replace(build_message("thrice@gmail.example", due=NOW + 2 * HOUR), attempts=3),
+        replace(build_message("often@gmail.example", due=NOW + 2 * HOUR), attempts=9),
+        replace(build_message("soon@gmail.example", due=NOW + MINUTE), attempts=1),
+    )
+    gaps = [20 * MINUTE, HOUR, 3 * HOUR]
+    assert await store.queue.pull_forward(lane, NOW, gaps, 1) == 1
+    assert await store.queue.pull_forward(lane, NOW, gaps, 10) == 1
+    assert await store.queue.pull_forward(lane, NOW, gaps, 10) == 0
+    found = await claim(store, lane, "gmail.example")
+    assert {one.rcpt_to for one in found} == {"fresh@gmail.example", "once@gmail.example"}
+    stale = replace(lane, epoch=Epoch(lane.epoch - 1))
+    assert await store.queue.pull_forward(stale, NOW - 30 * 24 * HOUR, gaps, 10) == 0

@@ -104,6 +104,15 @@ SELECT domain, due_us FROM (
     FROM json_each(:domains)
 ) WHERE due_us <= :until_us ORDER BY due_us, domain;
 
+-- name: pull_forward
+UPDATE message SET due_us = :now_us
+WHERE id IN (
+    SELECT id FROM message
+    WHERE state = 'queued' AND ip = :ip AND due_us > :now_us + :least_us
+      AND due_us > :now_us + json_extract(:gaps, '$[' || min(max(attempts - 1, 0), :last) || ']')
+    LIMIT :limit)
+  AND EXISTS (SELECT 1 FROM lane WHERE ip = :ip AND epoch = :epoch);
+
 -- name: due
 SELECT json_group_array(json_array(due_us, id, size_bytes)) FROM (
     SELECT due_us, id, size_bytes FROM message

@@ -1,7 +1,7 @@
 """The durable queue on SQLite."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
@@ -17,6 +17,8 @@ from relay.store.sqlite.lanes import Workers, fair_share, hold_lanes
 from relay.store.sqlite.settle import settle_all
 from relay.store.sqlite.statements import SQL, one, one_list
 from relay.store.sqlite.verbs import Verb, accounts_of, count_mail, pin_of, select_mail
+
+_SLACK_US = 1_000_000
 
 
 class SqliteQueue:
@@ -74,6 +76,23 @@ class SqliteQueue:
             return [Head(domain, from_us(due_us)) for domain, due_us in rows]
 
         return await self._executor.read(query)
+
+    async def pull_forward(self, lane: Lane, now: datetime, gaps: Sequence[timedelta], limit: int) -> int:
+        gaps_us = [gap // timedelta(microseconds=1) + _SLACK_US for gap in gaps]
+        values = {
+            "ip": lane.ip,
+            "epoch": lane.epoch,
+            "now_us": to_us(now),
+            "least_us": min(gaps_us),
+            "gaps": to_json(gaps_us),
+            "last": len(gaps_us) - 1,
+            "limit": limit,
+        }
+
+        def unit(connection: Connection) -> int:
+            return connection.execute(SQL["pull_forward"], values).rowcount
+
+        return await self._executor.write(unit, acknowledges=False)
 
     # ── attempts ─────────────────────────────────────────────────────────────────────────
 
