@@ -8,7 +8,7 @@ from fastapi import Request
 
 from relay.api.errors import INVALID, ApiError, Problem, says_message_alone
 from relay.schema.request import BadBody, Body, read
-from relay.schema.scan import finite
+from relay.schema.scan import MAX_VALUES, TooManyValues, check_number_of_values, finite
 
 REQUIRED = "{0} is a required field"
 
@@ -60,12 +60,16 @@ async def json_octets(request: Request) -> bytes:
 def parse_object(octets: bytes, path: str) -> dict[str, Any]:
     """path: whose family of errors is spoken. Raises ApiError 400, 422."""
     try:
+        check_number_of_values(octets)
         value = json.loads(octets.decode(), parse_float=finite, parse_constant=_refuse_constant)
         if _SURROGATE.search(octets):
             # Half a surrogate pair is no character, and no UTF-8 can write it.
             json.dumps(value, ensure_ascii=False).encode()
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise _refusal(path, 400, "invalid UTF-8", _NOT_UTF8, "1305") from error
+    except TooManyValues as error:
+        sentence = f"a body may have at most {MAX_VALUES:,} json values"
+        raise _refusal(path, 422, INVALID, sentence, "1300") from error
     except (ValueError, RecursionError) as error:
         raise _refusal(path, 422, INVALID, _UNREADABLE, "1300") from error
     if not isinstance(value, dict):

@@ -24,6 +24,7 @@ MAX_NESTING = 32
 MAX_POOL_CHARACTERS = 255
 """Of what was asked for: it is quoted in replies and events. No pool has an id this long."""
 MAX_TAGS = 10
+MAX_TAG_OCTETS = 255
 MAX_COPIES = 1000
 
 _CACHED_OCTETS = 1000
@@ -162,7 +163,10 @@ def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
     for index, tag in enumerate(tags):
         if not isinstance(tag, str):
             raise _mistyped(f"tags[{index}]", str)
-    return tuple(map(_decoded, tags[:MAX_TAGS]))
+    kept = tuple(map(_decoded, tags[:MAX_TAGS]))
+    if any(len(tag.encode()) > MAX_TAG_OCTETS for tag in kept):
+        raise MalformedOptions(f"X-MSYS-API 'tags' are limited to {MAX_TAG_OCTETS} bytes each")
+    return kept
 
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,60 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NoReturn
 
+MAX_VALUES = 2_000_000
+"""Objects, arrays and scalars of one body. As Python has them, each is some fifty octets."""
+MAX_NESTING = 100
+"""Of arrays and objects that are kept."""
+
+_VALUE = re.compile(rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+"?|[\[{]\s*+[\]}])*+[,\[{]', re.DOTALL)
+"""What a value but the outermost stands behind, and all between that sign and the one before."""
+_CONTAINERS = frozenset({dict, list})
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
-def scan_object(text: str, array: str, each: Callable[[Any, int], None]) -> dict[str, Any]:
-    """The object that text is. Elements of the member `array` go to `each`, with their length in characters.
+class TooManyValues(ValueError):
+    """There are more than MAX_VALUES of them."""
 
-    Of that member an empty array stays in what is returned. Raises ValueError, RecursionError.
+
+def check_number_of_values(octets: bytes) -> None:
+    """Before any is made. Raises TooManyValues."""
+    # Each value but the first has a sign of its own before it; those in texts are counted too, at first.
+    if sum(map(octets.count, (b",", b"[", b"{"))) < MAX_VALUES:
+        return
+    number, at = 1, 0
+    while found := _VALUE.match(octets, at):
+        number, at = number + 1, found.end()
+        if number > MAX_VALUES:
+            raise TooManyValues
+
+
+def is_nested_deeply(value: dict[str, Any]) -> bool:
+    """Whether it has more than MAX_NESTING levels of arrays and objects."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINERS
+        ]
+        if not level:
+            return False
+    return True
+
+
+def scan_object(
+    text: str, array: str, each: Callable[[Any, int], None], known: Container[str]
+) -> dict[str, Any]:
+    """The known members of the object that text is.
+
+    Elements of the member `array` go to `each`, with their length in characters; of that member an
+    empty array stays in what is returned. Raises ValueError, RecursionError.
     """
-    return _Scanner(text, array, each).read()
+    return _Scanner(text, array, each, known).read()
 
 
 def finite(digits: str) -> float:
@@ -33,8 +75,10 @@ def _refuse_constant(name: str) -> NoReturn:
 class _Scanner:
     _decoder = json.JSONDecoder(parse_float=finite, parse_constant=_refuse_constant)
 
-    def __init__(self, text: str, array: str, each: Callable[[Any, int], None]) -> None:
-        self._text, self._array, self._each = text, array, each
+    def __init__(
+        self, text: str, array: str, each: Callable[[Any, int], None], known: Container[str]
+    ) -> None:
+        self._text, self._array, self._each, self._known = text, array, each, known
         self._at = 0
 
     def read(self) -> dict[str, Any]:
@@ -52,7 +96,10 @@ class _Scanner:
                     self._elements()
                     found[name] = []
                 else:
-                    found[name] = self._value()
+                    value = self._value()
+                    if name in self._known:
+                        found[name] = value
+                    del value
                 if not self._take(","):
                     break
             self._need("}")

@@ -19,18 +19,33 @@ from relay.mail.mailboxes import names_nobody
 from relay.mail.words import mailbox_list
 from relay.schema.content import parse_content
 from relay.schema.fault import Fault, optional, pool_name, sized, typed
-from relay.schema.scan import scan_object
+from relay.schema.scan import (
+    MAX_NESTING,
+    MAX_VALUES,
+    TooManyValues,
+    check_number_of_values,
+    is_nested_deeply,
+    scan_object,
+)
 
 MAX_CAMPAIGN_BYTES = 64
 MAX_DESCRIPTION_BYTES = 1024
 MAX_DKIM_KEY_BYTES = 255
 MAX_METADATA_BYTES = 10_000
 MAX_SUBSTITUTION_BYTES = 100_000
+MAX_OPTIONS_BYTES = 10_000
 MAX_TAGS = 10
+MAX_TAG_BYTES = 255
 MAX_KEPT_FAULTS = 10_000
 MAX_NAME_BYTES = 10_000
 """Of a recipient's name and of `header_to`."""
 
+_KNOWN = frozenset(
+    {
+        *("options", "content", "recipients", "campaign_id", "description", "metadata", "return_path"),
+        "substitution_data",
+    }
+)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d:\d\d|Z)",
@@ -40,6 +55,7 @@ _FLAGS = (
     *("open_tracking", "click_tracking", "initial_open", "transactional", "sandbox"),
     *("skip_suppression", "inline_css", "perform_substitutions"),
 )
+_OPTIONS = (*_FLAGS, "start_time", "ip_pool", "dkim_key")
 _NOT_HERE = {
     # Whoever asks for it must not find that the mail went out.
     "sandbox": "options.sandbox is not available on this installation",
@@ -75,14 +91,22 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
     """Raises Fault with the first that is wrong with the whole; with single recipients it is in `faults`."""
     recipients = _Recipients(checks_surrogates=_SURROGATE.search(body) is not None)
     try:
-        given = scan_object(body.decode(), "recipients", recipients.add)
+        check_number_of_values(body)
+        given = scan_object(body.decode(), "recipients", recipients.add, _KNOWN)
         if recipients.checks_surrogates:
             _check_surrogates(given)
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise Fault(1305, "Non-UTF-8 data found in json") from error
-    except (ValueError, RecursionError) as error:
+    except TooManyValues as error:
+        raise Fault(1300, f"a body may have at most {MAX_VALUES:,} json values") from error
+    except RecursionError as error:
+        raise _nested() from error
+    except ValueError as error:
         raise Fault(1300, "Problems parsing request as json") from error
-    asked_options = typed(given, "options", dict, {})
+    options = typed(given, "options", dict, {})
+    is_kept = not is_nested_deeply(options) and _bytes_of(options) <= MAX_OPTIONS_BYTES
+    # As they came; of what is large, what we know.
+    asked_options = options if is_kept else {name: options[name] for name in _OPTIONS if name in options}
     for name in _FLAGS:
         typed(asked_options, name, bool, None, "options.")
     for name, sentence in _NOT_HERE.items():
@@ -104,6 +128,10 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
     )
     _check_recipients(given, asked)
     return asked
+
+
+def _nested() -> Fault:
+    return Fault(1300, f"json values may be nested at most {MAX_NESTING} levels deep")
 
 
 def _check_surrogates(value: Any) -> None:
@@ -152,6 +180,8 @@ def _return_path(given: Mapping[str, Any]) -> str:
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = typed(given, "metadata", dict, {})
+    if is_nested_deeply(metadata):
+        raise _nested()
     if metadata and (size := _bytes_of(metadata)) > MAX_METADATA_BYTES:
         raise Fault(
             1300,
@@ -162,6 +192,8 @@ def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _substitution_data(given: Mapping[str, Any], level: str) -> dict[str, Any]:
     data: dict[str, Any] = typed(given, "substitution_data", dict, {})
+    if is_nested_deeply(data):
+        raise _nested()
     if data and _bytes_of(data) >= MAX_SUBSTITUTION_BYTES:
         raise Fault(2002, f"{level}-level substitution data must be less than {MAX_SUBSTITUTION_BYTES} bytes")
     return data
@@ -230,7 +262,8 @@ def _recipient(value: Any, size: int) -> Recipient:
         raise Fault(1300, f"invalid recipient address.header_to: {header_to[:320]}")
     if len(value) == 1:
         return Recipient(mailbox, name, header_to)
-    is_short = size < MAX_METADATA_BYTES
+    # A character is at most four octets, and a level has two.
+    is_short = 4 * size < MAX_METADATA_BYTES and (size <= 2 * MAX_NESTING or not is_nested_deeply(value))
     return Recipient(
         mailbox,
         name,
@@ -247,4 +280,7 @@ def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
     tags: list[Any] = typed(given, "tags", list, [])
     for index, tag in enumerate(tags):
         typed({f"tags[{index}]": tag}, f"tags[{index}]", str, "")
-    return tuple(tag for tag in tags[:MAX_TAGS] if tag is not None)
+    kept = [tag for tag in tags[:MAX_TAGS] if tag is not None]
+    for index, tag in enumerate(kept):
+        sized({f"tags[{index}]": tag}, f"tags[{index}]", MAX_TAG_BYTES)
+    return tuple(kept)

@@ -12,6 +12,7 @@ from relay.domain.errors import MalformedOptions
 from relay.domain.message import Copy, Options
 from relay.schema.msys import MAX_METADATA_OCTETS, MAX_NESTING, MAX_OCTETS, parse_msys
 
+TAG_OCTETS = 255
 BOB = Copy(parse_mailbox("bob@example.com"))
 
 
@@ -368,3 +369,9 @@ def test_any_octets_are_options_or_refused(value: bytes) -> None:
 def test_metadata_survives_any_way_of_writing_json(metadata: dict[str, object], ascii_only: bool) -> None:
     value = json.dumps({"metadata": metadata}, ensure_ascii=ascii_only).encode()
     assert "=?" in value.decode() or parse_msys(value).metadata == metadata
+
+
+def test_a_tag_has_so_many_octets() -> None:
+    assert parse_msys(b'{"tags": ["%b"]}' % (b"t" * TAG_OCTETS)).tags == ("t" * TAG_OCTETS,)
+    too_long = b'{"tags": ["x", "%b"]}' % ("ü".encode() * 128)
+    assert detail_of(too_long) == "X-MSYS-API 'tags' are limited to 255 bytes each"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from relay.domain.address import Mailbox
 from relay.domain.transmission import InlineContent, Recipient, Rfc822Content
 from relay.schema.fault import Fault
-from relay.schema.transmissions import Asked, parse_transmission
+from relay.schema.scan import MAX_NESTING, MAX_VALUES, TooManyValues, check_number_of_values
+from relay.schema.transmissions import MAX_TAG_BYTES, Asked, parse_transmission
+from tests.support.growth import assert_linear
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 CONTENT: dict[str, Any] = {"from": "news@acme.test", "subject": "Hello", "text": "Hello."}
@@ -26,6 +28,7 @@ TRACKING = {
     "click_tracking": "Click tracking",
     "initial_open": "Initial open tracking",
 }
+NESTED = "json values may be nested at most 100 levels deep"
 NOT_HERE = "is not available on this installation."
 
 
@@ -57,9 +60,11 @@ def parse(sent: Any) -> Asked:
             id="twice",
         ),
         pytest.param(b"[" * 100_000, 422, "1300", "Problems parsing request as json", id="deep"),
-        pytest.param(b'{"a":' + b"[" * 100_000, 422, "1300", "Problems parsing request as json", id="deeper"),
+        pytest.param(b'{"a":' + b"[" * 100_000, 422, "1300", NESTED, id="deeper"),
         pytest.param(b'{"a": "\xff"}', 400, "1305", "Non-UTF-8 data found in json", id="no UTF-8"),
-        pytest.param(b'{"a": "\\ud800"}', 400, "1305", "Non-UTF-8 data found in json", id="lone surrogate"),
+        pytest.param(
+            b'{"description": "\\ud800"}', 400, "1305", "Non-UTF-8 data found in json", id="lone surrogate"
+        ),
         pytest.param(
             b'{"recipients": [{"address": "\\uD800"}]}',
             400,
@@ -538,3 +543,85 @@ def test_what_is_not_here_may_be_said_to_be_off(value: bool | None) -> None:
 
 def test_css_is_inlined_for_those_who_ask() -> None:
     assert parse(body(options={"inline_css": True})).options.inline_css
+
+
+# ── bounds ───────────────────────────────────────────────────────────────────────────────
+
+
+def with_member(octets: bytes) -> bytes:
+    return json.dumps(body()).encode()[:-1] + b', "nobody": ' + octets + b"}"
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_members_that_nobody_knows_are_read_over_and_not_kept() -> None:
+    asked = parse(body(nobody={"x": [1]}, options={"nobody": 1, "start_time": "now"}))
+    assert asked.asked_options == {"nobody": 1, "start_time": "now"}
+    for large in ("x" * 10_000, nested(MAX_NESTING)):
+        assert parse(body(options={"nobody": large, "start_time": "now"})).asked_options == {
+            "start_time": "now"
+        }
+    parse(with_member(b'"\\ud800"'))
+
+
+def test_values_are_counted_before_they_are_made() -> None:
+    number_of_others = 12
+    parse(with_member(b"[" + b"[]," * (MAX_VALUES - number_of_others) + b"[]]"))
+    parse(with_member(b'"' + b",[{" * MAX_VALUES + b'\\""'))
+    with pytest.raises(Fault, match="at most 2,000,000 json values"):
+        parse(with_member(b"[" + b"[]," * MAX_VALUES + b"[]]"))
+
+
+@pytest.mark.parametrize("name", ["metadata", "substitution_data"])
+def test_what_is_kept_is_not_nested_deeply(name: str) -> None:
+    parse(body(BOB | {name: {"a": nested(MAX_NESTING - 1)}}, **{name: {"a": nested(MAX_NESTING - 1)}}))
+    with pytest.raises(Fault, match=NESTED):
+        parse(body(**{name: {"a": nested(MAX_NESTING)}}))
+    asked = parse(body(BOB, BOB | {name: {"a": nested(MAX_NESTING)}}))
+    assert [fault.detail for fault in asked.faults] == [NESTED]
+
+
+def test_metadata_is_counted_in_octets() -> None:
+    asked = parse(json.dumps(body(BOB, BOB | {"metadata": {"a": "😀" * 2600}}), ensure_ascii=False).encode())
+    assert [fault.code for fault in asked.faults] == [1300]
+
+
+def test_a_tag_has_so_many_octets() -> None:
+    tag = "ü" * (MAX_TAG_BYTES // 2)
+    asked = parse(body(BOB | {"tags": [tag, None]}, BOB | {"tags": ["x", tag + "üü"]}))
+    assert [recipient.tags for recipient in asked.recipients] == [(tag,)]
+    assert [fault.detail for fault in asked.faults] == [
+        "field 'tags[1]' is of length '258', but needs to be of max length '255'"
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda n: with_member(b'"' + b"\\\\" * n + b'"'), id="backslashes"),
+        pytest.param(lambda n: with_member(b'"' + b"," * (5 * n)), id="a text without end"),
+        pytest.param(lambda n: with_member(b"{" + b'"a":1,' * n + b'"a":1}'), id="one name"),
+        pytest.param(lambda n: with_member(b" " * n + b"1"), id="blanks"),
+    ],
+)
+def test_reading_costs_in_proportion(make: Any) -> None:
+    def read(sent: bytes) -> None:
+        with suppress(Fault):
+            parse(sent)
+
+    assert_linear(make, read, 450_000)
+
+
+def test_counting_costs_in_proportion() -> None:
+    def count(octets: bytes) -> None:
+        with suppress(TooManyValues):
+            check_number_of_values(octets)
+
+    assert_linear(lambda n: b"[" + b'"a,[",[],' * n + b"[]]", count, 400_000)
+    assert_linear(lambda n: b'"' + b"\\,\\[" * n, count, 1_000_000)
+    assert_linear(lambda n: b",[" * MAX_VALUES + b" " * n, count, 1_000_000)
