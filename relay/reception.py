@@ -21,6 +21,7 @@ from relay.schema.config import Config, Endpoint
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.bulk import BulkRuns
+from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.identify import Ids
 from relay.service.inject import Injector
@@ -156,6 +157,7 @@ class Reception:
             idempotency=store.idempotency,
             suppressions=store.suppressions,
             domains=self._domains,
+            caps=_caps_of(self._config),
             trouble=lambda: store.trouble,
             requests_per_second=self._config.http.requests_per_second,
         )
@@ -174,6 +176,7 @@ class Reception:
             policy=means.policy,
             billing=self._billing,
             domains=self._domains,
+            caps=_caps_of(self._config),
             bulk=self.bulk,
             idempotency=store.idempotency,
             sign_ins=self._sign_ins,
@@ -181,6 +184,17 @@ class Reception:
             trusted_proxies=self._config.http.trusted_proxies,
             base_url=self.url,
         )
+
+
+def _caps_of(config: Config) -> Caps:
+    limits = config.limits
+    return Caps(
+        limits.account_keys,
+        limits.account_pools,
+        limits.account_subaccounts,
+        limits.account_domains,
+        limits.account_users,
+    )
 
 
 class Front:

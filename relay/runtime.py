@@ -172,7 +172,9 @@ class Relay:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(self.directory.watch(self._stopping), name="directory")
         forget_users = None if self._http is None else self._http.sign_ins.forget_old
-        trim = keep_trim(store.events, store.idempotency, self._clock, self._stopping, forget_users)
+        trim = keep_trim(
+            store.events, store.idempotency, store.directory, self._clock, self._stopping, forget_users
+        )
         tasks.create_task(trim, name="retention")
         upkeep = keep_up(self.directory, store.directory, self._clock, self._stopping)
         tasks.create_task(upkeep, name="upkeep")

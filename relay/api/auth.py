@@ -19,6 +19,7 @@ from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import AccountId, SubaccountId
 from relay.service.authority import check_change, is_active
+from relay.service.caps import Caps
 
 SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
 ACCOUNT_HEADER = "X-Relay-Account"
@@ -53,6 +54,8 @@ class Caller:
 
     judge: Callable[[Snapshot], None] = field(default=lambda _: None, compare=False)
     """Raises NotGranted when in a later directory it may not do this any more."""
+    caps: Caps | None = None
+    """Of the account; None for operators."""
 
     @property
     def account(self) -> AccountId:
@@ -81,7 +84,8 @@ async def principal(request: Request) -> Caller:
     rates: Rates = request.app.state.rates
     if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
         raise ApiError(429, "Too many requests", headers={"Retry-After": str(int(wait_s) + 1)})
-    return _caller(snapshot, key, request)
+    caller = _caller(snapshot, key, request)
+    return caller if caller.is_operator else replace(caller, caps=services.caps)
 
 
 def require(grant: str, *, of_account: bool = False) -> Any:

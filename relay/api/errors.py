@@ -34,6 +34,7 @@ from relay.domain.errors import (
     NoSharedPool,
     NotAuthenticated,
     NotGranted,
+    OverCap,
     OverCapacity,
     OverIpLimit,
     PoolEmpty,
@@ -44,7 +45,6 @@ from relay.domain.errors import (
     StaleDirectory,
     StaleRequest,
     StoreUnavailable,
-    TooManyDomains,
     TooMuchWork,
     UnconfiguredDomain,
     UnknownDkimKey,
@@ -178,9 +178,7 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     DomainElsewhere: _Entry(
         400, "Sending Domain {0.domain} is verified by another account", "Domain in use elsewhere", "7004"
     ),
-    TooManyDomains: _Entry(
-        400, "An account may have at most {0.limit} sending domains", "Too many domains", "7002"
-    ),
+    OverCap: _Entry(400, "You can have at most {0.limit} {0.kind}."),
     Conflict: _Entry(409, "{0.detail}", "resource conflict", "1602"),
     NoSharedPool: _Entry(503, "No shared IP pool is configured, try again later"),
     StoreUnavailable: _Entry(503, _UNAVAILABLE),

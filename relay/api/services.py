@@ -19,6 +19,7 @@ from relay.ports import (
 )
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
+from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.identify import Ids
 from relay.service.inject import Accepting
@@ -46,6 +47,8 @@ class Services:
     idempotency: IdempotencyStore
     suppressions: SuppressionStore
     domains: SendingDomains
+    caps: Caps
+    """Of each account."""
     trouble: Callable[[], str | None]
     """Why this process can take no mail; None: it can."""
     requests_per_second: float

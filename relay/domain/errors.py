@@ -26,7 +26,7 @@ RelayError
 │   ├── Conflict             the change contradicts what the directory holds
 │   ├── RestrictedDomain     nobody's own: a mailbox provider's
 │   ├── DomainElsewhere      another account has verified it
-│   ├── TooManyDomains
+│   ├── OverCap              the account has as many of them as it may have
 │   └── ComplianceEntry      of the suppression list: not for the account to remove
 ├── Unavailable              we cannot serve it now; try again               SMTP 4yz   HTTP 503
 │   ├── NoSharedPool         C §1.4: "shared" was decided and no shared IP is configured
@@ -227,10 +227,11 @@ class DomainElsewhere(Refused):
 
 
 @dataclass
-class TooManyDomains(Refused):
-    """The account has as many sending domains as it may have."""
+class OverCap(Refused):
+    """The account has as many objects of that kind, in the plural, as it may have."""
 
     limit: int
+    kind: str
 
 
 class ComplianceEntry(Refused):

@@ -74,6 +74,9 @@ class DirectoryStore(Protocol):
         as lines name it (`sending_ip 192.0.2.1`, `pool 1/news`).
         """
 
+    async def trim_audit(self, before: datetime, kept: int) -> int:
+        """Forget lines older than before, and of each account all but its newest `kept`. Returns how many."""
+
 
 class Directory(Protocol):
     """The live directory of this process."""

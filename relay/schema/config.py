@@ -143,6 +143,7 @@ FilePath = Annotated[Path, PlainValidator(_parse_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_parse_optional_path)]
 HostPort = Annotated[Endpoint, PlainValidator(Endpoint.parse)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+_Cap = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class TrustedNetwork(Table):
@@ -230,12 +231,18 @@ class QueueSettings(Table):
 
 
 class LimitSettings(Table):
-    """`[limits]`: defaults of every path (sending IP × site)."""
+    """`[limits]`: defaults of every path (sending IP × site), and what one account may have."""
 
     connections: Annotated[int, Field(ge=1, le=1000)] = 10
     deliveries_per_connection: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     recipients_per_transaction: Annotated[int, Field(ge=1, le=10_000)] = 100
     connect_timeout_s: Seconds = 60
+    account_keys: _Cap = 2000
+    account_pools: _Cap = 500
+    account_subaccounts: _Cap = 2000
+    account_domains: _Cap = 1000
+    account_users: _Cap = 500
+    """What one account may make; what is there already stays, and operators are not bound."""
 
 
 class LogSettings(Table):

@@ -28,6 +28,7 @@ from relay.domain.errors import (
 from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.ports import Answered, BillingStore, Clock, Directory
 from relay.service.administer import Changes, account_of, create_pool, made, plan_at, set_plan, set_terms
+from relay.service.caps import Caps
 from relay.service.change import change_directory
 
 _TRIES = 20
@@ -91,6 +92,7 @@ class Billing:
         actor: str,
         *,
         by_operator: bool = False,
+        caps: Caps | None = None,
         keep: Callable[[Purchase], Answered] | None = None,
     ) -> Purchase:
         """Give the account free IPs and its pool, if that is new, in one transaction.
@@ -98,8 +100,8 @@ class Billing:
         by_operator: also on a plan whose accounts do not provision themselves (R4). keep: the
         answer that is stored along for whoever repeats the request.
 
-        Raises NoIpsOnPlan, IpsByRequest, OverIpLimit, NoFreeIps, MalformedOptions, Conflict,
-        UnknownObject, StaleDirectory, StaleRequest.
+        Raises NoIpsOnPlan, IpsByRequest, OverIpLimit, OverCap, NoFreeIps, MalformedOptions,
+        Conflict, UnknownObject, StaleDirectory, StaleRequest.
         """
         async with self._turn:
             for _ in range(_TRIES):
@@ -108,6 +110,8 @@ class Billing:
                 holder = _in_force(snapshot, account, self._clock)
                 check_plan(holder, by_operator)
                 changes, target = _pool(snapshot, account, pool)
+                if caps is not None:
+                    caps.check(snapshot, changes)
                 given = tuple(
                     replace(ip, account=account, pool=target, origin=Origin.LIVE)
                     for ip in _choose(snapshot, holder, quantity)

@@ -6,6 +6,7 @@ from relay.domain.changes import Change, Put
 from relay.domain.directory import Snapshot
 from relay.domain.errors import StaleDirectory
 from relay.ports import Directory
+from relay.service.caps import Caps
 from relay.service.directory import entries_of
 
 _TRIES = 10
@@ -16,17 +17,21 @@ async def change_directory(
     compute: Callable[[Snapshot], Sequence[Change]],
     actor: str,
     judge: Callable[[Snapshot], None] | None = None,
+    caps: Caps | None = None,
 ) -> Sequence[Change]:
     """Write what compute makes of the newest directory; what is so already is not written.
 
     judge: raises unless whoever asks may change something in this directory.
-    Returns the changes. Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
+    caps: of the account; None: whoever asks is not bound.
+    Returns the changes. Raises what compute raises, OverCap, Conflict, StoreUnavailable, StaleDirectory.
     """
     for _ in range(_TRIES):
         snapshot = await directory.refresh()
         if judge is not None:
             judge(snapshot)
         changes = compute(snapshot)
+        if caps is not None:
+            caps.check(snapshot, changes)
         stored = frozenset(entries_of(snapshot))
         needed = [change for change in changes if not isinstance(change, Put) or change.entry not in stored]
         if not needed:

@@ -11,17 +11,15 @@ from relay.domain.errors import (
     DomainElsewhere,
     MalformedOptions,
     RestrictedDomain,
-    TooManyDomains,
     UnknownObject,
 )
 from relay.domain.ids import AccountId, SubaccountId
 from relay.mail.dkim import is_record_of
 from relay.ports import Clock, Directory, DkimKeys, DomainRecords, Records
 from relay.service.administer import Changes, account_of, made, subaccount_of
+from relay.service.caps import Caps
 from relay.service.change import change_directory
 
-MOST_DOMAINS = 1000
-"""Sending domains of one account."""
 UNVERIFIED_FOR = timedelta(days=14)
 """How long a domain may wait for its verification."""
 RESTRICTED = frozenset(
@@ -106,7 +104,12 @@ class SendingDomains:
     """What customers do with their sending domains."""
 
     def __init__(
-        self, directory: Directory, records: DomainRecords, keys: DkimKeys, clock: Clock, hostname: str
+        self,
+        directory: Directory,
+        records: DomainRecords,
+        keys: DkimKeys,
+        clock: Clock,
+        hostname: str,
     ) -> None:
         """hostname: what the CNAME or the MX of a bounce domain must name."""
         self._directory, self._records, self._keys = directory, records, keys
@@ -119,10 +122,11 @@ class SendingDomains:
         domain: str,
         wish: DomainWish,
         actor: str,
+        caps: Caps | None = None,
     ) -> SendingDomain:
-        """A new domain, unverified, and its key. domain: lower-case A-labels.
+        """A new domain, unverified, and its key. domain: lower-case A-labels. caps: None for operators.
 
-        Raises RestrictedDomain, TooManyDomains, DomainElsewhere, Conflict, MalformedOptions.
+        Raises RestrictedDomain, OverCap, DomainElsewhere, Conflict, MalformedOptions.
         """
         self._check_new(self._directory.snapshot, account, subaccount, domain)
         key = await self._key(wish)
@@ -134,7 +138,7 @@ class SendingDomains:
             self._check_new(snapshot, account, subaccount, domain)
             return _wished(snapshot, entry, wish)
 
-        return made(await change_directory(self._directory, compute, actor), SendingDomain)
+        return made(await change_directory(self._directory, compute, actor, caps=caps), SendingDomain)
 
     async def change(
         self, account: AccountId, domain: str, wish: DomainWish, actor: str, sees: Sees
@@ -201,8 +205,6 @@ class SendingDomains:
             raise Conflict(f"Sending Domain {domain} already registered")
         if _is_verified_elsewhere(snapshot, SendingDomain(account, domain)):
             raise DomainElsewhere(domain)
-        if sum(owner == account for owner, _ in snapshot.domains) >= MOST_DOMAINS:
-            raise TooManyDomains(MOST_DOMAINS)
 
     async def _key(self, wish: DomainWish) -> DkimKey | None:
         selector = f"scph{self._clock.now():%m%y}"

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from relay.domain.errors import StoreUnavailable
-from relay.ports import Clock, EventLog, IdempotencyStore
+from relay.ports import Clock, DirectoryStore, EventLog, IdempotencyStore
 
 EVENTS_KEPT = timedelta(days=10)
+CHANGES_KEPT = timedelta(days=400)
+MOST_CHANGES = 100_000
+"""Of one account: audit lines."""
 ANSWERS_KEPT = timedelta(hours=24)
 """To whoever repeats a request with its Idempotency-Key."""
 GIVEN_UP_AFTER = timedelta(minutes=10)
@@ -23,6 +26,7 @@ log = logging.getLogger("relay.retention")
 async def keep_trim(
     events: EventLog,
     answers: IdempotencyStore,
+    directory: DirectoryStore,
     clock: Clock,
     stopping: asyncio.Event,
     forget_more: Callable[[], Awaitable[object]] | None = None,
@@ -39,6 +43,7 @@ async def keep_trim(
         try:
             removed = await events.trim(clock.now() - EVENTS_KEPT)
             await answers.forget(clock.now() - ANSWERS_KEPT)
+            await directory.trim_audit(clock.now() - CHANGES_KEPT, MOST_CHANGES)
             if forget_more is not None:
                 await forget_more()
         except StoreUnavailable:

@@ -17,6 +17,7 @@ from relay.ports import (
 )
 from relay.service.billing import Billing
 from relay.service.bulk import BulkRuns
+from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.sign_in import SignIns
 from relay.web.shown_once import Secrets
@@ -50,6 +51,8 @@ class Services:
     policy: RetryPolicy
     billing: Billing
     domains: SendingDomains
+    caps: Caps
+    """Of each account."""
     idempotency: IdempotencyStore
     """Of forms that may be sent twice."""
     bulk: BulkRuns

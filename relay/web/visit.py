@@ -13,6 +13,7 @@ from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.users import Role, User
 from relay.service.administer import Changes
 from relay.service.authority import is_active
+from relay.service.caps import Caps
 from relay.service.change import change_directory
 from relay.service.sign_in import SignedIn, actor_of, csrf_of
 from relay.web.errors import WebError
@@ -111,6 +112,11 @@ class Visit:
     def may(self, right: Right) -> bool:
         return right in MAY[self.user.role]
 
+    @property
+    def caps(self) -> Caps | None:
+        """Of the account; None for operators."""
+        return None if self.is_operator else self.services.caps
+
     async def change(self, compute: Callable[[Snapshot], Changes]) -> Changes:
         """Write, in the person's name, what compute makes of the newest directory; what it made.
 
@@ -120,7 +126,7 @@ class Visit:
         def judge(snapshot: Snapshot) -> None:
             check_may_change(snapshot, self.user, self.account.id)
 
-        return tuple(await change_directory(self.services.directory, compute, self.actor, judge))
+        return tuple(await change_directory(self.services.directory, compute, self.actor, judge, self.caps))
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """The template as an answer; it also gets `visit`."""

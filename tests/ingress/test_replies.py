@@ -25,8 +25,15 @@ from relay.ingress.replies import SENTENCES, internal, printable, reply_for
 
 ELSEWHERE = {
     *(errors.Conflict, errors.SourceUnplumbed, errors.PeerUnreachable),
-    *(errors.RestrictedDomain, errors.DomainElsewhere, errors.TooManyDomains, errors.ComplianceEntry),
+    *(
+        errors.RestrictedDomain,
+        errors.DomainElsewhere,
+        errors.OverCap,
+        errors.BeyondMaker,
+        errors.ComplianceEntry,
+    ),
     *(errors.NoIpsOnPlan, errors.IpsByRequest, errors.OverIpLimit, errors.NoFreeIps),
+    errors.BeyondMaker,
 }
 """Of operators, of delivery, of billing and of lists: no client of ours can cause them by SMTP."""
 

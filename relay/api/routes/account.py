@@ -39,5 +39,6 @@ async def update_account(
             lambda snapshot: administer.rename_account(snapshot, caller.account, name),
             caller.actor,
             caller.judge,
+            caller.caps,
         )
     return Results(results=Message(message="Account has been updated"))

@@ -53,7 +53,7 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
         check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, key.subaccount)
         return administer.create_key(snapshot, key)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
     return Results(results=ApiKeyShape.of(key, text))
 
 
@@ -66,7 +66,7 @@ async def revoke_key(key: str, caller: Manager, services: ServicesDep) -> None:
         check_no_stronger(snapshot, caller.principal, found.grants, found.valid_ips, found.subaccount)
         return (Remove(found),)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
 
 
 def _keys(snapshot: Snapshot, caller: Caller) -> list[ApiKey]:

@@ -69,6 +69,7 @@ async def purchase(
             _pool(body),
             caller.actor,
             by_operator=caller.is_operator,
+            caps=caller.caps,
             keep=None if ticket is None else lambda done: Answered(ticket, Answer(200, _shown(done))),
         )
         return Response(_shown(bought), media_type="application/json")

@@ -48,6 +48,7 @@ async def create_pool(request: Request, caller: Manager, services: ServicesDep) 
         ),
         caller.actor,
         caller.judge,
+        caller.caps,
     )
     return Results(results=PoolCreated(id=administer.made(changes, Pool).id))
 
@@ -86,7 +87,7 @@ async def update_pool(
             body.fbl_signing_domain,
         )
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
     return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))
 
 
@@ -99,7 +100,7 @@ async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None
             _check(snapshot, caller.account, pool)
         return administer.delete_pool(snapshot, caller.account, PoolId(pool))
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
 
 
 def _shape(snapshot: Snapshot, pool: Pool) -> PoolShape:

@@ -58,7 +58,9 @@ async def create(request: Request, caller: Manager, services: ServicesDep) -> Re
     value = await json_object(request)
     domain, asked = _read(lambda: (read_domain(value), read_change(value)))
     wish = _wish(asked, generates_key=asked.generates_key is not False)
-    entry = await services.domains.create(caller.account, caller.subaccount, domain, wish, caller.actor)
+    entry = await services.domains.create(
+        caller.account, caller.subaccount, domain, wish, caller.actor, caller.caps
+    )
     created = DomainCreated(message="Successfully Created domain.", domain=entry.domain)
     if entry.dkim is not None:
         created.dkim = DkimShape.of(entry, entry.dkim)

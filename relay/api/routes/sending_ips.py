@@ -56,7 +56,7 @@ async def update_ip(
             raise ApiError(400, f"IP Pool {body.ip_pool} does not exist.")
         return administer.move_ip(snapshot, ip.address, pool)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
     return Results(results=Message(message="Updated Sending IP."))
 
 

@@ -71,7 +71,7 @@ async def create_subaccount(
         )
         return with_key(changes, key)
 
-    changes = await change_directory(services.directory, compute, caller.actor, caller.judge)
+    changes = await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
     created = SubaccountCreated(subaccount_id=administer.made(changes, Subaccount).id)
     if isinstance(body, SubaccountWithKey):
         created.key, created.label, created.short_key = text, body.key_label, text[:4]
@@ -151,7 +151,7 @@ async def update_subaccount(
             snapshot, caller.account, number, body.name, body.ip_pool, body.status, now
         )
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge)
+    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
     return Results(results=Message(message="Successfully updated subaccount information"))
 
 

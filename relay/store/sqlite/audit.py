@@ -36,6 +36,37 @@ def audit_of(
     return [_line(row) for row in rows]
 
 
+def old_lines(connection: Connection, before_us: int, limit: int) -> list[int]:
+    """Ids of those among the first lines that are older. Ids follow time: none in the first, none at all."""
+    rows = connection.execute("SELECT id, at_us FROM audit ORDER BY id LIMIT ?", (limit,))
+    return [id_ for id_, at_us in rows if at_us < before_us]
+
+
+def lines_beyond(connection: Connection, account: AccountId, kept: int, limit: int) -> list[int]:
+    """Ids of the account's lines before its newest `kept`, so many at most."""
+    terms = (f"{_ABOUT} = :object", f"{_BEFORE} = :account", f"{_AFTER} = :account")
+    values = {"account": account, "object": f"account {account}", "kept": kept, "limit": limit}
+    newest = " UNION ".join(
+        f"SELECT id FROM (SELECT id FROM audit WHERE {term} ORDER BY id DESC LIMIT :kept)" for term in terms
+    )
+    found = connection.execute(
+        f"SELECT id FROM ({newest}) ORDER BY id DESC LIMIT 1 OFFSET :kept - 1",
+        values,
+    ).fetchone()
+    if found is None:
+        return []
+    older = " UNION ".join(
+        f"SELECT id FROM (SELECT id FROM audit WHERE {term} AND id < :first ORDER BY id LIMIT :limit)"
+        for term in terms
+    )
+    rows = connection.execute(f"{older} LIMIT :limit", {**values, "first": found[0]})
+    return [id_ for (id_,) in rows]
+
+
+def remove_lines(connection: Connection, ids: Sequence[int]) -> None:
+    connection.executemany("DELETE FROM audit WHERE id = ?", [(id_,) for id_ in ids])
+
+
 def _shown(column: str, owner: str, account: AccountId | None) -> str:
     """The column, or NULL where it tells of another's object."""
     return column if account is None else f"iif({_ABOUT} = :object OR {owner} = :account, {column}, NULL)"

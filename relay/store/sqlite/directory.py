@@ -1,8 +1,9 @@
 """The directory on SQLite: entries as JSON, one revision, and an audit line for each change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import assert_never
 
 from relay.domain.changes import Change, Put, Remove, SetRoutes
@@ -12,13 +13,16 @@ from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us,
 from relay.domain.route import Route
 from relay.ports import Answered, AuditLine
 from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot, told_json
-from relay.store.sqlite.audit import audit_of
+from relay.store.sqlite.audit import audit_of, lines_beyond, old_lines, remove_lines
 from relay.store.sqlite.enqueue import make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.ledger import book
 from relay.store.sqlite.statements import SQL, one
 from relay.store.sqlite.users import forget_users_of
+
+_SLICE = 500
+"""Audit lines that go in one transaction."""
 
 
 class SqliteDirectory:
@@ -95,6 +99,24 @@ class SqliteDirectory:
             return audit_of(connection, limit, account, about, after)
 
         return await self._executor.read(query)
+
+    async def trim_audit(self, before: datetime, kept: int) -> int:
+        """Look in a read, remove in a short transaction: arriving mail waits for none of it long."""
+        before_us = to_us(before)
+        accounts = (await self.snapshot()).accounts
+        removed = await self._remove_lines(lambda connection: old_lines(connection, before_us, _SLICE))
+        for account in accounts:
+            removed += await self._remove_lines(
+                partial(lines_beyond, account=account, kept=kept, limit=_SLICE)
+            )
+        return removed
+
+    async def _remove_lines(self, find: Callable[[Connection], Sequence[int]]) -> int:
+        removed = 0
+        while ids := await self._executor.read(find):
+            await self._executor.write(partial(remove_lines, ids=ids))
+            removed += len(ids)
+        return removed
 
 
 class _Edit:

@@ -194,6 +194,7 @@ async def _buy(visit: Visit, order: Order, ticket: Ticket) -> bytes:
         order.pool,
         visit.actor,
         by_operator=visit.is_operator,
+        caps=visit.caps,
         keep=lambda done: Answered(ticket, Answer(200, str(len(done.ips)).encode())),
     )
     return str(len(bought.ips)).encode()

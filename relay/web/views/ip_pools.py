@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from relay.domain.directory import Pool, SendingIp, Snapshot, pool_id_of
-from relay.domain.errors import Conflict, MalformedOptions, RelayError, StaleDirectory, UnknownObject
+from relay.domain.errors import Conflict, MalformedOptions, OverCap, RelayError, StaleDirectory, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, IpAddress, PoolId
 from relay.ports import MailFilter
 from relay.service import administer
@@ -131,7 +131,7 @@ async def create(visit: Visit) -> Response:
 
     try:
         await visit.change(compute)
-    except (MalformedOptions, Conflict, UnknownObject, StaleDirectory) as error:
+    except (MalformedOptions, OverCap, Conflict, UnknownObject, StaleDirectory) as error:
         return _create_page(visit, _placed(form, error), 422)
     return visit.go(POOLS, f"Created IP pool {form['name']}.")
 

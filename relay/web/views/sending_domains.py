@@ -83,7 +83,9 @@ async def create(visit: Visit) -> Response:
         return _create_page(visit, form, 422)
     wish = DomainWish(shared_with_subaccounts=used_by == _ALL, generates_key=True)
     try:
-        await visit.services.domains.create(visit.account.id, subaccount, domain, wish, visit.actor)
+        await visit.services.domains.create(
+            visit.account.id, subaccount, domain, wish, visit.actor, visit.caps
+        )
     except RelayError as error:
         return _create_page(visit, form.wrong(domain=sentence(error)), 409)
     return visit.go(f"{_LIST}/edit/{domain}", f"Added {domain}. Now publish a record below, and verify it.")

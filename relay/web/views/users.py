@@ -81,6 +81,8 @@ async def add(visit: Visit) -> Response:
         if account not in visit.snapshot.accounts:
             return _add_page(visit, form.wrong(account="Choose the account"), scope, 422)
     try:
+        if visit.caps is not None:
+            visit.caps.check_users(len(await visit.services.sign_ins.users(account)))
         user, token = await visit.services.sign_ins.add_user(form["name"], role, account, visit.actor)
     except (UnfitName, UnfitRole) as error:
         text = "Required" if not form["name"] else f"{error.detail[:1].upper()}{error.detail[1:]}."
