@@ -17,7 +17,9 @@ async def test_nothing_is_trimmed_soon_after_the_clock_was_set(tmp_path: Path) -
 
     opened = await open_store(f"sqlite:///{tmp_path / 'relay.db'}")
     async with opened as store, asyncio.TaskGroup() as tasks:
-        tasks.create_task(keep_trim(store.events, store.idempotency, clock, stopping, forget_more))
+        tasks.create_task(
+            keep_trim(store.events, store.idempotency, store.directory, clock, stopping, forget_more)
+        )
         await clock.settle()
         for _ in range(9):
             clock.advance(minutes=1)
