@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,17 @@ async def relay(tmp_path_factory: pytest.TempPathFactory, mta: FakeMta) -> Async
         yield relay
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the log and the list of long turns stood when a test began."""
+
+    turns: int
+    log: int
+
+
 @pytest.fixture
-def mark(relay: WatchedProcess) -> int:
-    return relay.mark()
+def mark(relay: WatchedProcess) -> Mark:
+    return Mark(relay.mark(), relay.log.stat().st_size)
 
 
 def _cases(*cases: Case) -> pytest.MarkDecorator:
@@ -61,7 +70,7 @@ def _cases(*cases: Case) -> pytest.MarkDecorator:
 
 
 @_cases(*transmissions.CASES)
-async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta, mark: Mark) -> None:
     octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
     async with others_served(relay) as met:
         status = await post(relay, octets)
@@ -70,7 +79,7 @@ async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta, m
 
 
 @_cases(*messages.CASES)
-async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta, mark: Mark) -> None:
     octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
     async with others_served(relay) as met:
         code = await hand_in(relay, octets)
@@ -79,7 +88,7 @@ async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta, mark: 
 
 
 @_cases(*conversations.CASES)
-async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta, mark: Mark) -> None:
     octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
     async with others_served(relay) as met:
         said = await exchange(
@@ -91,7 +100,7 @@ async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta, m
 
 
 @_cases(*requests.CASES)
-async def test_a_request(case: Case, relay: WatchedProcess, mta: FakeMta, mark: int) -> None:
+async def test_a_request(case: Case, relay: WatchedProcess, mta: FakeMta, mark: Mark) -> None:
     octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
     async with others_served(relay) as met:
         said = await exchange(relay.http_address, octets, until=rb"\r\n\r\n")
@@ -132,7 +141,7 @@ def _judge(
     relay: WatchedProcess,
     mta: FakeMta,
     met: Meanwhile,
-    mark: int,
+    mark: Mark,
     size_bytes: int,
     cpu_before_s: float,
     *,
@@ -144,10 +153,10 @@ def _judge(
     assert spent_by(relay.pid).cpu_s - cpu_before_s <= _CPU_S * limit
     assert met.memory_bytes <= MEMORY_BYTES
     longest_ms = TURN_MS if size_bytes <= 1_000_000 else LONGEST_TURN_MS
-    assert [turn for turn in relay.long_turns(mark) if turn[0] > longest_ms * limit] == []
+    assert [turn for turn in relay.long_turns(mark.turns) if turn[0] > longest_ms * limit] == []
     assert (met.greeting_s <= GREETING_S, met.health_s <= GREETING_S) == (True, True), met.__dict__
     assert met.mail_s <= SMALL_MAIL_S
-    assert "Traceback" not in relay.log.read_text(errors="replace")
+    assert b"Traceback" not in relay.log.read_bytes()[mark.log :]
     if is_composed:
         assert all_complaints(mta) == []
     mta.attempts.clear()
