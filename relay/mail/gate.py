@@ -10,7 +10,7 @@ from collections import Counter
 from io import IncrementalNewlineDecoder
 
 from relay.domain.errors import NoSender, Unsendable
-from relay.mail.headers import fields_of, own_mailbox, split_message
+from relay.mail.headers import fields_of, own_mailbox
 
 MAX_HEADER_OCTETS = 256 * 1024
 MAX_HEADER_LINES = 5000
@@ -67,8 +67,9 @@ def check_composed(header: bytes) -> None:
         raise NoSender
 
 
-def check_stored(message: bytes) -> None:
-    """Of a whole message, by whomever it was made, that no earlier look is known of. Raises Unsendable."""
-    header, body = split_message(message)
-    check_header(header)
-    check_body(body)
+def split_at_empty_line(message: bytes) -> tuple[bytes, bytes]:
+    """Header section and body as the next hop finds them: an empty line is between them, and nothing else."""
+    if message.startswith(b"\r\n"):
+        return b"", message[2:]
+    header, empty_line, body = message.partition(b"\r\n\r\n")
+    return (header + b"\r\n", body) if empty_line else (message, b"")

@@ -14,6 +14,9 @@ _FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
 _SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
 _FIELDS = re.compile(_FIELD)
 _FOLD = re.compile(rb"\r\n[ \t]+")
+MAX_TOLD = 1000
+"""Characters of a subject or a sender that events repeat; what is sent is another matter."""
+_MAX_TOLD_OCTETS = 4 * MAX_TOLD
 _STRAY = re.compile(rb"^x-msys-api[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -77,6 +80,11 @@ def decoded(value: bytes) -> str:
     if "=?" in text:
         text = decode_words(text)
     return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def told(value: bytes) -> str:
+    """What the value says, as far as people are told of it: `decoded`, but no more than a long line."""
+    return decoded(value[:_MAX_TOLD_OCTETS])[:MAX_TOLD]
 
 
 def from_address(fields: Iterable[Field]) -> str | None:

@@ -17,7 +17,7 @@ from relay.domain.ids import AccountId
 from relay.ports.sandbox import Output
 from relay.sandbox.wire import BUG, END, ERROR, HEAD, LENGTH, MAX_PIECE, OUT_OF_MEMORY, pack, unpack
 
-MEMORY_BYTES = 512 << 20
+MEMORY_BYTES = 384 << 20
 """Address space of a child, its 60 MB for itself included."""
 CPU_S = 5
 """For one piece of an answer."""
@@ -25,7 +25,7 @@ DEADLINE_S = 20.0
 """For one job, however busy the machine is."""
 PATIENCE_S = 10.0
 """For a place."""
-_FAT_BYTES = 128 << 20
+_FAT_BYTES = 64 << 20
 """Resident memory with which a child is not kept: what large jobs leave behind is not given back."""
 _SLICE = 256 * 1024
 _LIMIT = 1 << 20

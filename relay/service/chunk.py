@@ -25,8 +25,8 @@ from relay.domain.transmission import Content, Recipient, Rejection, Routing, Tr
 from relay.mail.compose import Blueprint, Filled, to_field
 from relay.mail.dkim import body_hash
 from relay.mail.expression import BadTemplate, Budget, OverBudget
-from relay.mail.gate import check_body, check_composed
-from relay.mail.headers import split_message
+from relay.mail.gate import check_body, check_composed, split_at_empty_line
+from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
 from relay.service.generate import reverse_path
@@ -90,8 +90,8 @@ class Plant:
             recv_method="rest",
             remote_addr=transmission.remote_addr,
             mail_from=transmission.return_path or sender,
-            subject=blueprint.subject.source,
-            friendly_from=blueprint.friendly_from,
+            subject=blueprint.subject.source[:MAX_TOLD],
+            friendly_from=blueprint.friendly_from[:MAX_TOLD],
             sending_domain=domain_of(sender),
             options=transmission.options,
             decision=self.verdict.decision,
@@ -305,7 +305,7 @@ class _Maker:
 
     def _particulars(self, recipient: Recipient, filled: Filled | None) -> Particulars | None:
         is_own = filled is not None and not self._plant.blueprint.subject.is_constant
-        subject = filled.subject if filled is not None and is_own else ""
+        subject = filled.subject[:MAX_TOLD] if filled is not None and is_own else ""
         if not (subject or recipient.metadata or recipient.tags):
             return None
         return Particulars(subject, recipient.metadata, recipient.tags)
@@ -314,7 +314,7 @@ class _Maker:
 
     def _facts_of(self, body: bytes) -> "_Facts":
         """Raises Unsendable."""
-        header, content = split_message(body)
+        header, content = split_at_empty_line(body)
         check_body(content)
         hashed = "" if self._plant.signing is None else body_hash(content)
         return _Facts(header, hashed, len(body), not content.isascii(), header.isascii())

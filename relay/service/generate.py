@@ -30,7 +30,7 @@ from relay.domain.resolve import Decision
 from relay.domain.retry import RetryPolicy
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.gate import check_header
-from relay.mail.headers import Field, decoded, first, own_mailbox
+from relay.mail.headers import Field, first, own_mailbox, told
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
 from relay.service.sign import Signatures, check_dkim_key, sending_domain_of, usable_domain
 
@@ -221,4 +221,4 @@ def reverse_path(
 
 def _text(fields: Sequence[Field], name: str) -> str:
     field = first(fields, name)
-    return decoded(field.value) if field else ""
+    return told(field.value) if field else ""

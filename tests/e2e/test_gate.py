@@ -167,6 +167,8 @@ async def test_hostile_texts_of_other_fields_are_texts(
         "From: x@acme.test\nMessage-ID: <a@b>\nMessage-ID: <c@d>\n\nt\n",
         "From: x@acme.test\nSubject: s\n\na\0b\n",
         "From: x@acme.test\nSubject: a\0b\n\nb\n",
+        f"From: x@acme.test\nno field\nFrom: {EVIL}\n\nb\n",
+        "From: x@acme.test\nSubject: s\nno empty line",
     ],
 )
 async def test_a_message_of_the_client_that_is_none_is_refused(

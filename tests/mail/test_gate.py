@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.errors import NoSender, Unsendable
-from relay.mail.gate import check_body, check_composed, check_header, check_stored, has_crlf_alone
+from relay.mail.gate import check_body, check_composed, check_header, has_crlf_alone, split_at_empty_line
 
 GOOD = b"From: a@b.test\r\nDate: now\r\nMessage-ID: <1@b.test>\r\n"
 
@@ -91,8 +91,14 @@ def test_from_is_one_mailbox_to_all_who_read_it(sender: bytes) -> None:
         check_composed(GOOD.replace(b"a@b.test", sender))
 
 
-def test_what_was_stored_before_is_looked_at_as_a_whole() -> None:
-    check_stored(b"Subject: hello\r\n\r\nHello.\r\n")
-    for message in (b"A: b\r\n\r\na\nb\r\n", b"A: b\rC: d\r\n\r\n", b"A: b\r\n\r\n\0"):
-        with pytest.raises(Unsendable):
-            check_stored(message)
+@pytest.mark.parametrize(
+    ("message", "header", "body"),
+    [
+        (b"A: b\r\n\r\nc", b"A: b\r\n", b"c"),
+        (b"A: b\r\nno field\r\n\r\nc", b"A: b\r\nno field\r\n", b"c"),
+        (b"\r\nA: b\r\n\r\nc", b"", b"A: b\r\n\r\nc"),
+        (b"A: b\r\n", b"A: b\r\n", b""),
+    ],
+)
+def test_the_first_empty_line_ends_the_header(message: bytes, header: bytes, body: bytes) -> None:
+    assert split_at_empty_line(message) == (header, body)

@@ -106,7 +106,7 @@ async def test_children_are_started_when_they_are_needed_and_kept(pool: Pool) ->
 
 @pytest.mark.parametrize(
     ("html", "cpu_s", "limit"),
-    [(SPREAD, 20, TooMuchWork("memory", 512)), (LONG, 1, TooMuchWork("CPU time", 1))],
+    [(SPREAD, 20, TooMuchWork("memory", 384)), (LONG, 1, TooMuchWork("CPU time", 1))],
     ids=["memory", "time"],
 )
 async def test_time_and_memory_are_bounded_for_each_piece(html: str, cpu_s: int, limit: TooMuchWork) -> None:
@@ -194,7 +194,7 @@ async def test_a_child_has_nothing_of_the_relays(pool: Pool, monkeypatch: pytest
         assert open_files(pid) == {"0", "1", "2"}
     assert "secret" not in of_process(pid, "environ")
     assert os.getsid(pid) == os.getsid(0)
-    assert f"Max address space         {512 << 20}" in of_process(pid, "limits")
+    assert f"Max address space         {384 << 20}" in of_process(pid, "limits")
     assert "Max core file size        0" in of_process(pid, "limits")
 
 
