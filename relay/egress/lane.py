@@ -22,6 +22,7 @@ from relay.egress.settler import Settler
 from relay.egress.sites import Sites
 from relay.ports import Claimed, Directory, Lane, QueueStore
 from relay.service.budget import BodyBudget
+from relay.service.inspection import Inspection
 
 SCAN_EVERY = timedelta(seconds=30)
 _LOOK_EVERY = timedelta(seconds=10)  # the clock may be set back meanwhile
@@ -59,9 +60,8 @@ class LaneFlow:
         self.lane = lane
         self._queue, self._directory, self._settler = queue, directory, settler
         self._sites, self._means, self._policy, self._budget = sites, means, policy, budget
-        self._tasks, self._holds = tasks, holds
-        self._clock = means.clock
-        self._paths = Paths(self._make_path)
+        self._tasks, self._holds, self._clock = tasks, holds, means.clock
+        self._paths, self._inspection = Paths(self._make_path), Inspection(queue, self.settle)
         self._later: list[tuple[datetime, str]] = []
         self._unresolved: set[str] = set()
         """Domains whose site is being looked up."""
@@ -338,7 +338,7 @@ class LaneFlow:
             return False
         finally:
             self._budget.give_back(max_bytes)
-        path.add(self._without_cancelled(claimed, now))
+        path.add(await self._inspection.passed(self._without_cancelled(claimed, now), now))
         await self._look_behind(domains, now, is_more=bool(claimed))
         if path.waiting:
             self._hungry.add(path)

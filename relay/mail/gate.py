@@ -73,3 +73,12 @@ def split_at_empty_line(message: bytes) -> tuple[bytes, bytes]:
         return b"", message[2:]
     header, empty_line, body = message.partition(b"\r\n\r\n")
     return (header + b"\r\n", body) if empty_line else (message, b"")
+
+
+def check_stored(prefix: bytes, body: bytes, is_composed: bool) -> None:
+    """Of a message as it would be sent, that no earlier look is known of. Raises Unsendable, NoSender."""
+    header, content = split_at_empty_line(body)
+    if len(header) == len(body):
+        raise Unsendable("no empty line ends the header section")
+    (check_composed if is_composed else check_header)(prefix + header)
+    check_body(content)

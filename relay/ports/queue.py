@@ -1,6 +1,6 @@
 """The durable queue."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +14,7 @@ from relay.domain.ids import (
     NodeName,
     PoolId,
     Revision,
+    TransmissionId,
     WorkerId,
 )
 from relay.domain.lifecycle import Settlement
@@ -178,6 +179,12 @@ class QueueStore(Protocol):
 
     async def body(self, message: MessageId) -> bytes | None:
         """The shared body of an unfinished message; for a DSN, which quotes its header section."""
+
+    async def last_ungated(self) -> MessageId:
+        """The newest message that a version without the gate stored; empty: none. It never changes."""
+
+    async def composed(self, transmissions: Collection[TransmissionId]) -> frozenset[TransmissionId]:
+        """Those of them whose messages the relay wrote itself: by REST, and notices of failure."""
 
 
 class WakeUps(Protocol):

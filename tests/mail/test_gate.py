@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.errors import NoSender, Unsendable
-from relay.mail.gate import check_body, check_composed, check_header, has_crlf_alone, split_at_empty_line
+from relay.mail.gate import (
+    check_body,
+    check_composed,
+    check_header,
+    check_stored,
+    has_crlf_alone,
+    split_at_empty_line,
+)
 
 GOOD = b"From: a@b.test\r\nDate: now\r\nMessage-ID: <1@b.test>\r\n"
 
@@ -102,3 +109,19 @@ def test_from_is_one_mailbox_to_all_who_read_it(sender: bytes) -> None:
 )
 def test_the_first_empty_line_ends_the_header(message: bytes, header: bytes, body: bytes) -> None:
     assert split_at_empty_line(message) == (header, body)
+
+
+def test_what_was_stored_before_is_looked_at_as_a_whole() -> None:
+    check_stored(b"", b"Subject: hello\r\n\r\nHello.\r\n", is_composed=False)
+    check_stored(GOOD, b"\r\nHello.\r\n", is_composed=True)
+    for body in (
+        b"A: b\r\n\r\na\nb\r\n",
+        b"A: b\rC: d\r\n\r\n",
+        b"A: b\r\n\r\n\0",
+        b"A: b\r\n",
+        b"no\r\n\r\n",
+    ):
+        with pytest.raises(Unsendable):
+            check_stored(b"", body, is_composed=False)
+    with pytest.raises(Unsendable):
+        check_stored(GOOD, b"Date: now\r\n\r\n", is_composed=True)

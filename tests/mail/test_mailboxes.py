@@ -129,6 +129,7 @@ def test_a_list_that_was_written_is_read_as_the_same_list(text: str) -> None:
     assert [address for _, address in again] == [address for _, address in named]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "make",
     [

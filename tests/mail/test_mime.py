@@ -129,6 +129,7 @@ def _typed(parameters: bytes) -> bytes:
     return b"Content-Type: text/plain" + parameters + b"\r\n\r\nx"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("make", "n"),
     [

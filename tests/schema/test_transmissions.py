@@ -600,6 +600,7 @@ def test_a_tag_has_so_many_octets() -> None:
     ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "make",
     [
@@ -617,6 +618,7 @@ def test_reading_costs_in_proportion(make: Any) -> None:
     assert_linear(make, read, 450_000)
 
 
+@pytest.mark.alone
 def test_counting_costs_in_proportion() -> None:
     def count(octets: bytes) -> None:
         with suppress(TooManyValues):

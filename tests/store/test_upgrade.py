@@ -17,12 +17,14 @@ async def test_an_older_store_is_counted_when_it_is_upgraded(tmp_path: Path) -> 
             "SELECT account, ip, pool, domain, sum(state = 'queued'), sum(state = 'in_flight'),"
             " sum(state = 'held') FROM message GROUP BY 1, 2, 3, 4"
         ).fetchall()
+        (newest,) = connection.execute("SELECT max(id) FROM message").fetchone()
         events = connection.execute("SELECT kind, count(*) FROM event GROUP BY kind ORDER BY kind").fetchall()
     since, until = made.now - timedelta(days=3), made.now + timedelta(days=1)
     async with await open_store(made.url) as store:
         page = await store.reports.waiting(MailFilter(None), list(Facet), 3000)
         tallies = await store.reports.tallies(None, since, until, timedelta(days=7))
         found = await store.events.find(EventQuery(None, since, until, subjects=(NEEDLE,)), 10)
+        assert await store.queue.last_ungated() == newest
     counted = {
         (
             group.account,

@@ -173,6 +173,14 @@ RETURNING id, ip, epoch;
 -- name: body
 SELECT content FROM body JOIN message ON body_row = row_id WHERE id = ?;
 
+-- name: last_ungated
+SELECT last_message FROM ungated;
+
+-- name: composed
+SELECT json_group_array(json_array(submission.id)) FROM json_each(?) AS wanted
+JOIN submission ON submission.id = wanted.value
+WHERE json_extract(submission.fields, '$.recv_method') IN ('rest', 'dsn');
+
 -- name: hold
 UPDATE message SET
     expires_us = iif(state = 'queued', :until_us, expires_us),

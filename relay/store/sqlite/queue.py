@@ -1,12 +1,12 @@
 """The durable queue on SQLite."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
 from relay.domain.errors import OverCapacity, RelayError
-from relay.domain.ids import Epoch, IpAddress, MessageId, NodeName, WorkerId, from_us, to_us
+from relay.domain.ids import Epoch, IpAddress, MessageId, NodeName, TransmissionId, WorkerId, from_us, to_us
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Message
 from relay.ports import Claimed, EnqueueBatch, Head, Lane, Selection
@@ -167,6 +167,16 @@ class SqliteQueue:
             return row[0] if row else None
 
         return await self._executor.read(query)
+
+    # ── the gate ─────────────────────────────────────────────────────────────────────────
+
+    async def last_ungated(self) -> MessageId:
+        return MessageId(await self._executor.read(lambda connection: one(connection, "last_ungated")))
+
+    async def composed(self, transmissions: Collection[TransmissionId]) -> frozenset[TransmissionId]:
+        listed = to_json(list(transmissions))
+        found = await self._executor.read(lambda connection: one_list(connection, "composed", (listed,)))
+        return frozenset(TransmissionId(id_) for (id_,) in found)
 
 
 def _due(
