@@ -27,7 +27,7 @@ from relay.store.migrate import UnusableStore, migrate, migrations
 from relay.store.sqlite.billing import SqliteBilling
 from relay.store.sqlite.directory import SqliteDirectory
 from relay.store.sqlite.eventlog import SqliteEventLog
-from relay.store.sqlite.executor import Executor, connect
+from relay.store.sqlite.executor import Executor
 from relay.store.sqlite.idempotency import SqliteIdempotency
 from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.queue import SqliteQueue
@@ -37,6 +37,7 @@ from relay.store.sqlite.suppressions import SqliteSuppressions
 from relay.store.sqlite.transmissions import SqliteTransmissions
 from relay.store.sqlite.users import SqliteUsers
 from relay.store.sqlite.wakeups import DatagramWakeUps
+from relay.store.sqlite.wal import connect
 
 __all__ = ["Store", "UnusableStore", "migrate_store", "open_store"]
 

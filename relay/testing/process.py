@@ -34,14 +34,19 @@ class RelayProcess:
         *,
         directory: str | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """smarthost: HOST:PORT. directory: text of a directory.toml, the lab's when None."""
+        """smarthost: HOST:PORT. directory: text of a directory.toml, the lab's when None.
+
+        environment: of `relay run`, beside ours.
+        """
         self.directory = lab_directory() if directory is None else directory
         self.host, self.port, self.http_port = "127.0.0.1", free_port(), free_port()
         listen = f"{self.host}:{self.port}"
         http = f"{self.host}:{self.http_port}"
         self.config = write_files(folder, self.directory, smarthost, listen, settings or {}, http)
         self.log = folder / "relay.log"
+        self._environment = environment or {}
         self._child: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -96,7 +101,7 @@ class RelayProcess:
                 [sys.executable, "-m", self.module, "run", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env={**_environment(), **self._environment},
             )
         await eventually(self._greets, timeout_s)
 

@@ -18,7 +18,7 @@ from relay.ports import Answer, Answered, Begun, Lane, Standing, Ticket
 from relay.store import Store, open_store
 from relay.store.entries import entry_json, place
 from relay.store.migrate import migrate, migrations
-from relay.store.sqlite.executor import connect
+from relay.store.sqlite.wal import connect
 from tests.store.conftest import HOUR, MINUTE, OTHER_IP, SEEDED, claim, finish, put
 from tests.support.mail import ACCOUNT, IP, NOW, build_message
 

@@ -178,6 +178,25 @@ async def test_reading_connections_cannot_write(executor: Executor) -> None:
         await executor.read(lambda connection: connection.execute("DELETE FROM lane"))
 
 
+async def test_the_log_is_folded_when_it_has_grown_long_and_stays_at_that_length(
+    executor: Executor, path: Path
+) -> None:
+    def make(connection: Connection) -> None:
+        connection.execute("CREATE TABLE big (octets BLOB)")
+
+    def write(connection: Connection) -> None:
+        connection.execute("DELETE FROM big")
+        connection.execute("INSERT INTO big VALUES (zeroblob(3000000))")
+
+    await executor.write(make)
+    wal, lengths = path.with_name(f"{path.name}-wal"), []
+    for _ in range(60):
+        await executor.write(write)
+        lengths.append(wal.stat().st_size)
+    assert 64 << 20 <= max(lengths) < 72 << 20
+    assert lengths[-1] <= 64 << 20
+
+
 async def test_a_second_process_may_open_and_close_the_store_meanwhile(url: str) -> None:
     """SQLite's own locks must survive what we do to the file: else the second one deletes the WAL."""
     async with await open_store(url) as store:

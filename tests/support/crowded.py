@@ -23,7 +23,8 @@ from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, PoolId, Revision
 from relay.store import migrate_store, open_store
 from relay.store.migrate import migrate, migrations
 from relay.store.sql import load_queries
-from relay.store.sqlite.executor import Connection, connect
+from relay.store.sqlite.executor import Connection
+from relay.store.sqlite.wal import connect
 
 ACCOUNTS: Final = tuple(AccountId(number) for number in range(1, 6))
 """The first has six messages of ten, the last one of a hundred."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 from relay.domain.errors import IdTaken, RelayError, StoreUnavailable
 from relay.store.sqlite.files import StoreFiles
 from relay.store.sqlite.room import Room
+from relay.store.sqlite.wal import BUSY_TIMEOUT_S, PAGE_BYTES, Wal, connect
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -28,46 +28,14 @@ Together = Callable[[Connection, Sequence[A]], Sequence[T | RelayError]]
 A RelayError among the results is raised to that caller; its unit has written nothing.
 """
 
-BUSY_TIMEOUT_S = 5.0
-"""How long another process may keep the file before the caller hears StoreUnavailable."""
 _SLOW_S = 2.0
 """A transaction that is under way for longer is in trouble."""
 _GROUP_LIMIT = 256
 _READERS = 3
-_PAGE_BYTES = 16384
-_WAL_BYTES = 64 << 20
 _LOOK_EVERY_S = 1.0
 """How often an idle writer looks at files and disk."""
 
 log = logging.getLogger("relay.store")
-
-
-def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
-    """A connection for writing: WAL, synced at each commit. Raises sqlite3.Error, OSError."""
-    # Readable by its owner alone: it holds mail and credentials. SQLite gives -wal and -shm the same mode.
-    # Only ever made, never opened beside SQLite: closing a descriptor of the file would drop all the
-    # locks that this process has on it (fcntl(2)), and another process would delete the WAL under us.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(
-        path,
-        timeout=busy_timeout_s,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-    )
-    for pragma in (
-        f"page_size = {_PAGE_BYTES}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        f"wal_autocheckpoint = {_WAL_BYTES // _PAGE_BYTES}",
-        f"journal_size_limit = {_WAL_BYTES}",
-        "cache_size = -32768",
-        # Debian's SQLite would otherwise write zeros over every body that leaves, which doubles the log.
-        "secure_delete = OFF",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +75,9 @@ class Executor:
         self._writer = connect(path, busy_timeout_s)
         # Now the WAL and its index are there.
         self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        self._files = StoreFiles(path, _PAGE_BYTES)
-        self._room = Room(path, self._writer, _PAGE_BYTES)
+        self._files = StoreFiles(path, PAGE_BYTES)
+        self._wal = Wal(path, self._writer)
+        self._room = Room(path, self._writer, self._wal, PAGE_BYTES)
         self._failed_at: float | None = None
         """Since when no transaction succeeded, monotonic; None: the last one did."""
         self._began_at: float | None = None
@@ -140,7 +109,7 @@ class Executor:
             return self._files.trouble
         if not self._room.has_room:
             return "the disk of the store is nearly full"
-        if self._failed_at is not None:
+        if self._failed_at is not None or self._wal.is_doubtful:
             return "the store cannot be written"
         # A transaction that waits for another process's lock, or for the disk.
         began = self._began_at
@@ -203,6 +172,7 @@ class Executor:
         self._reading.shutdown()
         while not self._idle_readers.empty():
             self._idle_readers.get().close()
+        self._wal.mend()
         # Last, so that it is the one that folds the WAL into the file.
         self._writer.close()
         self._room.keep()
@@ -242,7 +212,7 @@ class Executor:
         """While nothing is to be written: what would be in the way?"""
         self._files.look()
         self._room.look()
-        if self._failed_at is not None:
+        if self._wal.mend() and self._failed_at is not None:
             with suppress(_StoreDown, sqlite3.Error):
                 self._try_to_write()
                 self._failed_at = None
@@ -258,9 +228,12 @@ class Executor:
             _roll_back(self._writer)
 
     def _guarded(self, orders: list[_Any]) -> list[_Settled]:
-        """Commit; nobody is promised anything that went to a file which is no longer the store's."""
+        """Commit; nobody is promised anything that went to a file which is no longer the store's.
+
+        Nor what goes to a log of which something may be lost.
+        """
         refused: list[_Settled] = []
-        if not self._files.look():
+        if not self._wal.mend() or not self._files.look():
             refused = _all_unavailable([order for order in orders if order.acknowledges])
             orders = [order for order in orders if not order.acknowledges]
         if not orders:
@@ -272,7 +245,9 @@ class Executor:
         else:
             self._failed_at = None
         self._began_at = None
-        if not refused and not self._files.look():
+        is_where_it_was = self._files.look()
+        self._wal.fold(self._files.wal_bytes)
+        if not refused and not is_where_it_was:
             settled = [
                 (order, StoreUnavailable() if order.acknowledges else result) for order, result in settled
             ]
@@ -291,6 +266,7 @@ class Executor:
         except _StoreDown:
             return _all_unavailable(orders)
         except Exception as error:  # noqa: BLE001 - the top of a unit of work: its caller gets the error
+            self._wal.heed(error)
             if len(orders) == 1:
                 return [(orders[0], _translated(error))]
         settled: list[_Settled] = []
@@ -301,6 +277,7 @@ class Executor:
                 # Each further try could wait for the lock as long as this one did.
                 return settled + _all_unavailable(orders[position:])
             except Exception as error:  # noqa: BLE001 - as above
+                self._wal.heed(error)
                 settled.append((order, _translated(error)))
         return settled
 
@@ -332,6 +309,7 @@ class Executor:
             self._writer.execute(statement)
         except sqlite3.Error as error:
             log.error("%s failed: %s", statement, error)
+            self._wal.heed(error)
             raise _StoreDown from error
 
 

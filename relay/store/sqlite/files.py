@@ -8,6 +8,8 @@ from pathlib import Path
 log = logging.getLogger("relay.store")
 
 _SUFFIXES = ("-wal", "-shm")
+_WAL = 1
+"""Where it stands among the files."""
 
 _Identity = tuple[int, int]
 """Device and inode."""
@@ -34,6 +36,8 @@ class StoreFiles:
         self._least_bytes = min(path.stat().st_size, least_bytes)
         self.trouble: str | None = None
         """What is wrong, in words that name no path; None: nothing."""
+        self.wal_bytes = 0
+        """How long the WAL's file was when it was last looked at."""
 
     def look(self) -> bool:
         """Whether all of them lie where they were opened; says in the log when that changes."""
@@ -66,6 +70,8 @@ class StoreFiles:
                 return name, f"cannot be looked at ({error.strerror})"
             if _identity(found) != known:
                 return name, "was replaced"
+            if name is self._paths[_WAL]:
+                self.wal_bytes = found.st_size
             if name is self._paths[0] and found.st_size < self._least_bytes:
                 return name, "was truncated"
         return None

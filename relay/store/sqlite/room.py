@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from relay.store.sqlite.wal import Wal
+
 _RESERVE_BYTES = 64 << 20
 """Free space that is kept for what mail on its way out writes; an eighth of a small disk."""
 _KEPT_BYTES = 16 << 20
@@ -19,9 +21,9 @@ log = logging.getLogger("relay.store")
 class Room:
     """Used in the writing thread; `has_room` from anywhere."""
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, page_bytes: int) -> None:
-        self._folder, self._wal = path.parent, path.with_name(f"{path.name}-wal")
-        self._kept, self._writer, self._page_bytes = _kept(path), writer, page_bytes
+    def __init__(self, path: Path, writer: sqlite3.Connection, wal: Wal, page_bytes: int) -> None:
+        self._folder, self._wal_path = path.parent, path.with_name(f"{path.name}-wal")
+        self._kept, self._writer, self._wal, self._page_bytes = _kept(path), writer, wal, page_bytes
         self._is_keeping = False
         self.has_room = True
         """Whether the disk has room for more mail than there is."""
@@ -31,10 +33,9 @@ class Room:
         """On a disk that is nearly full, fold the WAL into the file, whose free pages then serve again."""
         with suppress(OSError, sqlite3.Error):
             free_bytes, reserve_bytes = self._free_bytes()
-            wal_bytes = self._wal.stat().st_size
+            wal_bytes = self._wal_path.stat().st_size
             if free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
-                with suppress(sqlite3.Error):
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._wal.empty()
                 free_bytes, reserve_bytes = self._free_bytes()
             # A little more to say yes again than to say no, so that it is not said by turns.
             wanted_bytes = reserve_bytes if self.has_room else reserve_bytes * 5 // 4
