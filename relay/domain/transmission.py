@@ -23,6 +23,8 @@ TOO_LATE_TO_CANCEL = timedelta(seconds=660)
 """A scheduled transmission cannot be cancelled by id when it starts in less than this (A16)."""
 KEPT_AFTER_END = timedelta(hours=24)
 """How long a scheduled transmission is listed once it has ended (C §3.15)."""
+SET_ASIDE_AFTER = 3
+"""Processes that may end at work on a transmission, with no recipient stored in between."""
 CHUNK = 500
 """Recipients that become messages in one transaction."""
 

@@ -2,23 +2,28 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
-from relay.domain.errors import NoSharedPool, StoreUnavailable
+from relay.domain.errors import Busy, NoSharedPool, StoreUnavailable
 from relay.domain.ids import TransmissionId, mint_transmission_id
-from relay.domain.transmission import KEPT_AFTER_END
+from relay.domain.transmission import KEPT_AFTER_END, SET_ASIDE_AFTER
 from relay.ports import Clock, TransmissionStanding, TransmissionStore
 from relay.service.due import DueTransmissions
 
 LEASE_S = 15.0
 """How long a transmission stays with a process that hangs; that of one that died is free at once."""
+_RENEW_EVERY = timedelta(seconds=LEASE_S / 3)
+_GRACE_S = 5.0
+"""For steps in hand when the relay is to stop."""
 _MOST = 8
-"""Transmissions that take turns; later ones wait until one of these is done."""
+"""Transmissions side by side; later ones wait until one of these is done."""
 _LOOK_EVERY = timedelta(seconds=30)
 """For what other processes left behind."""
 _REST = timedelta(seconds=60)
 """After a failure that is not the transmission's own."""
-_CANCEL_AGAIN = timedelta(seconds=10)
+_SOON = timedelta(seconds=10)
 _FORGET_EVERY = timedelta(hours=1)
 
 log = logging.getLogger("relay.scheduler")
@@ -40,16 +45,21 @@ class Scheduler:
         self._holder, self._news = holder, news
         self._resting: dict[TransmissionId, datetime] = {}
         self._forgot: datetime | None = None
+        self._running: dict[TransmissionId, asyncio.Task[None]] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until stopping is set; the step in hand is finished."""
+        """Until stopping is set; steps in hand have a while to be finished."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._wake_at(stopping), name="scheduler's end")
             while not stopping.is_set():
                 self._news.clear()
-                until = await self._look(stopping)
-                if until is not None:
-                    await self._clock.wait(self._news, until)
+                until = await self._look(tasks, stopping)
+                await self._clock.wait(self._news, until)
+            if self._running:
+                # All or nothing of a step is stored, and the next holder goes on from there.
+                _, late = await asyncio.wait(self._running.values(), timeout=_GRACE_S)
+                for step in late:
+                    step.cancel()
         try:
             await self._store.release(self._holder)
         except StoreUnavailable:
@@ -61,15 +71,14 @@ class Scheduler:
         await stopping.wait()
         self._news.set()
 
-    async def _look(self, stopping: asyncio.Event) -> datetime | None:
-        """One round over what is due; when to look again, None: at once."""
+    async def _look(self, tasks: asyncio.TaskGroup, stopping: asyncio.Event) -> datetime:
+        """One round over what is due; when to look again, unless there is news."""
         until = self._clock.now() + _LOOK_EVERY
         try:
-            is_busy = await self._take_turns(stopping)
+            await self._begin_steps(tasks, stopping)
             cancelling = [await self._due.cancel(one) for one in await self._store.cancellations()]
-            if is_busy:
-                return None
-            await self._forget()
+            if not self._running:
+                await self._forget()
             now = self._clock.now()
             start = await self._store.next_start(now)
         except StoreUnavailable:
@@ -79,34 +88,76 @@ class Scheduler:
         if start is not None:
             moments.append(start)
         if not all(cancelling):
-            moments.append(now + _CANCEL_AGAIN)
+            moments.append(now + _SOON)
+        if self._running:
+            moments.append(now + _RENEW_EVERY)
         return min(moments)
 
-    async def _take_turns(self, stopping: asyncio.Event) -> bool:
-        """One step of each transmission; whether there was any."""
+    async def _begin_steps(self, tasks: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+        """One step of each transmission that has none under way, side by side.
+
+        At work on one that a process ended with, nothing else is: so it is known whose fault it is
+        when this process ends too.
+        """
         now = self._clock.now()
         self._resting = {id_: until for id_, until in self._resting.items() if until > now}
+        busy = set(self._running)
         held = await self._store.hold_due(self._holder, now, LEASE_S, _MOST + len(self._resting))
-        ready = [one for one in held if one.transmission.id not in self._resting]
+        ready: list[TransmissionStanding] = []
+        for standing in held:
+            if standing.tries >= SET_ASIDE_AFTER:
+                await self._set_aside(standing)
+            elif standing.transmission.id not in self._resting:
+                ready.append(standing)
+        suspects = [one for one in ready if one.tries]
+        if suspects:
+            ready = [] if busy else suspects[:1]
         for standing in ready:
-            if stopping.is_set():
-                return False
-            await self._step(standing)
-        return bool(ready)
+            id_ = standing.transmission.id
+            if stopping.is_set() or id_ in busy:
+                continue
+            if not standing.is_begun:
+                await self._store.mark(id_, self._holder, is_begun=True)
+            step = tasks.create_task(self._step(standing), name=f"transmission {id_}")
+            self._running[id_] = step
+            step.add_done_callback(partial(self._ended, id_))
+
+    def _ended(self, id_: TransmissionId, step: asyncio.Task[None]) -> None:
+        del self._running[id_]
+        self._news.set()
+
+    async def _set_aside(self, standing: TransmissionStanding) -> None:
+        id_ = standing.transmission.id
+        if await self._due.set_aside(standing):
+            log.error(
+                "transmission=%s set aside at position=%d: %d processes ended or hung at work on it; look "
+                "at it with `relay transmission show %s`, then `retry` or `cancel` it",
+                id_,
+                standing.progress.position,
+                standing.tries,
+                id_,
+            )
 
     async def _step(self, standing: TransmissionStanding) -> None:
         id_ = standing.transmission.id
         try:
             await self._due.step(standing)
-        except StoreUnavailable:
-            raise
+        except (Busy, StoreUnavailable) as error:
+            log.warning("transmission=%s waits: %s", id_, type(error).__name__)
+            await self._rest(id_, _SOON)
         except NoSharedPool:
             log.warning("transmission=%s waits: no shared pool is configured", id_)
-            self._resting[id_] = self._clock.now() + _REST
+            await self._rest(id_, _REST)
         except Exception:
             # The top of a unit of work: other transmissions go on.
             log.exception("transmission=%s failed at position=%d", id_, standing.progress.position)
-            self._resting[id_] = self._clock.now() + _REST
+            await self._rest(id_, _REST)
+
+    async def _rest(self, id_: TransmissionId, length: timedelta) -> None:
+        """It is held and not worked on: the end of this process is no fault of its."""
+        self._resting[id_] = self._clock.now() + length
+        with suppress(StoreUnavailable):
+            await self._store.mark(id_, self._holder, is_begun=False)
 
     async def _forget(self) -> None:
         now = self._clock.now()

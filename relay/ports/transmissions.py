@@ -28,6 +28,12 @@ class TransmissionStanding:
     progress: Progress
     verdict: Verdict | None
     """None until it is decided."""
+    tries: int = 0
+    """How often a process ended or hung at work on it since a recipient was stored."""
+    is_begun: bool = False
+    """Its holder is at work on it; else it is only held."""
+    set_aside: datetime | None = None
+    """Since when nobody is to work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,21 @@ class TransmissionStore(Protocol):
         """Renew this holder's transmissions and take due ones that nobody holds; the earliest first.
 
         What is held for longer than its ttl_s, by the database's clock, is free again; what a
-        process held that is gone, at once.
+        process held that is gone, at once. Of what another had begun the tries are counted; what
+        was set aside is left alone.
         """
 
+    async def mark(self, transmission: TransmissionId, holder: str, *, is_begun: bool) -> None:
+        """The holder begins the work on it, or leaves it for later and lives on."""
+
+    async def set_aside(self, transmission: TransmissionId, holder: str, event: Event, now: datetime) -> bool:
+        """Nobody takes it until `retry`; with the event that tells it. False: the holder has it no more."""
+
+    async def retry(self, transmission: TransmissionId) -> bool:
+        """What was set aside may be taken again, with no tries counted; False when it was not."""
+
     async def release(self, holder: str) -> None:
-        """Give up all that this holder has."""
+        """Give up all that this holder has; in good order, so that nothing is counted."""
 
     async def next_start(self, after: datetime) -> datetime | None:
         """The earliest start after that moment, of those still to come."""
@@ -96,6 +112,9 @@ class TransmissionStore(Protocol):
 
     async def recipients(self, transmission: TransmissionId, position: int) -> list[Recipient]:
         """Those from position on, as many as stand together: at most CHUNK."""
+
+    async def address_at(self, transmission: TransmissionId, position: int) -> tuple[str, str]:
+        """Address and domain of that recipient, and nothing else of what is kept; empty when it is gone."""
 
     async def decide(self, transmission: TransmissionId, verdict: Verdict, revision: Revision) -> bool:
         """Write the verdict and begin; False when it is not `submitted` any more. Raises StaleDirectory."""
@@ -112,6 +131,11 @@ class TransmissionStore(Protocol):
     async def listed(self, account: AccountId, ended_since: datetime) -> list[TransmissionStanding]:
         """The account's scheduled ones, oldest first, but for those that ended before."""
 
+    async def all(
+        self, account: AccountId | None, limit: int, *, with_ended: bool
+    ) -> list[TransmissionStanding]:
+        """Of that account or of all: what was set aside first, then the oldest."""
+
     async def undecided(self, account: AccountId, pool: PoolId, bound: Collection[SubaccountId]) -> int:
         """How many scheduled ones of the account would look for the pool at their time (R30).
 
@@ -121,6 +145,12 @@ class TransmissionStore(Protocol):
 
     async def cancel(self, transmission: TransmissionId, now: datetime) -> bool:
         """`submitted` → `Canceled`, its recipients gone; False when it is not `submitted` any more."""
+
+    async def end(self, transmission: TransmissionId, now: datetime) -> bool:
+        """→ `Canceled` from wherever it stands, for the operator; False when it had ended.
+
+        Messages that were made stay. An immediate one is forgotten.
+        """
 
     async def cancel_campaign(self, cancellation: CampaignCancellation) -> None:
         """Cancel its unfinished transmissions, and keep the wish for the messages. The id is the store's."""

@@ -18,9 +18,10 @@ from relay.domain.errors import (
     TooMuchWork,
     UnknownObject,
 )
-from relay.domain.ids import DEFAULT_POOL, Epoch, MessageId, PoolId, TransmissionId
-from relay.domain.lifecycle import discard
-from relay.domain.message import State
+from relay.domain.events import GenerationFailure, Subject
+from relay.domain.ids import DEFAULT_POOL, Epoch, IpAddress, MessageId, PoolId, TransmissionId
+from relay.domain.lifecycle import ADMIN_FAILURE, discard
+from relay.domain.message import RcptType, State
 from relay.domain.resolve import Decision, Moment, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.domain.transmission import (
@@ -38,6 +39,7 @@ from relay.service.authority import REST_GRANT, check_sender
 from relay.service.chunk import Plant, may_send_from
 from relay.service.transmit import Transmitter
 
+SET_ASIDE = "554 5.3.0 [internal] set aside: processes ended or hung at work on it"
 CANCELLED = "5.7.1 [internal] Campaign cancelled"
 _PLANTS = 8
 """Compositions kept at once; others are made again when their turn comes."""
@@ -89,6 +91,28 @@ class DueTransmissions:
             work.read = work.read[made.next - made.position :]
             work.position = made.next
             self._transmitter.depart(made.messages)
+
+    async def set_aside(self, standing: TransmissionStanding) -> bool:
+        """Nobody works on it until an operator retries or cancels it. False: it is not ours any more."""
+        transmission, position, now = standing.transmission, standing.progress.position, self._clock.now()
+        # Nothing is read but the address: what ended the processes may be in there.
+        address, domain = await self._store.address_at(transmission.id, position)
+        verdict = standing.verdict
+        pool = PoolId((transmission.options.ip_pool or DEFAULT_POOL).lower())
+        about = Subject(
+            self._transmitter.workshop.message_id(),
+            transmission.id,
+            transmission.account,
+            transmission.subaccount,
+            address,
+            domain,
+            RcptType.TO.value,
+            0,
+            IpAddress(""),
+            pool if verdict is None else verdict.decision.pool,
+        )
+        event = GenerationFailure(now, about, ADMIN_FAILURE, int(SET_ASIDE[:3]), SET_ASIDE)
+        return await self._store.set_aside(transmission.id, self._holder, event, now)
 
     async def cancel(self, cancellation: CampaignCancellation) -> bool:
         """Whether all its messages are gone; those in flight are looked at again once they are queued."""

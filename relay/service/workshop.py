@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from relay.domain.errors import RelayError
-from relay.domain.ids import AccountId, TransmissionId
+from relay.domain.ids import AccountId, MessageId, TransmissionId, mint_message_id
 from relay.domain.suppression import Source, key_of
 from relay.domain.transmission import Content, Recipient, Rejection, Routing
 from relay.mail.compose import Blueprint, Filled, compose, is_light
@@ -57,6 +57,10 @@ class Workshop:
             raise output.error
         blueprint: Blueprint = self._sandbox.read(output.pieces[0])
         return blueprint
+
+    def message_id(self) -> MessageId:
+        """For what is told of a recipient and never comes to be a message."""
+        return mint_message_id(self._clock.now(), self._ids.message_entropy(), 0)
 
     async def make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
         """What the next recipients become, off the loop."""

@@ -44,6 +44,9 @@ STANDING_COLUMNS = (
     "began_us",
     "ended_us",
     "verdict",
+    "tries",
+    "trying",
+    "set_aside_us",
 )
 
 
@@ -99,7 +102,12 @@ def standing(row: Row) -> TransmissionStanding:
         None if row[13] is None else from_us(row[13]),
     )
     return TransmissionStanding(
-        transmission, progress, None if row[14] is None else _verdict(from_json(row[14]))
+        transmission,
+        progress,
+        None if row[14] is None else _verdict(from_json(row[14])),
+        tries=row[15],
+        is_begun=bool(row[16]),
+        set_aside=None if row[17] is None else from_us(row[17]),
     )
 
 

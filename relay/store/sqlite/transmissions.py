@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from relay.domain.errors import StaleDirectory
+from relay.domain.events import Event
 from relay.domain.ids import (
     AccountId,
     MessageId,
@@ -34,6 +35,7 @@ from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.statements import one
+from relay.store.sqlite.tallies import TalliedEvents
 from relay.store.transmission_codec import (
     STANDING_COLUMNS,
     cancellation,
@@ -120,6 +122,33 @@ class SqliteTransmissions:
         held = await self._executor.write(unit)
         return sorted(held, key=lambda one: (one.transmission.start, one.transmission.id))
 
+    async def mark(self, transmission: TransmissionId, holder: str, *, is_begun: bool) -> None:
+        values = {"id": transmission, "holder": holder, "is_begun": is_begun}
+
+        def unit(connection: Connection) -> None:
+            connection.execute(_SQL["mark"], values)
+
+        await self._executor.write(unit)
+
+    async def set_aside(self, transmission: TransmissionId, holder: str, event: Event, now: datetime) -> bool:
+        values = {"id": transmission, "holder": holder, "now_us": to_us(now)}
+
+        def unit(connection: Connection) -> bool:
+            if connection.execute(_SQL["set_aside"], values).rowcount == 0:
+                return False
+            events = TalliedEvents()
+            events.add([event])
+            events.store(connection)
+            return True
+
+        return await self._executor.write(unit)
+
+    async def retry(self, transmission: TransmissionId) -> bool:
+        def unit(connection: Connection) -> bool:
+            return connection.execute(_SQL["retry"], (transmission,)).rowcount > 0
+
+        return await self._executor.write(unit)
+
     async def release(self, holder: str) -> None:
         def unit(connection: Connection) -> None:
             connection.execute(_SQL["release"], (holder,))
@@ -145,6 +174,14 @@ class SqliteTransmissions:
             values = {"id": transmission, "position": position}
             row = connection.execute(_SQL["recipients"], values).fetchone()
             return recipients_of(row[1])[position - row[0] :] if row else []
+
+        return await self._executor.read(query)
+
+    async def address_at(self, transmission: TransmissionId, position: int) -> tuple[str, str]:
+        def query(connection: Connection) -> tuple[str, str]:
+            values = {"id": transmission, "position": position}
+            row = connection.execute(_SQL["address_at"], values).fetchone()
+            return (row[0] or "", row[1] or "") if row else ("", "")
 
         return await self._executor.read(query)
 
@@ -205,6 +242,14 @@ class SqliteTransmissions:
 
         return await self._executor.read(query)
 
+    async def all(
+        self, account: AccountId | None, limit: int, *, with_ended: bool
+    ) -> list[TransmissionStanding]:
+        values = {"account": account, "limit": limit, "with_ended": with_ended}
+        return await self._executor.read(
+            lambda connection: [standing(row) for row in connection.execute(_SQL["all"], values)]
+        )
+
     async def undecided(self, account: AccountId, pool: PoolId, bound: Collection[SubaccountId]) -> int:
         values = {"account": account, "pool": pool, "bound": to_json(sorted(bound))}
 
@@ -224,14 +269,23 @@ class SqliteTransmissions:
 
         return await self._executor.write(unit)
 
+    async def end(self, transmission: TransmissionId, now: datetime) -> bool:
+        values = {"id": transmission, "now_us": to_us(now)}
+
+        def unit(connection: Connection) -> bool:
+            rows = connection.execute(_SQL["end"], values).fetchall()
+            for (is_scheduled,) in rows:
+                _empty(connection, transmission, is_scheduled)
+            return bool(rows)
+
+        return await self._executor.write(unit)
+
     async def cancel_campaign(self, cancellation: CampaignCancellation) -> None:
         values = _values(cancellation)
 
         def unit(connection: Connection) -> None:
             for id_, is_scheduled in connection.execute(_SQL["cancel_campaign"], values).fetchall():
-                connection.execute(_SQL["remove_used"], {"id": id_, "before": _ALL})
-                if not is_scheduled:
-                    _remove(connection, id_)
+                _empty(connection, id_, is_scheduled)
             connection.execute(_SQL["add_cancellation"], values)
 
         await self._executor.write(unit)
@@ -270,6 +324,13 @@ class SqliteTransmissions:
 def _check(connection: Connection, revision: Revision) -> None:
     if one(connection, "revision") != revision:
         raise StaleDirectory
+
+
+def _empty(connection: Connection, id_: str, is_kept: bool) -> None:
+    """What was cancelled keeps no recipients, and stays only to be listed."""
+    connection.execute(_SQL["remove_used"], {"id": id_, "before": _ALL})
+    if not is_kept:
+        _remove(connection, id_)
 
 
 def _remove(connection: Connection, id_: str) -> None:

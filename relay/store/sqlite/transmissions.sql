@@ -12,17 +12,32 @@ INSERT INTO transmission_recipients (id, first, recipients) VALUES (?, ?, ?);
 -- name: other_holders
 SELECT DISTINCT holder FROM transmission WHERE ended_us IS NULL AND holder NOT IN ('', ?);
 
--- name: hold_due
-UPDATE transmission SET holder = :holder, held_until_us = :until_us
+-- name: hold_due (another's that it worked on counts: it died or hangs)
+UPDATE transmission SET
+    tries = tries + (trying AND holder <> :holder),
+    trying = trying AND holder = :holder,
+    holder = :holder,
+    held_until_us = :until_us
 WHERE id IN (SELECT id FROM transmission
-             WHERE ended_us IS NULL AND start_us <= :now_us
+             WHERE ended_us IS NULL AND set_aside_us IS NULL AND start_us <= :now_us
                AND (holder IN ('', :holder) OR held_until_us <= :clock_us
                     OR holder IN (SELECT value FROM json_each(:dead)))
              ORDER BY start_us, id LIMIT :limit)
 RETURNING {standing};
 
 -- name: release
-UPDATE transmission SET holder = '', held_until_us = 0 WHERE ended_us IS NULL AND holder = ?;
+UPDATE transmission SET holder = '', held_until_us = 0, trying = 0 WHERE ended_us IS NULL AND holder = ?;
+
+-- name: mark
+UPDATE transmission SET trying = :is_begun WHERE id = :id AND holder = :holder AND ended_us IS NULL;
+
+-- name: set_aside
+UPDATE transmission SET set_aside_us = :now_us, holder = '', held_until_us = 0, trying = 0
+WHERE id = :id AND holder = :holder AND ended_us IS NULL;
+
+-- name: retry
+UPDATE transmission SET set_aside_us = NULL, tries = 0
+WHERE id = ? AND set_aside_us IS NOT NULL AND ended_us IS NULL;
 
 -- name: next_start
 SELECT min(start_us) FROM transmission WHERE ended_us IS NULL AND start_us > ?;
@@ -34,6 +49,11 @@ SELECT content FROM transmission_content WHERE id = ?;
 SELECT first, recipients FROM transmission_recipients
 WHERE id = :id AND first <= :position ORDER BY first DESC LIMIT 1;
 
+-- name: address_at (a million recipients are not built for it)
+SELECT json_extract(recipients, '$[' || (:position - first) || '][0]'),
+       json_extract(recipients, '$[' || (:position - first) || '][1]')
+FROM transmission_recipients WHERE id = :id AND first <= :position ORDER BY first DESC LIMIT 1;
+
 -- name: decide
 UPDATE transmission SET verdict = :verdict, state = 'Generating' WHERE id = :id AND state = 'submitted';
 
@@ -42,6 +62,7 @@ UPDATE transmission SET
     position = :next,
     num_generated = num_generated + :num_generated,
     num_failed = num_failed + :num_failed,
+    tries = 0,
     began_us = coalesce(began_us, :now_us),
     ended_us = iif(:next < num_rcpts, NULL, :now_us),
     state = iif(:next < num_rcpts, 'Generating', 'Success')
@@ -64,6 +85,11 @@ SELECT {standing} FROM transmission WHERE id = ?;
 SELECT {standing} FROM transmission
 WHERE account = ? AND is_scheduled AND (ended_us IS NULL OR ended_us >= ?) ORDER BY id;
 
+-- name: all
+SELECT {standing} FROM transmission
+WHERE (:account IS NULL OR account = :account) AND (:with_ended OR ended_us IS NULL)
+ORDER BY set_aside_us IS NULL, id LIMIT :limit;
+
 -- name: undecided
 SELECT count(*) FROM transmission
 WHERE account = :account AND is_scheduled AND state = 'submitted'
@@ -74,8 +100,12 @@ WHERE account = :account AND is_scheduled AND state = 'submitted'
 -- name: cancel
 UPDATE transmission SET state = 'Canceled', ended_us = :now_us WHERE id = :id AND state = 'submitted';
 
+-- name: end
+UPDATE transmission SET state = 'Canceled', ended_us = :now_us, set_aside_us = NULL
+WHERE id = :id AND ended_us IS NULL RETURNING is_scheduled;
+
 -- name: cancel_campaign
-UPDATE transmission SET state = 'Canceled', ended_us = :asked_us
+UPDATE transmission SET state = 'Canceled', ended_us = :asked_us, set_aside_us = NULL
 WHERE ended_us IS NULL AND account = :account AND subaccount IS :subaccount AND campaign_id = :campaign_id
 RETURNING id, is_scheduled;
 
