@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from relay.egress.worker import Egress
 from relay.feed.scheduler import Scheduler
 from relay.ingress.server import SmtpServer
 from relay.net.dns import DnsResolver
+from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
@@ -84,6 +84,7 @@ class Relay:
         self._stopping = asyncio.Event()
         self._server: SmtpServer | None = None
         self._http: Reception | None = None
+        self._listeners: list[Listener] = []
 
     @property
     def smtp_address(self) -> tuple[str, int]:
@@ -167,6 +168,7 @@ class Relay:
                 if self._server is not None:
                     await self._server.close(0)
                 raise
+        self._listeners = await asyncio.to_thread(self._own_listeners)
         # After all that may still ask it for something has ended.
         stack.push_async_callback(self._sandbox.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -191,6 +193,15 @@ class Relay:
             tasks.create_task(summaries, name="summaries")
             tasks.create_task(self._http.run(), name="http")
             stack.push_async_callback(self._http.close)
+
+    def _own_listeners(self) -> list[Listener]:
+        if self._http is not None:
+            return [*self.smtp_addresses, self._http.address]
+        if not self._reuse_port:
+            return self.smtp_addresses
+        # One of the other workers answers HTTP.
+        http = self._config.http.listen
+        return [*self.smtp_addresses, *addresses_of(http.host, http.port)]
 
     def _entrance(self) -> Entrance:
         smtp, addresses = self._config.smtp, self.smtp_addresses
@@ -296,12 +307,8 @@ class Relay:
         return server
 
     def _is_ours(self, host: Host) -> bool:
-        """Whether a listener of this process would answer there: the same port and address."""
-        return any(
-            host.port == port
-            and (host.address == address or (_is_wildcard(address) and _is_local(host.address)))
-            for address, port in self.smtp_addresses
-        )
+        """Whether a listener of this relay would answer there, mail's or HTTP's."""
+        return is_own(host.address, host.port, self._listeners)
 
 
 async def prepare(config: Config) -> int:
@@ -365,18 +372,3 @@ class _Everybody:
 
     def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
         self._others.hear(heard)
-
-
-def _is_wildcard(address: str) -> bool:
-    return address in {"0.0.0.0", "::"}
-
-
-def _is_local(address: str) -> bool:
-    """Whether the address is this machine's: then it can be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

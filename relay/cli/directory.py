@@ -171,11 +171,13 @@ def _told(change: Change, before: Entry | None) -> dict[str, object]:
 def _route(route: Route) -> str:
     """All of it but the password."""
     target = route.target
-    where = (
-        f"{target.host}:{target.port}" if isinstance(target, SmarthostRoute) else f"MX, port {target.port}"
-    )
-    user = f", as {target.username}" if isinstance(target, SmarthostRoute) and target.username else ""
-    return f"{', '.join(route.patterns)} to {where}, TLS {target.tls}{user}"
+    if isinstance(target, SmarthostRoute):
+        where = f"{target.host}:{target.port}"
+        more = f", as {target.username}" if target.username else ""
+    else:
+        where = f"MX, port {target.port}"
+        more = ", private hosts allowed" if target.allow_private else ""
+    return f"{', '.join(route.patterns)} to {where}, TLS {target.tls}{more}"
 
 
 def _name(entry: Entry) -> str:

@@ -17,6 +17,7 @@ from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
+from relay.domain.route import MxRoute
 from relay.schema.config import Config, Endpoint
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
@@ -122,6 +123,8 @@ def run(
 def check(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check both files, and look for the sending IPs.
 
+    Says which routes let strangers name private next hops.
+
     Says for each sending IP whether this machine has it. One that is missing is a warning, since
     its mail waits until it is there. Nothing is started, and nothing stays bound.
 
@@ -141,6 +144,10 @@ def check(json: JsonOption = False, config: ConfigOption = None) -> None:
         say(f"{file}: ok")
         say(f"{settings.directory}: ok")
         print_rows(rows, False, "no sending IPs")
+    for route in listed.routes:
+        if isinstance(route.target, MxRoute) and route.target.allow_private:
+            domains = ", ".join(route.patterns)
+            warn(f"warning: the route of {domains} goes to private addresses too: allow_private is true")
     if missing := [ip.bind for ip in ips if states[ip.address] == "missing"]:
         warn(f"warning: not on this machine ({settings.node}): {', '.join(missing)}")
 

@@ -67,6 +67,7 @@ _TEXTS = tuple(
     (found, re.compile(pattern, re.IGNORECASE))
     for found, pattern in (
         (TIMEOUT, r"\[internal\] message timeout"),
+        (DNS, r"\[internal\] \S+ is \S+: private \(route setting allow_private\)"),
         (ADMIN_FAILURE, r"\[internal\].*(discarded|cancelled)|suppressed due to customer policy"),
         (NO_RCPT, r"\bno (valid )?recipients|\b(need|no) rcpt|\brcpt (command )?first"),
         (AUTO_REPLY, r"\bauto-?(reply|response|matic reply)|out of (the )?office|on vacation"),

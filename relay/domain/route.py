@@ -21,6 +21,8 @@ class MxRoute:
 
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     port: int = 25
+    allow_private: bool = False
+    """Whether hosts may have addresses that are not of the internet; listeners of ours never."""
 
 
 @dataclass(frozen=True, slots=True)

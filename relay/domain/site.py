@@ -25,6 +25,8 @@ class Site:
     tls: TlsPolicy
     username: str = ""
     password: str = field(default="", repr=False)
+    allow_private: bool = False
+    """Whether addresses that are not of the internet may be connected to."""
 
     def __str__(self) -> str:
         """For logs: its best host, and how many more there are."""
@@ -33,8 +35,8 @@ class Site:
 
 
 def smarthost_site(route: SmarthostRoute) -> Site:
-    """The one host that takes everything."""
-    return Site(((0, route.host.lower()),), route.port, route.tls, route.username, route.password)
+    """The one host that takes everything; whoever named it may mean a private one."""
+    return Site(((0, route.host.lower()),), route.port, route.tls, route.username, route.password, True)
 
 
 def mx_site(route: MxRoute, hosts: Sequence[PreferredHost]) -> Site:
@@ -42,7 +44,12 @@ def mx_site(route: MxRoute, hosts: Sequence[PreferredHost]) -> Site:
     best: dict[str, int] = {}
     for preference, name in sorted(hosts):
         best.setdefault(_normal(name), preference)
-    return Site(tuple(sorted((preference, name) for name, preference in best.items())), route.port, route.tls)
+    return Site(
+        tuple(sorted((preference, name) for name, preference in best.items())),
+        route.port,
+        route.tls,
+        allow_private=route.allow_private,
+    )
 
 
 def usable_addresses(addresses: Sequence[IpAddress], source: IpAddress) -> tuple[IpAddress, ...]:

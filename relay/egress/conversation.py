@@ -16,6 +16,7 @@ from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Envelope, Message
 from relay.domain.outcome import Bounced, Deferred, NotTried, Outcome, Peer, backs_off, judge
+from relay.domain.public import is_public
 from relay.domain.reply import Phase, Reply
 from relay.domain.site import Site, usable_addresses
 from relay.egress.path import Load, Path, PathLimits
@@ -32,6 +33,7 @@ _TOO_MANY = {452, 552}
 
 log = logging.getLogger("relay.egress")
 
+NO_HOSTS = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.INTERNAL)
 LOOP = Reply(554, "5.4.6 mail loop detected", Phase.INTERNAL)
 
 
@@ -61,7 +63,7 @@ class Means:
     first_retry: timedelta
     solitude: Solitude
     is_ours: Callable[[Host], bool]
-    """Whether an address and port is a listener of this relay: mail sent there would loop."""
+    """Whether an address and port is a listener of this relay: mail sent there would loop, or worse."""
 
 
 class Conversation:
@@ -193,14 +195,14 @@ class Conversation:
         """A session with the first host of the site that lets us in."""
         site = self._path.site
         tried: list[NoSession] = []
-        failure = Reply(
-            451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.INTERNAL
-        )
+        failure: Reply | None = None
         for _, equals in groupby(site.hosts, key=itemgetter(0)):
             names = [name for _, name in equals]
             random.shuffle(names)
             hosts, reason = await self._hosts(names, bind)
-            failure = reason or failure
+            if reason is not None and (failure is None or reason.code < 500):
+                # What may pass outweighs what will not.
+                failure = reason
             if any(self._means.is_ours(host) for host in hosts):
                 # RFC 5321 §5.1: hosts as good as ourselves, or worse, would send it back.
                 return tried[-1] if tried else Bounced(LOOP, Peer())
@@ -211,7 +213,10 @@ class Conversation:
                 tried.append(opened)
                 if len(tried) == _MAX_HOSTS:
                     return opened
-        return tried[-1] if tried else NoSession(failure, Peer())
+        if tried:
+            return tried[-1]
+        failure = failure or NO_HOSTS
+        return Bounced(failure, Peer()) if failure.code >= 500 else NoSession(failure, Peer())
 
     async def _hosts(self, names: Iterable[str], bind: IpAddress) -> tuple[list[Host], Reply | None]:
         """All that can be connected to from bind, and why others cannot."""
@@ -219,10 +224,15 @@ class Conversation:
         failure: Reply | None = None
         for name in names:
             found = await self._means.resolver.addresses(name)
-            usable = usable_addresses(found.addresses, bind)
+            named = usable_addresses(found.addresses, bind) or found.addresses
+            may_be_private = self._path.site.allow_private
+            fit = [address for address in named if may_be_private or is_public(address)]
+            usable = usable_addresses(fit, bind)
             hosts += [Host(name, address, self._path.site.port) for address in usable]
             if found.failure is not None:
                 failure = found.failure
+            elif named and not fit:
+                failure = failure or _private(name, named[0])
             elif not usable:
                 text = f"4.4.1 [internal] No valid hosts ({name} has no address of the family of {bind})"
                 failure = Reply(451, text, Phase.INTERNAL)
@@ -243,3 +253,8 @@ class Conversation:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _private(name: str, address: IpAddress) -> Reply:
+    text = f"5.4.4 [internal] {name} is {address}: private (route setting allow_private)"
+    return Reply(550, text, Phase.INTERNAL)

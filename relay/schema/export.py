@@ -132,6 +132,7 @@ def _route(route: Route) -> str:
     values: dict[str, object] = {"domains": list(route.patterns)}
     if isinstance(target, MxRoute):
         values |= {"mx": True, "port": target.port if target.port != 25 else None}
+        values["allow_private"] = target.allow_private
     else:
         host = f"[{target.host}]" if ":" in target.host else target.host
         values["smarthost"] = f"{host}:{target.port}"

@@ -297,6 +297,8 @@ class RouteTable(Table):
     mx: Annotated[bool, Field(validate_default=True)] = False
     port: Annotated[int | None, Field(ge=1, le=65535)] = None
     """Of MX hosts; a smarthost has its own."""
+    allow_private: bool = False
+    """Of MX hosts; a smarthost may be private anyway."""
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     username: str = ""
     password: Annotated[str, Field(validate_default=True)] = ""
@@ -338,6 +340,6 @@ class RouteTable(Table):
 
     def to_domain(self) -> Route:
         if self.smarthost is None:
-            return Route(self.domains, MxRoute(self.tls, self.port or 25))
+            return Route(self.domains, MxRoute(self.tls, self.port or 25, self.allow_private))
         host, port = self.smarthost.host, self.smarthost.port
         return Route(self.domains, SmarthostRoute(host, port, self.tls, self.username, self.password))

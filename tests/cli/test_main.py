@@ -203,6 +203,14 @@ def test_check_says_for_each_ip_whether_this_node_has_it(cli: Cli) -> None:
     assert "127.0.0.11" in cli.ok("check")
 
 
+def test_check_names_the_routes_that_allow_private_hosts(cli: Cli) -> None:
+    route = '[[route]]\ndomains = ["in.example"]\nmx = true\nallow_private = true\n'
+    head, tables = cli.directory.read_text().split("[[route]]", 1)
+    cli.directory.write_text(f"{head}{route}[[route]]{tables}")
+    told = "warning: the route of in.example goes to private addresses too: allow_private is true\n"
+    assert cli("check").err == told
+
+
 def test_check_needs_no_store_and_reads_the_certificates(cli: Cli) -> None:
     assert "relay.toml: ok" in cli.ok("check")
     assert not (cli.folder / "relay.db").exists()

@@ -134,6 +134,7 @@ INTERNAL = {
     "554 5.4.7 [internal] message timeout (last transfail: no attempt was possible)": 24,
     "556 5.1.10 [internal] recipient domain has a null MX": 10,
     "451 4.4.1 [internal] connect: 110": 24,
+    "550 5.4.4 [internal] spam.rbl.example is 10.0.0.1: private (route setting allow_private)": 21,
 }
 
 

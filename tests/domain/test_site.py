@@ -11,7 +11,9 @@ HOSTS = ((5, "mx1.example"), (10, "mx2.example"), (10, "mx3.example"), (20, "mx4
 
 def test_a_smarthost_is_a_site_of_one_host() -> None:
     route = SmarthostRoute("Smart.Example", 587, TlsPolicy.REQUIRED, "relay", "s3cret")
-    assert smarthost_site(route) == Site(((0, "smart.example"),), 587, TlsPolicy.REQUIRED, "relay", "s3cret")
+    assert smarthost_site(route) == Site(
+        ((0, "smart.example"),), 587, TlsPolicy.REQUIRED, "relay", "s3cret", True
+    )
 
 
 def test_a_password_is_in_no_text_of_a_site() -> None:
@@ -31,6 +33,13 @@ def test_domains_with_the_same_exchangers_share_a_site_in_whatever_order_and_cas
     assert hash(first) == hash(second)
     assert first.hosts == ((5, "c.example"), (10, "a.example"), (10, "b.example"))
     assert (first.port, first.tls) == (25, TlsPolicy.OPPORTUNISTIC)
+
+
+def test_a_route_that_allows_private_hosts_has_sites_of_its_own() -> None:
+    assert mx_site(MxRoute(allow_private=True), [(0, "a.example")]).allow_private
+    assert not mx_site(MxRoute(), [(0, "a.example")]).allow_private
+    smarthost = smarthost_site(SmarthostRoute("a.example", 25))
+    assert smarthost != mx_site(MxRoute(), [(0, "a.example")])
 
 
 def test_an_exchanger_named_twice_counts_once_at_its_best_preference() -> None:

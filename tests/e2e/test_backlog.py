@@ -58,7 +58,7 @@ async def test_a_route_that_changes_takes_the_backlog_along(tmp_path: Path, mta:
 async def test_hosts_that_take_their_time_do_not_keep_us_from_accepting(tmp_path: Path, mta: FakeMta) -> None:
     domains = [f"d{number}.example" for number in range(10)]
     dns = FakeDns({}, {domain: ["127.0.0.1"] for domain in domains})
-    route = f'\n[[route]]\ndomains = ["*"]\nmx = true\nport = {mta.port}\ntls = "off"\n'
+    route = f'\n[[route]]\ndomains = ["*"]\nmx = true\nport = {mta.port}\nallow_private = true\ntls = "off"\n'
     settings: dict[str, dict[str, object]] = {
         "smtp": {"max_message_bytes": 500_000, "body_budget_bytes": 1_000_000}
     }
@@ -89,7 +89,7 @@ async def test_hosts_that_take_their_time_do_not_keep_us_from_accepting(tmp_path
 async def test_a_bounce_to_tell_does_not_break_a_stop(tmp_path: Path, mta: FakeMta) -> None:
     """Its DSN goes to a domain that nobody has looked up yet; it waits for the next start."""
     dns = FakeDns({}, {"a.example": ["127.0.0.1"], "acme.test": ["127.0.0.1"]})
-    route = f'\n[[route]]\ndomains = ["*"]\nmx = true\nport = {mta.port}\ntls = "off"\n'
+    route = f'\n[[route]]\ndomains = ["*"]\nmx = true\nport = {mta.port}\nallow_private = true\ntls = "off"\n'
     async with RelayHarness(tmp_path, mta, directory=lab_directory() + route, resolver=dns) as relay:
         await relay.change_account(1, lambda account: replace(account, dsn=True))
         mta.restrict(delay_s=0.2)

@@ -45,7 +45,7 @@ async def _relay(
 
 
 def _mx(mta: FakeMta) -> str:
-    return f'domains = ["*"]\nmx = true\nport = {mta.port}\ntls = "off"'
+    return f'domains = ["*"]\nmx = true\nport = {mta.port}\nallow_private = true\ntls = "off"'
 
 
 async def _fate(relay: RelayHarness, to: str = TO, *, ip_pool: str = POOL) -> tuple[Event, list[Message]]:
@@ -156,7 +156,7 @@ async def test_an_exchanger_that_is_ourselves_ends_the_list(tmp_path: Path, mta:
             {"gmail.example": [(10, "dead.example"), (20, "us.example"), (30, "worse.example")]},
             {"dead.example": ["127.0.0.77"], "us.example": ["127.0.0.1"], "worse.example": ["127.0.0.78"]},
         )
-        route = f'domains = ["*"]\nmx = true\nport = {port}\ntls = "off"'
+        route = f'domains = ["*"]\nmx = true\nport = {port}\nallow_private = true\ntls = "off"'
         settings = {"smtp": {"listen": [f"127.0.0.1:{port}"]}}
         await first.stop()
         other = tmp_path / "other"

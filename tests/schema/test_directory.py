@@ -123,6 +123,7 @@ def test_all_tables_arrive(tmp_path: Path) -> None:
         [[route]]
         domains = ["*"]
         mx = true
+        allow_private = true
         port = 2525
         tls = "off"
         """,
@@ -149,7 +150,7 @@ def test_all_tables_arrive(tmp_path: Path) -> None:
     smarthost = SmarthostRoute("2001:db8::25", 587, TlsPolicy.REQUIRED, "joe", "secret")
     assert found.routes == (
         Route(("example.com", "*.example.net"), smarthost),
-        Route(("*",), MxRoute(TlsPolicy.OFF, 2525)),
+        Route(("*",), MxRoute(TlsPolicy.OFF, 2525, True)),
     )
 
 
@@ -252,7 +253,8 @@ def test_an_export_keeps_everything_that_a_file_can_say(tmp_path: Path) -> None:
     )
     routes = (
         Route(("b.example", "*.b.example"), SmarthostRoute("::1", 587, TlsPolicy.REQUIRED, "u", 'p"\\\n')),
-        Route(("*",), MxRoute(TlsPolicy.OFF, 2525)),
+        Route(("*.test",), MxRoute(TlsPolicy.OFF, 2525, allow_private=True)),
+        Route(("*",), MxRoute()),
     )
     again = load(tmp_path, export(snapshot_of(entries, routes)))
     assert set(again.entries) == set(entries)

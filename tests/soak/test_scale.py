@@ -175,7 +175,9 @@ def test_many_sites_cost_little_more_than_one(tmp_path: Path, say: Say) -> None:
             folder = tmp_path / str(sites)
             folder.mkdir()
             port = sink.address.rpartition(":")[2]
-            route = f'[[route]]\ndomains = ["*"]\nmx = true\nport = {port}\ntls = "off"\n'
+            route = (
+                f'[[route]]\ndomains = ["*"]\nmx = true\nport = {port}\nallow_private = true\ntls = "off"\n'
+            )
             program = ("-m", "tests.soak.mx")
             with relay(folder, sink.address, directory=lab(20, route), program=program) as peer:
                 figures[sites] = _inject(peer, sink, 50_000, sites)
