@@ -1,7 +1,6 @@
 """What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +9,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from relay.ambient import SystemEntropy
 from relay.api.app import build_app
 from relay.api.services import Services as ApiServices
-from relay.domain.errors import OverCapacity, StoreUnavailable
 from relay.domain.retry import RetryPolicy
 from relay.net.http_server import HttpServer
 from relay.net.records import DnsRecords, RsaKeys
@@ -36,8 +34,6 @@ from relay.web.services import Services as WebServices
 from relay.web.templating import load_templates
 
 _HEALTH = frozenset({"/healthz", "/readyz"})
-
-log = logging.getLogger("relay")
 
 
 @dataclass(frozen=True)
@@ -105,14 +101,11 @@ class Reception:
         return f"{self._server.scheme}://{Endpoint(*self._server.address)}"
 
     async def first_link(self) -> str | None:
-        """Where the first operator comes in, while nobody has signed in yet."""
-        if "web" not in self._config.roles:
-            return None
-        try:
-            token = await self._sign_ins.first_link()
-        except (StoreUnavailable, OverCapacity):
-            log.warning("no link for the first operator: the store takes no writes for now")
-            return None
+        """Where the first operator comes in, while nobody has signed in yet.
+
+        Raises StoreUnavailable, OverCapacity.
+        """
+        token = await self._sign_ins.first_link()
         return None if token is None else f"{self.url}{LINK_PATH}{token}"
 
     def warm_up(self) -> None:

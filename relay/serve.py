@@ -10,13 +10,14 @@ import signal
 import sys
 import tomllib
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import uvloop
 
 from relay.api.errors import BASE
-from relay.domain.errors import RelayError
+from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
+from relay.reception import Reception
 from relay.runtime import Relay, prepare
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
@@ -32,6 +33,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE_BYTES = 4 << 20
 _LOOSE_BYTES = 64 << 20
 """What may lie unused at the end of the heap."""
+_LINK_AGAIN_S = 5
 _ALLOCATIONS = 50_000
 """Objects more than before, after which the collector looks at the young ones."""
 
@@ -89,11 +91,18 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
         if with_sink:
             await _start_sink(stack, _sink_address(config))
         relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several))
-        link = await relay.http.first_link() if "web" in config.roles else None
+        link: str | None = None
+        if "web" in config.roles:
+            try:
+                link = await relay.http.first_link()
+            except (StoreUnavailable, OverCapacity):
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                later = tasks.create_task(_tell_link_later(relay.http), name="first link")
+                stack.callback(later.cancel)
         if with_sink and relay.smtp_addresses:
             _tell(_welcome(config, relay.smtp_address, relay.http_url, link))
         elif link is not None:
-            _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}")
+            _tell_link(link)
         _settle_garbage()
         notify(READY)
         if {"api", "web"} & config.roles:
@@ -102,6 +111,21 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
         if not is_one_of_several:
             notify(STOPPING)
     return 0
+
+
+def _tell_link(link: str) -> None:
+    _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}")
+
+
+async def _tell_link_later(http: Reception) -> None:
+    """As soon as the store can be written."""
+    log.warning("no link for the first operator yet: the store takes no writes for now")
+    while True:
+        await asyncio.sleep(_LINK_AGAIN_S)
+        with suppress(StoreUnavailable, OverCapacity):
+            if (link := await http.first_link()) is not None:
+                _tell_link(link)
+            return
 
 
 def _allow_open_files() -> None:

@@ -227,6 +227,26 @@ async def test_a_store_that_another_process_locks_is_a_451_until_it_lets_go(
         assert "refused@gmail.example" not in arrived
 
 
+async def test_the_first_operators_link_that_could_not_be_written_is_printed_later(
+    tmp_path: Path, mta: FakeMta
+) -> None:
+    settings: dict[str, dict[str, object]] = {"": {"roles": ["smtp", "web"]}}
+    async with RelayProcess(tmp_path, mta.address, settings=settings) as relay:
+        await relay.stop()
+        with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            before = relay.log.read_text().count("/sign-in/link/")
+            await relay.start()
+            await eventually(lambda: asyncio.sleep(0, "no link for the first" in relay.log.read_text()), 20)
+            other.execute("ROLLBACK")
+
+        async def is_told() -> bool:
+            return relay.log.read_text().count("/sign-in/link/") == before + 1
+
+        await eventually(is_told, 20)
+        assert await relay.stop() == 0
+
+
 # ── read-only at the start ───────────────────────────────────────────────────────────────
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from relay.testing.fake_mta import FakeMta
 from tests.support.faults import FaultyRelay, build_faults
 
@@ -10,6 +12,7 @@ KILLED_EVERY = 4
 AT_THE_START = range(1, 41)
 
 
+@pytest.mark.timeout(900)
 async def test_none_loses_what_was_acknowledged(tmp_path: Path, mta: FakeMta) -> None:
     async with FaultyRelay(tmp_path, mta, build_faults(tmp_path)) as relay:
         for number in CALLS:
@@ -21,6 +24,7 @@ async def test_none_loses_what_was_acknowledged(tmp_path: Path, mta: FakeMta) ->
     assert "Traceback" not in relay.log.read_text()
 
 
+@pytest.mark.timeout(900)
 async def test_none_keeps_it_from_starting_again(tmp_path: Path, mta: FakeMta) -> None:
     relay = FaultyRelay(tmp_path, mta, build_faults(tmp_path))
     for number in AT_THE_START:

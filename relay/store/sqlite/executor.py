@@ -246,7 +246,7 @@ class Executor:
             self._failed_at = None
         self._began_at = None
         is_where_it_was = self._files.look()
-        self._wal.fold(self._files.wal_bytes)
+        self._wal.fold_if_long(self._files.wal_bytes)
         if not refused and not is_where_it_was:
             settled = [
                 (order, StoreUnavailable() if order.acknowledges else result) for order, result in settled

@@ -34,13 +34,19 @@ class Room:
         with suppress(OSError, sqlite3.Error):
             free_bytes, reserve_bytes = self._free_bytes()
             wal_bytes = self._wal_path.stat().st_size
-            if free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
+            is_full = free_bytes < reserve_bytes // 8
+            if is_full:
+                # The log keeps its blocks, which somebody else would take.
+                self._give_up()
+                self._wal.fold()
+            elif free_bytes < wal_bytes + reserve_bytes and wal_bytes > reserve_bytes // 4:
                 self._wal.empty()
-                free_bytes, reserve_bytes = self._free_bytes()
+            free_bytes, reserve_bytes = self._free_bytes()
+            # What was given up is not room for more mail.
+            room_bytes = free_bytes - (0 if self._is_keeping else _kept_bytes(reserve_bytes))
             # A little more to say yes again than to say no, so that it is not said by turns.
             wanted_bytes = reserve_bytes if self.has_room else reserve_bytes * 5 // 4
-            room_bytes = free_bytes
-            if reserve_bytes // 2 <= free_bytes < wanted_bytes:
+            if reserve_bytes // 2 <= room_bytes < wanted_bytes:
                 (pages,) = self._writer.execute("PRAGMA freelist_count").fetchone()
                 room_bytes += pages * self._page_bytes
             had_room, self.has_room = self.has_room, room_bytes >= wanted_bytes
@@ -50,14 +56,12 @@ class Room:
                 log.warning("there is room again: room_bytes=%d", room_bytes)
             if not self._is_keeping and free_bytes >= reserve_bytes + reserve_bytes // 2:
                 self.keep()
-            elif free_bytes < reserve_bytes // 8:
-                self._give_up()
 
     def keep(self) -> None:
         """Take from the disk what is to be kept back, as far as it is there."""
         with suppress(OSError):
             free_bytes, reserve_bytes = self._free_bytes()
-            size_bytes = min(_KEPT_BYTES, reserve_bytes // 2, free_bytes)
+            size_bytes = min(_kept_bytes(reserve_bytes), free_bytes)
             file = os.open(self._kept, os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 if size_bytes > os.fstat(file).st_size:
@@ -67,17 +71,23 @@ class Room:
             self._is_keeping = True
 
     def _give_up(self) -> None:
-        """Let go of it, but for what a start needs."""
+        """Let go of it, but for what a start needs; at once the log takes what the file does not."""
         with suppress(FileNotFoundError):
-            if self._kept.stat().st_size > _START_BYTES:
-                os.truncate(self._kept, _START_BYTES)
+            if (size_bytes := self._kept.stat().st_size) > _START_BYTES:
                 log.warning("the disk is full: the room kept back for mail on its way out is used now")
+                os.truncate(self._kept, _START_BYTES)
+                self._wal.fold()
+                self._wal.lengthen(size_bytes - _START_BYTES)
         self._is_keeping = False
 
     def _free_bytes(self) -> tuple[int, int]:
         """Free on the disk of the store, and how much of that is kept. Raises OSError."""
         disk = os.statvfs(self._folder)
         return disk.f_bavail * disk.f_frsize, min(_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 8)
+
+
+def _kept_bytes(reserve_bytes: int) -> int:
+    return min(_KEPT_BYTES, reserve_bytes // 2)
 
 
 def make_room_to_start(path: Path) -> None:

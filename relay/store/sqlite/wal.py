@@ -104,13 +104,29 @@ class Wal:
         finally:
             os.close(file)
 
-    def fold(self, wal_bytes: int) -> None:
-        """When it has grown long, copy it into the file. wal_bytes: of the log's file, which does not shrink.
+    def fold_if_long(self, wal_bytes: int) -> None:
+        """wal_bytes: of the log's file, which does not shrink as it is folded.
 
         SQLite begins at its start again once all of it is copied, and cuts the file to that size then.
         """
-        if wal_bytes > _WAL_BYTES and not self.is_doubtful:
+        if wal_bytes > _WAL_BYTES:
+            self.fold()
+
+    def fold(self) -> None:
+        """Copy it into the file. It keeps its length."""
+        if not self.is_doubtful:
             self._checkpoint("PASSIVE")
+
+    def lengthen(self, by_bytes: int) -> None:
+        """Take room on the disk for frames to come, as much of it as there is. Raises OSError."""
+        disk, size_bytes = os.statvfs(self._path), self._path.stat().st_size
+        by_bytes = min(by_bytes, disk.f_bavail * disk.f_frsize, _WAL_BYTES - size_bytes)
+        if by_bytes > 0:
+            file = os.open(self._path, os.O_RDWR)
+            try:
+                os.posix_fallocate(file, size_bytes, by_bytes)
+            finally:
+                os.close(file)
 
     def empty(self) -> None:
         """Copy it into the file and cut it to nothing."""

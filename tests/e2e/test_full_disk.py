@@ -1,0 +1,131 @@
+"""A disk that another program fills: mail in the queue leaves, a start succeeds, and `/readyz` says why."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from relay.testing.fake_mta import FakeMta
+from relay.testing.injection import InjectionRefusedError
+from relay.testing.process import RelayProcess
+from relay.testing.waiting import eventually
+
+VOLUME_BYTES = 160 << 20
+BODY = ("y" * 98 + "\r\n") * 500
+
+
+def _may_mount() -> bool:
+    """Whether this user may have a file system of his own for a test."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+if _may_mount():
+
+    @pytest.fixture
+    def volume(tmp_path: Path) -> Iterator[Path]:
+        folder = tmp_path / "volume"
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "tmpfs", folder], check=True)
+        yield folder
+        subprocess.run(["umount", "-l", folder], check=True)
+
+    async def test_what_waits_leaves_and_a_start_succeeds(tmp_path: Path, volume: Path, mta: FakeMta) -> None:
+        mta.limit(first=0)
+        async with _relay(tmp_path, volume, mta) as relay:
+            assert await _ready(relay) == 200
+            waiting = {f"r{number}@gmail.example" for number in range(40)}
+            for to in sorted(waiting):
+                assert await _answer(relay, to) == 250
+            await asyncio.to_thread(_fill, volume)
+            await eventually(lambda: _is(relay, 503), 10)
+            assert await _answer(relay, "refused@gmail.example") in {451, 452}
+            mta.limit()
+            await _all_arrive(mta, waiting, 20)
+            # Started where it was killed and where it was stopped, each time on a disk without a free block.
+            for end in ("kill", "stop", "kill", "stop"):
+                relay.kill() if end == "kill" else await relay.stop()
+                await asyncio.to_thread(_fill, volume)
+                await relay.start()
+                await eventually(lambda: _is(relay, 503), 10)
+            (volume / "filler").unlink()
+            await eventually(lambda: _is(relay, 200), 10)
+            assert await _answer(relay, "after@gmail.example") == 250
+            await _all_arrive(mta, waiting | {"after@gmail.example"}, 20)
+            assert "Traceback" not in relay.log.read_text()
+
+    async def test_what_waits_leaves_while_the_other_program_goes_on_filling(
+        tmp_path: Path, volume: Path, mta: FakeMta
+    ) -> None:
+        mta.limit(first=0)
+        async with _relay(tmp_path, volume, mta) as relay:
+            waiting = {f"r{number}@gmail.example" for number in range(40)}
+            for to in sorted(waiting):
+                assert await _answer(relay, to) == 250
+            async with asyncio.TaskGroup() as tasks:
+                filling = tasks.create_task(_go_on_filling(volume))
+                await eventually(lambda: _is(relay, 503), 10)
+                mta.limit()
+                await _all_arrive(mta, waiting, 20)
+                relay.kill()
+                await relay.start()
+                filling.cancel()
+            (volume / "filler").unlink()
+            await eventually(lambda: _is(relay, 200), 10)
+            assert await _answer(relay, "after@gmail.example") == 250
+
+
+def _relay(folder: Path, volume: Path, mta: FakeMta) -> RelayProcess:
+    settings: dict[str, dict[str, object]] = {
+        "": {"store": f"sqlite:///{volume / 'relay.db'}", "roles": ["smtp", "api", "web", "egress"]},
+        "queue": {"first_retry": "1s", "max_retry_gap": "2s"},
+    }
+    return RelayProcess(folder, mta.address, settings=settings)
+
+
+def _fill(volume: Path) -> None:
+    with (volume / "filler").open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+async def _go_on_filling(volume: Path) -> None:
+    while True:
+        await asyncio.to_thread(_fill, volume)
+        await asyncio.sleep(0.05)
+
+
+async def _is(relay: RelayProcess, status: int) -> bool:
+    return await _ready(relay) == status
+
+
+async def _ready(relay: RelayProcess) -> int:
+    host, port = relay.http_address
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://{host}:{port}/readyz")).status_code
+
+
+async def _answer(relay: RelayProcess, to: str) -> int:
+    try:
+        await relay.inject(to, ip_pool="marketing", text=BODY)
+    except InjectionRefusedError as refusal:
+        return refusal.code
+    return 250
+
+
+async def _all_arrive(mta: FakeMta, recipients: set[str], timeout_s: float) -> None:
+    async def arrived() -> bool:
+        return {attempt.recipient for attempt in mta.accepted} >= recipients
+
+    await eventually(arrived, timeout_s)
