@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from relay import __version__
-from relay.cli import accounts, directory, pools, queue, users
+from relay.cli import accounts, directory, pools, queue, transmissions, users
 from relay.cli.printing import plain, print_json, print_rows, say, sentence, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
 from relay.domain.directory import SendingIp, Snapshot
@@ -38,6 +38,7 @@ app = typer.Typer(
 for group, name in (
     (directory.app, "directory"),
     (queue.app, "queue"),
+    (transmissions.app, "transmission"),
     (accounts.accounts, "account"),
     (accounts.subaccounts, "subaccount"),
     (pools.pools, "pool"),

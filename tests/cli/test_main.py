@@ -31,6 +31,7 @@ def test_there_is_a_command_for_everything_that_is_promised() -> None:
         queue/hold queue/release queue/retry queue/cancel queue/repin account/create account/list
         account/set-plan ip/add ip/assign ip/move ip/release ip/drain ip/list key/create key/list key/revoke
         subaccount/create subaccount/list subaccount/set-pool pool/create pool/list pool/delete
+        transmission/list transmission/show transmission/cancel transmission/retry
     """
     assert set(promised.split()) <= {"/".join(path) for path in COMMANDS}
 
