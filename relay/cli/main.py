@@ -17,7 +17,7 @@ from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
-from relay.domain.route import MxRoute
+from relay.domain.route import MxRoute, SmarthostRoute, TlsPolicy
 from relay.schema.config import Config, Endpoint
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
@@ -146,11 +146,20 @@ def check(json: JsonOption = False, config: ConfigOption = None) -> None:
         say(f"{settings.directory}: ok")
         print_rows(rows, False, "no sending IPs")
     for route in listed.routes:
+        if isinstance(route.target, SmarthostRoute) and route.target.username:
+            _tell_login(", ".join(route.patterns), route.target)
         if isinstance(route.target, MxRoute) and route.target.allow_private:
             domains = ", ".join(route.patterns)
             warn(f"warning: the route of {domains} goes to private addresses too: allow_private is true")
     if missing := [ip.bind for ip in ips if states[ip.address] == "missing"]:
         warn(f"warning: not on this machine ({settings.node}): {', '.join(missing)}")
+
+
+def _tell_login(domains: str, smarthost: SmarthostRoute) -> None:
+    if smarthost.tls is TlsPolicy.OFF:
+        warn(f"warning: the route of {domains} sends its password in clear text: tls is off")
+    else:
+        warn(f"the route of {domains} logs in: TLS is required, and mail waits without it")
 
 
 def _check_certificates(settings: Config, file: Path) -> None:

@@ -27,13 +27,20 @@ class MxRoute:
 
 @dataclass(frozen=True, slots=True)
 class SmarthostRoute:
-    """A configured server takes everything."""
+    """A configured server takes everything.
+
+    With a username opportunistic TLS becomes required: whoever stands between must not get the password.
+    """
 
     host: str
     port: int
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     username: str = ""
     password: str = ""
+
+    def __post_init__(self) -> None:
+        if self.username and self.tls is TlsPolicy.OPPORTUNISTIC:
+            object.__setattr__(self, "tls", TlsPolicy.REQUIRED)
 
     def __repr__(self) -> str:
         return f"SmarthostRoute({self.host}:{self.port}, tls={self.tls})"

@@ -5,7 +5,7 @@ aiosmtplib's exceptions are translated here and nowhere else.
 
 import asyncio
 import ssl
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import cast
 
@@ -23,6 +23,7 @@ from relay.net.tls import client_context
 from relay.net.transaction import Session
 from relay.ports import Host, Login, NoSession, SmtpSession
 
+_CONTINUE, _AUTHENTICATED = 334, 235
 _UNREACHABLE = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.CONNECT)
 
 
@@ -45,12 +46,13 @@ class SmtpDialer:
     ) -> SmtpSession | NoSession:
         """A session ready for MAIL, or why there is none; see `Dialer`. Raises SourceUnplumbed.
 
-        Opportunistic TLS that fails is followed by one more connection, in clear text.
+        Opportunistic TLS that fails is followed by one more connection, in clear text, but not
+        with a login.
         """
         try:
             return await self._open(bind, ehlo, host, tls, login, 0)
         except _TlsFailed as failure:
-            if tls is TlsPolicy.REQUIRED:
+            if tls is TlsPolicy.REQUIRED or login is not None:
                 return NoSession(failure.reply, Peer(host.address, -1))
         try:
             return await self._open(bind, ehlo, host, TlsPolicy.OFF, login, -1)
@@ -75,6 +77,8 @@ class SmtpDialer:
             connection = client.transport
             phase = Phase.EHLO
             await self._say_hello(client)
+            if login is not None and tls is not TlsPolicy.OFF and not client.supports_extension("STARTTLS"):
+                raise _TlsFailed(Reply(454, "4.7.0 [internal] a login needs TLS", Phase.STARTTLS))
             if tls is not TlsPolicy.OFF and await self._start_tls(client, host, tls):
                 peer = Peer(host.address, 1)
                 await self._say_hello(client)
@@ -133,12 +137,29 @@ class SmtpDialer:
 
     async def _log_in(self, client: aiosmtplib.SMTP, login: Login) -> None:
         """By the first way that is offered, and no other: a second refusal would hide the first."""
-        ways = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
-        for name, log_in in ways.items():
-            if name in client.server_auth_methods:
-                await log_in(login.username, login.password, timeout=self._timeouts.auth_s)
-                return
-        raise aiosmtplib.SMTPNotSupported("no AUTH that we know")
+        offered, wait_s = client.server_auth_methods, self._timeouts.auth_s
+        if "plain" in offered:
+            await client.auth_plain(login.username, login.password, timeout=wait_s)
+        elif "login" in offered:
+            await self._answer_prompts(client, login)
+        elif "cram-md5" in offered:
+            await client.auth_crammd5(login.username, login.password, timeout=wait_s)
+        else:
+            raise aiosmtplib.SMTPNotSupported("no AUTH that we know")
+
+    async def _answer_prompts(self, client: aiosmtplib.SMTP, login: Login) -> None:
+        """AUTH LOGIN (draft-murchison-sasl-login): each of the two is given once, as it is asked for."""
+        answers = {"username": login.username, "password": login.password}
+        asked = await client.execute_command(b"AUTH", b"LOGIN", timeout=self._timeouts.auth_s)
+        while asked.code == _CONTINUE and answers:
+            wanted = _wanted(asked.message)
+            # A prompt of other words, or of other tongues, comes in the usual order.
+            answer = answers.pop(wanted if wanted in answers else next(iter(answers)))
+            asked = await client.execute_command(b64encode(answer.encode()), timeout=self._timeouts.auth_s)
+        if asked.code == _CONTINUE:
+            raise aiosmtplib.SMTPResponseException(0, "a third prompt")
+        if asked.code != _AUTHENTICATED:
+            raise aiosmtplib.SMTPAuthenticationError(asked.code, asked.message)
 
     def _take_over(self, client: aiosmtplib.SMTP, peer: Peer) -> Session:
         """The live connection changes hands. Raises SMTPServerDisconnected."""
@@ -148,6 +169,15 @@ class SmtpDialer:
         pipeline.take_over(cast(asyncio.Transport, client.transport))
         extensions = {name.upper(): parameters for name, parameters in client.esmtp_extensions.items()}
         return Session(pipeline, peer, extensions)
+
+
+def _wanted(challenge: str) -> str:
+    """What a prompt of AUTH LOGIN asks for, by its decoded words; empty when they do not say."""
+    try:
+        words = b64decode(challenge, validate=True).lower()
+    except ValueError:
+        return ""
+    return "password" if b"pass" in words else "username" if b"user" in words or b"name" in words else ""
 
 
 class _TlsFailed(Exception):

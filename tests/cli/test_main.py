@@ -212,6 +212,21 @@ def test_check_names_the_routes_that_allow_private_hosts(cli: Cli) -> None:
     assert cli("check").err == told
 
 
+@pytest.mark.parametrize(
+    ("tls", "told"),
+    [
+        ("", "the route of * logs in: TLS is required, and mail waits without it\n"),
+        ('tls = "opportunistic"', "the route of * logs in: TLS is required, and mail waits without it\n"),
+        ('tls = "off"', "warning: the route of * sends its password in clear text: tls is off\n"),
+    ],
+)
+def test_check_says_what_a_login_wants_of_tls(cli: Cli, tls: str, told: str) -> None:
+    head = cli.directory.read_text().partition("[[route]]")[0]
+    login = 'smarthost = "127.0.0.1:587"\nusername = "us"\npassword = "secret"'
+    cli.directory.write_text(f'{head}[[route]]\ndomains = ["*"]\n{login}\n{tls}\n')
+    assert cli("check").err == told
+
+
 def test_check_needs_no_store_and_reads_the_certificates(cli: Cli) -> None:
     assert "relay.toml: ok" in cli.ok("check")
     assert not (cli.folder / "relay.db").exists()

@@ -16,6 +16,12 @@ def test_a_smarthost_is_a_site_of_one_host() -> None:
     )
 
 
+def test_a_login_makes_opportunistic_tls_required_and_leaves_the_rest() -> None:
+    for asked, meant in (("opportunistic", "required"), ("required", "required"), ("off", "off")):
+        assert SmarthostRoute("s.example", 25, TlsPolicy(asked), "us", "secret").tls == meant
+    assert SmarthostRoute("s.example", 25).tls is TlsPolicy.OPPORTUNISTIC
+
+
 def test_a_password_is_in_no_text_of_a_site() -> None:
     site = smarthost_site(SmarthostRoute("smart.example", 587, username="relay", password="s3cret"))
     assert "s3cret" not in f"{site} {site!r}"

@@ -39,12 +39,14 @@ def certificate(tmp_path: Path) -> ssl.SSLContext:
 
 @asynccontextmanager
 async def _relay(
-    folder: Path, mta: FakeMta, tls: str = "off", timeouts: Timeouts | None = SHORT
+    folder: Path,
+    mta: FakeMta,
+    tls: str = "off",
+    timeouts: Timeouts | None = SHORT,
+    login: str = 'username = "relay"\npassword = "s3cret"\n',
 ) -> AsyncIterator[RelayHarness]:
-    route = (
-        f'\n[[route]]\ndomains = ["*"]\nsmarthost = "{mta.address}"\ntls = "{tls}"\n'
-        'username = "relay"\npassword = "s3cret"\n'
-    )
+    route = f'\n[[route]]\ndomains = ["*"]\nsmarthost = "{mta.address}"\ntls = "{tls}"\n'
+    route += login
     async with RelayHarness(folder, mta, directory=lab_directory() + route, timeouts=timeouts) as relay:
         yield relay
 
@@ -247,8 +249,8 @@ async def test_broken_tls_is_done_without_where_that_is_allowed_and_waited_for_w
     tmp_path: Path, certificate: ssl.SSLContext, act: Act, tls: str
 ) -> None:
     async with (
-        FakeMta(tls=certificate, credentials=LOGIN) as mta,
-        _relay(tmp_path, mta, tls) as relay,
+        FakeMta(tls=certificate) as mta,
+        _relay(tmp_path, mta, tls, login="") as relay,
     ):
         act(mta)
         event = await _event_of(relay)
@@ -261,4 +263,35 @@ async def test_broken_tls_is_done_without_where_that_is_allowed_and_waited_for_w
             assert isinstance(event, Delay)
             assert event.raw_reason.startswith("454 4.7.5 [internal] TLS failed: ")
             assert mta.accepted == []
-            assert mta.logins == [], "credentials never go in clear where TLS is required"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [_says(Phase.STARTTLS, "454 4.7.0 not available"), _drops(Phase.STARTTLS)],
+    ids=["refuses", "hangs up"],
+)
+@pytest.mark.parametrize("tls", ["opportunistic", "required"])
+async def test_a_login_never_goes_in_clear_where_tls_is_broken(
+    tmp_path: Path, certificate: ssl.SSLContext, act: Act, tls: str
+) -> None:
+    async with FakeMta(tls=certificate, credentials=LOGIN) as mta, _relay(tmp_path, mta, tls) as relay:
+        act(mta)
+        event = await _event_of(relay)
+        assert isinstance(event, Delay)
+        assert event.raw_reason.startswith("454 4.7.5 [internal] TLS failed: ")
+        assert (mta.logins, mta.accepted) == ([], [])
+
+
+@pytest.mark.parametrize("tls", ["opportunistic", "required"])
+async def test_mail_waits_for_tls_where_a_login_needs_it(
+    tmp_path: Path, certificate: ssl.SSLContext, tls: str
+) -> None:
+    async with FakeMta(credentials=LOGIN) as mta, _relay(tmp_path, mta, tls) as relay:
+        event = await _event_of(relay)
+        assert isinstance(event, Delay)
+        assert event.raw_reason == "454 4.7.0 [internal] a login needs TLS"
+        assert (mta.logins, mta.accepted) == ([], [])
+    async with FakeMta(tls=certificate, credentials=LOGIN) as mta, _relay(tmp_path, mta, tls) as relay:
+        event = await _event_of(relay)
+        assert isinstance(event, Delay), "nobody vouches for this certificate"
+        assert mta.logins == []

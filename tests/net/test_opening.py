@@ -269,6 +269,68 @@ async def test_the_way_to_log_in_is_one_that_is_offered(mechanism: str) -> None:
         assert mta.logins == [(LOGIN.username, LOGIN.password)]
 
 
+USER, PASS = (b64encode(word).decode() for word in (LOGIN.username.encode(), LOGIN.password.encode()))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "answers"),
+    [
+        ((b"Username:", b"Password:"), [USER, PASS]),
+        ((b"Password:", b"Username:"), [PASS, USER]),
+        ((b"User Name\0", b"Password\0"), [USER, PASS]),
+        ((b"Benutzer", b"Kennwort"), [USER, PASS]),
+        ((b"", b""), [USER, PASS]),
+        ((b"Password:", b"Password:"), [PASS, USER]),
+    ],
+)
+async def test_prompts_of_auth_login_get_what_they_ask_for(
+    prompts: tuple[bytes, ...], answers: list[str]
+) -> None:
+    said, outcome = await _prompted([b"334 " + b64encode(prompt) for prompt in prompts])
+    assert said == ["AUTH LOGIN", *answers]
+    assert not isinstance(outcome, NoSession)
+
+
+async def test_a_prompt_that_is_no_base64_is_answered_in_the_usual_order() -> None:
+    said, _ = await _prompted([b"334 user?", b"334 ==="])
+    assert said == ["AUTH LOGIN", USER, PASS]
+
+
+async def test_nothing_more_is_told_to_a_third_prompt() -> None:
+    said, outcome = await _prompted([b"334 VXNlcm5hbWU6", b"334 UGFzc3dvcmQ6", b"334 UGFzc3dvcmQ6"])
+    assert said == ["AUTH LOGIN", USER, PASS]
+    assert isinstance(outcome, NoSession)
+    assert str(outcome.reply) == "451 4.5.0 [internal] protocol error: malformed reply"
+
+
+async def _prompted(replies: list[bytes]) -> tuple[list[str], object]:
+    """What a server that offers LOGIN alone, and asks like this, hears; and what becomes of it."""
+    heard: list[str] = []
+    left = [*replies, b"235 2.7.0 in"]
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx\r\n")
+        while line := await reader.readline():
+            text = line.decode().strip()
+            if text.startswith("EHLO"):
+                writer.write(b"250-mx\r\n250 AUTH LOGIN\r\n")
+            elif text.startswith("QUIT"):
+                break
+            else:
+                heard.append(text)
+                writer.write(left.pop(0) + b"\r\n")
+        writer.transport.abort()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        opened = await connect(server.sockets[0].getsockname()[1], login=LOGIN)
+        if not isinstance(opened, NoSession):
+            await opened.close()
+        await over.wait()
+    return heard, opened
+
+
 async def test_a_host_that_offers_no_auth_gets_no_credentials() -> None:
     async with FakeMta() as mta:
         failure = await refused(connect(mta.port, login=LOGIN))

@@ -253,6 +253,9 @@ def test_an_export_keeps_everything_that_a_file_can_say(tmp_path: Path) -> None:
     )
     routes = (
         Route(("b.example", "*.b.example"), SmarthostRoute("::1", 587, TlsPolicy.REQUIRED, "u", 'p"\\\n')),
+        Route(("c.example",), SmarthostRoute("h.example", 587, TlsPolicy.OPPORTUNISTIC, "u", "p")),
+        Route(("d.example",), SmarthostRoute("h.example", 587, TlsPolicy.OFF, "u", "p")),
+        Route(("e.example",), SmarthostRoute("h.example", 587)),
         Route(("*.test",), MxRoute(TlsPolicy.OFF, 2525, allow_private=True)),
         Route(("*",), MxRoute()),
     )
