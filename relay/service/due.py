@@ -202,7 +202,7 @@ class DueTransmissions:
         except NoSharedPool:
             # A slip of the configuration: nothing is lost by it, unless nobody mends it for as long
             # as mail would wait.
-            if now < transmission.start + self._policy.expire_after:
+            if now < transmission.start + self._policy.expire_after or not self._clock.is_steady():
                 raise
             reason = "550 5.7.1 No shared IP pool is configured"
         except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject, NotGranted) as error:

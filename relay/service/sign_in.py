@@ -251,7 +251,8 @@ class SignIns:
         user, session = found
         if user.is_disabled or not is_live(session, now) or not await self._has_account(user.account):
             return None
-        if now - session.last_seen >= _TOUCH_EVERY:
+        # Noted at a time that is set back later, it would prolong the session by as much.
+        if now - session.last_seen >= _TOUCH_EVERY and self._clock.is_steady():
             session = replace(session, last_seen=now)
             try:
                 await self._users.touch(session.token_sha256, now)

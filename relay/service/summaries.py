@@ -10,6 +10,7 @@ from relay.ports import Clock, EventLog
 _EVERY = timedelta(seconds=5)
 _REST = 30
 """For each moment of work so many of rest: at most three per cent of one processor."""
+_LONGEST = timedelta(minutes=1)
 
 log = logging.getLogger("relay.summaries")
 
@@ -25,5 +26,7 @@ async def keep_summaries(events: EventLog, clock: Clock, stopping: asyncio.Event
         except Exception:  # The top of a unit of work.
             log.exception("no events summarised, for a reason of our own")
         now = clock.now()
-        if await clock.wait(stopping, now + (_REST * (now - began) if done else _EVERY)):
+        # The clock may be set meanwhile.
+        rest = min(_REST * (now - began), _LONGEST) if done and now >= began else _EVERY
+        if await clock.wait(stopping, now + rest):
             return

@@ -183,7 +183,12 @@ async def test_without_any_shared_ip_it_waits_and_nothing_is_lost(relay: RelayHa
 async def test_after_as_long_as_mail_waits_a_missing_shared_pool_is_a_rejection(relay: RelayHarness) -> None:
     id_ = await schedule(relay, "bob@gmail.example", account=5)
     await relay.apply(*(Remove(ip) for ip in relay.inside.directory.snapshot.ips.values() if ip.shared))
+    relay.clock.steady = False
     relay.clock.advance(days=4)
+    await relay.clock.settle()
+    assert (await state(relay, id_, 5))["state"] == "submitted", "a clock that was set gives nothing up"
+    relay.clock.steady = True
+    relay.clock.advance(minutes=1)
     await finished(relay, id_, 5)
     assert await rejections(relay, id_) == ["bob@gmail.example: 550 5.7.1 No shared IP pool is configured"]
 

@@ -3,7 +3,10 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from relay.domain.events import Injection, Subject
 from relay.service.summaries import keep_summaries
@@ -14,8 +17,20 @@ from relay.testing.waiting import eventually
 from tests.support.mail import NOW, build_message
 
 
-async def test_blocks_are_summarised_as_they_fill(tmp_path: Path) -> None:
-    path, clock, stopping = tmp_path / "relay.db", HandMovedClock(), asyncio.Event()
+class ClockThatIsSet(HandMovedClock):
+    """By so much each time that it is looked at."""
+
+    by = timedelta()
+
+    def now(self) -> datetime:
+        self._now += self.by
+        return self._now
+
+
+@pytest.mark.parametrize("by", [timedelta(), timedelta(days=4), timedelta(days=-4)])
+async def test_blocks_are_summarised_as_they_fill(tmp_path: Path, by: timedelta) -> None:
+    path, clock, stopping = tmp_path / "relay.db", ClockThatIsSet(), asyncio.Event()
+    clock.by = by
     about = Subject.of(build_message())
 
     def summarised() -> int:
@@ -23,7 +38,9 @@ async def test_blocks_are_summarised_as_they_fill(tmp_path: Path) -> None:
             return int(connection.execute("SELECT count(*) FROM event_block").fetchone()[0])
 
     async def are(number: int) -> bool:
-        clock.advance(seconds=5)
+        clock.by = timedelta()
+        clock.advance(seconds=60)
+        clock.by = by
         return summarised() == number
 
     async with await open_store(f"sqlite:///{path}") as store:
