@@ -14,10 +14,18 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from relay.mail.headers import Field, fields_of
 
-_ONCE = ("from", "to", "subject", "date")
-"""Named once more than they occur: nobody can add a second one below our signature (RFC 6376 §8.15)."""
+_SEALED = frozenset(
+    (
+        *("from", "to", "subject", "date", "cc", "reply-to", "sender"),
+        *("mime-version", "content-type", "list-unsubscribe"),
+    )
+)
+"""Named once more than they occur: nobody can add one below our signature (RFC 6376 §8.15)."""
 _SIGNED = (
-    *_ONCE,
+    "from",
+    "to",
+    "subject",
+    "date",
     "cc",
     "reply-to",
     "sender",
@@ -167,7 +175,7 @@ def _chosen(fields: Sequence[Field]) -> tuple[list[str], list[bytes]]:
         for field_ in reversed(found.get(name, ())):
             names.append(name)
             signed.append(_relaxed(name.encode(), field_.value) + b"\r\n")
-        if name in _ONCE:
+        if name in _SEALED:
             names.append(name)
     return names, signed
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
-from relay.web.views.events import harmless
+from relay.web.views.events import harmless, lines
 from tests.console.browser import visitor
 from tests.console.looks import assert_accessible, picture
 from tests.console.site import Console
@@ -211,10 +211,29 @@ async def test_the_table_has_the_search_and_no_formulas(console: Console, mta: F
         *(pytest.param(f"{sign}1", f"'{sign}1", id=repr(sign)) for sign in "=+-@\t\r\n＝＋－＠"),
         pytest.param("1=1", "1=1", id="inside"),
         pytest.param("", "", id="nothing"),
+        pytest.param("x;=1+1;y", "'x;'=1+1;y", id="after a semicolon"),
+        pytest.param("x\t=1", "'x\t'=1", id="after a tab"),
+        pytest.param("x\r\n@a", "'x\r\n'@a", id="on the next line"),
+        pytest.param('x|  "+1', "'x|'  \"+1", id="behind blanks and quotes"),
+        pytest.param("x; y=1, -20 %", "x; y=1, -20 %", id="no formula"),
     ],
 )
 def test_a_formula_is_written_as_text(cell: str, written: str) -> None:
     assert harmless(cell) == written
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("before", ["x;", "x\t", "x|", "x\n", 'x;"', 'x"; "', 'x;""', "x;;  \t"])
+def test_no_separator_makes_a_cell_that_is_a_formula(separator: str, before: str) -> None:
+    line = lines([["a", f"{before}=1+1;y", "b"]])
+    for row in csv.reader(io.StringIO(line, newline=""), delimiter=separator):
+        assert not [cell for cell in row if cell.lstrip(' "').startswith("=")]
+    (row,) = csv.reader(io.StringIO(line, newline=""))
+    assert row[0::2] == ["a", "b"]
+
+
+def test_cells_that_other_programs_would_cut_are_quoted() -> None:
+    assert lines([["x;=1+1;y", "plain", 'a "b"']]) == '"\'x;\'=1+1;y",plain,"a ""b"""\r\n'
 
 
 async def test_stored_script_is_text_among_events(console: Console, mta: FakeMta) -> None:

@@ -112,6 +112,34 @@ def test_nobody_can_change_what_is_signed(old: bytes, new: bytes) -> None:
     assert not is_valid(sign(PLAIN).replace(old, new))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "From",
+        "To",
+        "Cc",
+        "Subject",
+        "Date",
+        "Reply-To",
+        "Sender",
+        "Content-Type",
+        "MIME-Version",
+        "List-Unsubscribe",
+    ],
+)
+@pytest.mark.parametrize("has_one", [False, True])
+def test_no_field_that_tells_readers_what_to_do_can_be_added(name: str, has_one: bool) -> None:
+    """RFC 6376 §8.15: a replayed message must not answer to, or unsubscribe at, somebody else's."""
+    field_ = f"{name}: <https://acme.test/>\r\n".encode()
+    own = PLAIN if not has_one or field_.split(b":")[0] in PLAIN else field_ + PLAIN
+    signed = sign(own)
+    assert is_valid(signed)
+    added = f"{name}: <https://evil.test/>\r\n".encode()
+    assert not is_valid(added + signed)
+    head, body = signed.split(b"\r\n\r\n", 1)
+    assert not is_valid(head + b"\r\n" + added + b"\r\n" + body)
+
+
 def test_another_key_does_not_verify() -> None:
     assert not is_valid(sign(PLAIN), encode_key(rsa.generate_private_key(65537, 1024))[1])
 

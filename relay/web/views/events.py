@@ -1,8 +1,7 @@
 """What happened: the event search, and its result as a table for other programs."""
 
 import asyncio
-import csv
-import io
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +33,10 @@ _COLUMNS = (
     *("time", "type", "recipient", "from", "subject", "campaign", "sending_ip", "ip_pool", "reply"),
     *("bounce_class", "subaccount", "message_id", "transmission_id", "remote_addr", "mail_from", "account"),
 )
+_SIGNS = "=+-@＝＋－＠"
+_SEPARATED = re.compile(f'[;|\\s"]+[{_SIGNS}]?')
+"""What may stand between two cells where other separators are usual, and what begins a formula there."""
+_TO_QUOTE = re.compile(r'[;,|\s"]')
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -103,7 +106,7 @@ async def table(visit: Visit) -> Response:
 
 async def _written(visit: Visit, search: Search, found: FoundEvents) -> AsyncIterator[str]:
     left = CSV_ROWS
-    yield _lines([_COLUMNS])
+    yield lines([_COLUMNS])
     for _ in range(_CSV_LOOKS):
         told = found.told[:left]
         left -= len(told)
@@ -117,18 +120,31 @@ async def _written(visit: Visit, search: Search, found: FoundEvents) -> AsyncIte
 
 def _table(told: Sequence[Told]) -> str:
     rows = [_cells(one) for one in told]
-    return _lines([[row.get(name, "") for name in _COLUMNS] for row in rows])
+    return lines([[row.get(name, "") for name in _COLUMNS] for row in rows])
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerows([[harmless(cell) for cell in row] for row in rows])
-    return written.getvalue()
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as RFC 4180 has them, harmless for spreadsheets."""
+    return "".join(",".join(map(_quoted, map(harmless, row))) + "\r\n" for row in rows)
+
+
+def _quoted(cell: str) -> str:
+    return '"{}"'.format(cell.replace('"', '""')) if _TO_QUOTE.search(cell) else cell
 
 
 def harmless(cell: str) -> str:
     """With an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    marked = _SEPARATED.sub(_marked, cell)
+    return f"'{marked}" if marked != cell or cell.startswith(_FORMULA) else cell
+
+
+def _marked(found: re.Match[str]) -> str:
+    """An apostrophe between the last separator and a formula: programs that cut at other separators than ours
+    take what follows for a cell, and quotes for its own."""
+    text = found[0]
+    if text[-1] not in _SIGNS or (cut := max(map(text.rfind, ";|\t\r\n"))) < 0:
+        return text
+    return f"{text[: cut + 1]}'{text[cut + 1 :]}"
 
 
 def _cells(one: Told) -> Mapping[str, str]:
