@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -22,8 +23,8 @@ from relay.runtime import Relay, prepare
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
-from relay.supervise import COULD_NOT_START, share_of, supervise
-from relay.systemd import READY, STOPPING, notify
+from relay.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
+from relay.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
 from relay.telemetry import configure_logging
 
 SINK = "127.0.0.1:2526"
@@ -62,13 +63,15 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
     share = share_of(config, count)
     # HTTP is small beside mail: one process answers it all.
     others = share.model_copy(update={"roles": share.roles - {"api", "web"}})
-    return supervise(count, lambda number: _work(others if number else share, with_sink and number == 0))
+    return supervise(
+        count, lambda number, beat: _work(others if number else share, with_sink and number == 0, beat)
+    )
 
 
-def _work(config: Config, with_sink: bool) -> int:
+def _work(config: Config, with_sink: bool, beat: Beat) -> int:
     """One of several processes."""
     try:
-        return _in_a_loop(_serve(config, with_sink, is_one_of_several=True))
+        return _in_a_loop(_serve(config, with_sink, beat))
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -82,7 +85,9 @@ def _in_a_loop(run: Coroutine[None, None, int]) -> int:
         return runner.run(run)
 
 
-async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = False) -> int:
+async def _serve(config: Config, with_sink: bool, beat: Beat | None = None) -> int:
+    """beat: tells the parent that this one of several workers lives; None for one that stands alone."""
+    is_one_of_several = beat is not None
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,6 +110,10 @@ async def _serve(config: Config, with_sink: bool, *, is_one_of_several: bool = F
             _tell_link(link)
         _settle_garbage()
         notify(READY)
+        if beat is not None:
+            _keep_up(beat, BEAT_EVERY_S)
+        elif (every_s := watchdog_every_s()) is not None:
+            _keep_up(partial(notify, ALIVE), every_s)
         if {"api", "web"} & config.roles:
             await asyncio.to_thread(relay.http.warm_up)
         await stopping.wait()
@@ -126,6 +135,12 @@ async def _tell_link_later(http: Reception) -> None:
             if (link := await http.first_link()) is not None:
                 _tell_link(link)
             return
+
+
+def _keep_up(beat: Beat, every_s: float) -> None:
+    """Beat for as long as the loop of this process goes round."""
+    beat()
+    asyncio.get_running_loop().call_later(every_s, _keep_up, beat, every_s)
 
 
 def _allow_open_files() -> None:

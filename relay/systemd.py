@@ -9,9 +9,20 @@ READY = "READY=1"
 STOPPING = "STOPPING=1"
 """We were asked to end, and are about to."""
 
+ALIVE = "WATCHDOG=1"
+"""We are not hung; due before the time of `WatchdogSec=` has passed again."""
+
 _TIMEOUT_S = 1.0
 
 log = logging.getLogger("relay")
+
+
+def watchdog_every_s() -> float | None:
+    """How often ALIVE is to be said: at half of the time that is given us; None when nobody waits for it."""
+    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not (usec.isascii() and usec.isdigit() and int(usec)) or pid not in {"", str(os.getpid())}:
+        return None
+    return int(usec) / 2_000_000
 
 
 def notify(state: str) -> None:

@@ -177,4 +177,5 @@ def test_the_unit_waits_for_all_graces_and_for_the_word_of_the_workers() -> None
     service = unit["Service"]
     assert (service["Type"], service["NotifyAccess"]) == ("notify", "all")
     assert int(service["TimeoutStopSec"]) > 3 * GRACE_S
+    assert int(service["WatchdogSec"]) > 0
     assert service["ExecStart"].split()[1:3] == ["run", "--config"]
