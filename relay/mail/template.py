@@ -61,11 +61,14 @@ class Template:
 
     def portable(self) -> "Template":
         """What can be handed to another process: all that it says, but for rendering it with values."""
-        return self if self.is_constant else Template(self.source, (_rendered_elsewhere,))
+        return self if self.is_constant else Template(self.source, (Elsewhere(),))
 
 
-def _rendered_elsewhere(run: Run) -> None:
-    raise AssertionError("the nodes of this template are in another process")
+class Elsewhere:
+    """Stands for the nodes of a template that is rendered in another process."""
+
+    def __call__(self, run: Run) -> None:
+        raise AssertionError("the nodes of this template are in another process")
 
 
 def literal(text: str) -> Template:

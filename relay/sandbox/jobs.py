@@ -16,7 +16,8 @@ Job = Callable[[Any, list[bytearray]], Iterator[object]]
 _PIECE_BYTES = 256 * 1024
 """About what is read in the relay at once; a recipient may have 200 kB."""
 _ENOUGH_S = 2.0
-"""CPU time after which recipients that are left wait for their next turn."""
+_ENOUGH_BYTES = 16 << 20
+"""CPU time and octets after which recipients that are left wait for their next turn."""
 
 
 def read_transmission(now: datetime, octets: list[bytearray]) -> Iterator[object]:
@@ -56,13 +57,16 @@ def fill_content(
 ) -> Iterator[object]:
     """For each recipient, from the first on, what it gets or why nothing; some are left when time is up."""
     composing, recipients, max_octets = argument
-    blueprint, began = compose(*composing), time.process_time()
+    blueprint, began, size = compose(*composing), time.process_time(), 0
     for data, to in recipients:
         try:
-            yield blueprint.fill(data, to, Budget(octets=max_octets))
+            filled = blueprint.fill(data, to, Budget(octets=max_octets))
         except (BadTemplate, NoSender) as error:
             yield error
-        if time.process_time() - began > _ENOUGH_S:
+        else:
+            size += len(filled.body or b"")
+            yield filled
+        if time.process_time() - began > _ENOUGH_S or size > _ENOUGH_BYTES:
             return
 
 

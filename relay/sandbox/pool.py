@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -29,6 +29,8 @@ _FAT_BYTES = 64 << 20
 """Resident memory with which a child is not kept: what large jobs leave behind is not given back."""
 _SLICE = 256 * 1024
 _LIMIT = 1 << 20
+_LAST_S = 2.0
+"""For a child that has hung up to be gone."""
 _PAGE_BYTES = resource.getpagesize()
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
 """Of the environment: settings of the relay may be secrets."""
@@ -50,6 +52,9 @@ class Pool:
     ) -> None:
         """places: children at most; None: one a core."""
         self._free = places or os.cpu_count() or 1
+        self._most = max(1, self._free - 1)
+        """Places that one account may have at a time: others always find one, where there are several."""
+        self._taken: Counter[AccountId] = Counter()
         self._memory_bytes, self._cpu_s = memory_bytes, cpu_s
         self._deadline_s, self._patience_s = deadline_s, patience_s
         self._idle: list[_Child] = []
@@ -96,14 +101,25 @@ class Pool:
     @asynccontextmanager
     async def _place(self, account: AccountId) -> AsyncIterator[None]:
         """Accounts take turns, however much each of them has to do. Raises Busy."""
-        if self._free:
-            self._free -= 1
+        if self._free and self._taken[account] < self._most:
+            self._take(account)
         else:
             await self._wait(account)
         try:
             yield
         finally:
-            self._pass_on()
+            self._give_back(account)
+
+    def _take(self, account: AccountId) -> None:
+        self._free -= 1
+        self._taken[account] += 1
+
+    def _give_back(self, account: AccountId) -> None:
+        self._free += 1
+        self._taken[account] -= 1
+        if not self._taken[account]:
+            del self._taken[account]
+        self._pass_on()
 
     async def _wait(self, account: AccountId) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -113,7 +129,7 @@ class Pool:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._pass_on()
+                self._give_back(account)
             with suppress(KeyError, ValueError):
                 self._waiting[account].remove(turn)
             if isinstance(error, TimeoutError):
@@ -121,18 +137,21 @@ class Pool:
             raise
 
     def _pass_on(self) -> None:
-        """The place goes to the account whose turn it is; the next time to another one."""
-        while self._waiting:
-            account, turns = next(iter(self._waiting.items()))
-            turn = turns.popleft() if turns else None
+        """A free place goes to the account whose turn it is; the next one to another."""
+        for account in list(self._waiting):
+            turns = self._waiting[account]
+            while self._free and turns and self._taken[account] < self._most:
+                turn = turns.popleft()
+                if not turn.done():
+                    self._take(account)
+                    turn.set_result(None)
+                    break
             if turns:
                 self._waiting.move_to_end(account)
             else:
                 del self._waiting[account]
-            if turn is not None and not turn.done():
-                turn.set_result(None)
+            if not self._free:
                 return
-        self._free += 1
 
     # ── children ─────────────────────────────────────────────────────────────────────────
 
@@ -162,6 +181,9 @@ class Pool:
 
     async def _why(self, child: "_Child", job: str) -> RelayError:
         """What the child died of."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_S):
+                await child.ended()
         child.kill()
         status = await child.ended()
         if status == -signal.SIGXCPU:

@@ -42,6 +42,6 @@ class _Reader(pickle.Unpickler):
             return _OTHERS[module, name]
         if module.startswith(_OURS) and "." not in name:
             found = super().find_class(module, name)
-            if isinstance(found, type) or getattr(found, "__module__", "") == module:
+            if isinstance(found, type):
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} is not for exchange")

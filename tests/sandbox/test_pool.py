@@ -163,6 +163,23 @@ async def test_accounts_take_turns_however_much_one_of_them_asks_for() -> None:
     assert done == [ONE, ONE, TWO, ONE, TWO, ONE]
 
 
+async def test_one_account_never_has_all_places() -> None:
+    pool = Pool(2)
+    try:
+        await compose(pool)
+        (pid,) = children()
+        os.kill(pid, signal.SIGSTOP)
+        async with asyncio.TaskGroup() as tasks:
+            greedy = [tasks.create_task(compose(pool), name="greedy") for _ in range(3)]
+            await asyncio.sleep(0)
+            assert (await compose(pool, TWO)).error is None
+            assert not any(task.done() for task in greedy)
+            os.kill(pid, signal.SIGCONT)
+        assert [task.result().error for task in greedy] == [None] * 3
+    finally:
+        await pool.close()
+
+
 async def test_nobody_waits_for_a_place_for_ever_and_who_gives_up_leaves_none_taken() -> None:
     pool = Pool(1, patience_s=0.2)
     try:
@@ -231,7 +248,14 @@ class Evil:
         return os.system, ("true",)
 
 
-@pytest.mark.parametrize("value", [Evil(), [Evil()], {"a": Evil()}])
+class EvilFunction:
+    """One of our own functions is no value either."""
+
+    def __reduce__(self) -> Any:
+        return parse_transmission, (b"{}", NOW)
+
+
+@pytest.mark.parametrize("value", [Evil(), [Evil()], {"a": Evil()}, EvilFunction()])
 def test_of_objects_only_our_own_values_are_made(value: object) -> None:
     with pytest.raises(pickle.UnpicklingError, match="not for exchange"):
         unpack(pickle.dumps(value))

@@ -76,7 +76,7 @@ async def create_transmission(
 
     async def work(ticket: Ticket | None) -> Response:
         octets = await json_octets(request)
-        if len(octets) <= _QUICK_BYTES:
+        if len(octets) <= _QUICK_BYTES and b"inline_css" not in octets:
             return await accept(octets, ticket)
         try:
             return await while_connected(request, accept(octets, ticket))
