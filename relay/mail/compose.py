@@ -182,13 +182,17 @@ def estimated_bytes(content: Content) -> int:
     """About what a message will have, without its header section; values that are filled in are not known."""
     if isinstance(content, Rfc822Content):
         return len(content.message)
-    texts = sum(len(text.encode("utf-8", "replace")) for text in _texts_of(content))
+    texts = sum(
+        len(text if text.isascii() else text.encode("utf-8", "replace")) for text in _texts_of(content)
+    )
     files = sum(len(file.data) for file in (*content.attachments, *content.inline_images))
     return texts + files * 4 // 3
 
 
 def is_light(content: Content) -> bool:
     """Whether composing it takes a few milliseconds at most, however it was meant."""
+    if isinstance(content, InlineContent) and sum(map(len, _texts_of(content))) > _LIGHT_BYTES:
+        return False
     if estimated_bytes(content) > _LIGHT_BYTES:
         return False
     if isinstance(content, Rfc822Content):

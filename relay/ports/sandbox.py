@@ -30,3 +30,6 @@ class Sandbox(Protocol):
         """
 
     def read(self, piece: bytes) -> Any: ...
+
+    async def read_large(self, piece: bytes) -> Any:
+        """As `read`, beside the loop: for a piece that may have a whole content in it."""

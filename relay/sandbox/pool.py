@@ -64,6 +64,8 @@ class Pool:
     async def run(
         self, account: AccountId, job: str, argument: object, octets: Sequence[bytes] = ()
     ) -> Output:
+        # A content of many megabytes is no turn of the loop.
+        question = await asyncio.to_thread(pack, (job, argument))
         async with self._place(account):
             child = await self._child()
             pieces: list[bytes] = []
@@ -71,7 +73,7 @@ class Pool:
             is_well = False
             try:
                 async with asyncio.timeout(self._deadline_s):
-                    error = await child.ask(pack((job, argument)), octets, pieces)
+                    error = await child.ask(question, octets, pieces)
                 is_well = child.is_alive and child.resident_bytes < _FAT_BYTES
             except TimeoutError:
                 error = TooMuchWork("time", self._deadline_s)
@@ -88,6 +90,9 @@ class Pool:
 
     def read(self, piece: bytes) -> Any:
         return unpack(piece)
+
+    async def read_large(self, piece: bytes) -> Any:
+        return await asyncio.to_thread(unpack, piece)
 
     async def close(self) -> None:
         """End all children, whatever they do."""

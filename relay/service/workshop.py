@@ -55,7 +55,7 @@ class Workshop:
         output = await self._sandbox.run(account, "compose", composing)
         if output.error is not None:
             raise output.error
-        blueprint: Blueprint = self._sandbox.read(output.pieces[0])
+        blueprint: Blueprint = await self._sandbox.read_large(output.pieces[0])
         return blueprint
 
     def message_id(self) -> MessageId:

@@ -26,3 +26,6 @@ class Here:
 
     def read(self, piece: bytes) -> Any:
         return unpack(piece)
+
+    async def read_large(self, piece: bytes) -> Any:
+        return unpack(piece)

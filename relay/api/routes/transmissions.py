@@ -161,7 +161,7 @@ async def _read(octets: bytes, services: Services, caller: Caller) -> Asked:
     if output.error is not None:
         raise output.error
     asked: Asked
-    asked, counts = sandbox.read(output.pieces[0])
+    asked, counts = await sandbox.read_large(output.pieces[0])
     asked.recipients = Packed(sandbox, output.pieces[1:], counts)
     return asked
 
