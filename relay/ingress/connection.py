@@ -14,8 +14,8 @@ from aiosmtpd.smtp import SMTP
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.ids import NodeName
 from relay.ingress.auth import Failures
-from relay.ingress.proxy import parse_proxy
-from relay.ingress.replies import internal
+from relay.ingress.proxy import PROXY_V2, parse_proxy
+from relay.ingress.replies import FOREIGN_PROTOCOL, internal
 from relay.ports import Clock, Directory
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
@@ -28,6 +28,8 @@ _MAX_UNREAD_BYTES = 64 * 1024
 """What waits to be read; over it the transport rests. One more piece of the transport's may come on top."""
 _TURN_LINES = 200
 """Lines read from one batch before the other connections get their turn."""
+_NOT_LINES = (b"\x16\x03", PROXY_V2)
+"""A TLS handshake record of any version (RFC 8446 §5.1), which may hold no LF, and a PROXY header."""
 HANDSHAKE_S = 30.0
 _STRANGER_S = 300.0
 """How long a client may stay that does not say who it is."""
@@ -198,7 +200,8 @@ class Connection(SMTP):
             self._wire.write(b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n")
             self._wire.close()
             return False
-        if self._around.settings.proxy_protocol and not await self._read_proxy_header():
+        proxies = self._around.settings.proxy_protocol
+        if any(self._client in network for network in proxies) and not await self._read_proxy_header():
             self._wire.abort()
             return False
         return True
@@ -231,6 +234,9 @@ class Connection(SMTP):
         """
         while True:
             if self._is_hung_up:
+                return None
+            if self._rest.startswith(_NOT_LINES, self._at):
+                self.hang_up(FOREIGN_PROTOCOL)
                 return None
             end = self._rest.find(b"\n", self._at)
             if end >= 0:

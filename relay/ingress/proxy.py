@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _V1 = b"PROXY "
 _V1_MAX_OCTETS = 107
-_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_HEAD = struct.Struct("!12sBBH")
 _V2_MAX_OCTETS = 4096
 _LOCAL, _PROXY = 0x20, 0x21
@@ -28,9 +28,9 @@ def parse_proxy(octets: bytes) -> Proxied | None:
     """The header that a connection begins with; None while it is incomplete. Else raises ValueError."""
     if octets.startswith(_V1):
         return _parse_v1(octets)
-    if octets.startswith(_V2):
+    if octets.startswith(PROXY_V2):
         return _parse_v2(octets)
-    if _V1.startswith(octets) or _V2.startswith(octets):
+    if _V1.startswith(octets) or PROXY_V2.startswith(octets):
         return None
     raise ValueError("no PROXY header")
 

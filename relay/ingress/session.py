@@ -18,7 +18,14 @@ from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
 from relay.ingress.connection import Connection, Surroundings, log
 from relay.ingress.data import DataReader
 from relay.ingress.intake import Origin, Transaction, hand_in, tell
-from relay.ingress.replies import NO_ROOM, NOT_AUTHENTICATED, RELAYING_DENIED, TOO_LARGE, Complaint
+from relay.ingress.replies import (
+    FOREIGN_PROTOCOL,
+    NO_ROOM,
+    NOT_AUTHENTICATED,
+    RELAYING_DENIED,
+    TOO_LARGE,
+    Complaint,
+)
 from relay.mail.trace import date_field
 
 _LINE_OCTETS = 512
@@ -28,6 +35,15 @@ _MAX_IDLE_TALK = 100
 """Commands of a stranger that lead nowhere, before each counts as an error."""
 _MAX_AUTH_FAILURES = 3
 
+_FOREIGN = re.compile(
+    rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI|PROXY) "
+    rb"|SSH-|[!-9;-~]+:|.* (?:HTTP|RTSP|SIP)/[0-9]",
+    re.IGNORECASE,
+)
+"""Requests and fields of HTTP and its like, SSH, and PROXY headers.
+
+What follows them may have been written by a stranger, as by a web page in a browser of a trusted network.
+"""
 _CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 _BAD_LINE = "500 5.5.2 Syntax error, command lines are UTF-8 text that ends in CRLF"
 _BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
@@ -63,7 +79,11 @@ class Session(Connection):
                 raise Complaint("500 5.5.2 Command not recognised")
             await command(self, argument)
         except Complaint as complaint:
-            self._complain(complaint.reply)
+            if _FOREIGN.match(line):
+                log.info("client=%s does not speak SMTP: hung up on", self._client)
+                self.hang_up(FOREIGN_PROTOCOL)
+            else:
+                self._complain(complaint.reply)
         except OSError:
             raise
         except Exception:  # noqa: BLE001 - top of a unit of work: one command

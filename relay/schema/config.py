@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from relay.domain.address import normalise_domain
 from relay.domain.errors import MalformedAddress
@@ -173,6 +173,18 @@ class _TlsFiles(Table):
         return key
 
 
+def _proxies(value: object) -> object:
+    """`proxy_protocol` as written: false for none. Raises ValueError for true."""
+    if value is False:
+        return ()
+    if value is True:
+        raise ValueError(
+            'the networks of the proxies, like ["10.0.0.5/32"]: '
+            "with true, whoever reaches the port names its address"
+        )
+    return tuple(value) if isinstance(value, list) else value
+
+
 class SmtpSettings(_TlsFiles):
     """`[smtp]`: where mail comes in, and its limits."""
 
@@ -188,7 +200,10 @@ class SmtpSettings(_TlsFiles):
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
     idle_timeout_s: Seconds = 60
     """From the last octet, in DATA too; DATA as a whole has 600 s."""
-    proxy_protocol: bool = False
+    proxy_protocol: Annotated[
+        tuple[Annotated[Network, PlainValidator(parse_network)], ...], BeforeValidator(_proxies)
+    ] = ()
+    """Whose connections begin with a PROXY header; from all others it is refused."""
     trusted: tuple[TrustedNetwork, ...] = ()
     """Accepted without AUTH."""
 
@@ -201,10 +216,10 @@ class SmtpSettings(_TlsFiles):
 
     @field_validator("proxy_protocol")
     @classmethod
-    def _comes_before_tls(cls, is_on: bool, info: ValidationInfo) -> bool:
-        if is_on and info.data.get("listen_tls"):
-            raise ValueError("false, or no listen_tls: the PROXY header comes in clear, before TLS")
-        return is_on
+    def _comes_before_tls(cls, proxies: tuple[Network, ...], info: ValidationInfo) -> tuple[Network, ...]:
+        if proxies and info.data.get("listen_tls"):
+            raise ValueError("[], or no listen_tls: the PROXY header comes in clear, before TLS")
+        return proxies
 
 
 class HttpSettings(_TlsFiles):

@@ -37,8 +37,6 @@ async def replies(wire: Wire, octets: bytes, count: int) -> list[str]:
         pytest.param(b"\r\n", ["500"], id="an empty line"),
         pytest.param(b"FOO\r\n", ["500"], id="no command"),
         pytest.param(b" NOOP\r\n", ["500"], id="a leading space"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ["500"] * 3, id="HTTP"),
-        pytest.param(b"\x16\x03\x01\x02\x00\x01\r\n", ["500"], id="TLS in clear"),
         pytest.param(b"NOOP\n", ["500"], id="bare LF"),
         pytest.param(b"NOOP\nNOOP\r\n", ["500", "250"], id="bare LF, then CRLF"),
         pytest.param(b"NO\rOP\r\n", ["500"], id="bare CR"),
@@ -70,6 +68,32 @@ async def test_before_anybody_is_known(attacked: Served, octets: bytes, codes: l
         await wire.reply()
         assert [reply[:3] for reply in await replies(wire, octets, len(codes))] == codes
         assert (await wire.ask(b"NOOP"))[:3] == "250"
+
+
+@pytest.mark.parametrize("before", [b"", b"EHLO c\r\n", b"NOOP\r\nFOO\r\n"])
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"post /x HTTP/1.1\n",
+        b"PUT /" + b"x" * 2000 + b" HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"BREW /pot HTTP/1.1\r\n",
+        b"Host: x\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 25\r\n",
+    ],
+)
+async def test_another_protocol_is_hung_up_on(attacked: Served, before: bytes, octets: bytes) -> None:
+    async with attacked.connect() as wire:
+        await wire.reply()
+        await wire.write(before)
+        for _ in range(before.count(b"\n")):
+            await wire.reply()
+        await wire.write(octets + b"\r\nEHLO c\r\nNOOP\r\n")
+        assert await wire.reply() == "421 4.7.0 This is an SMTP server, closing connection"
+        assert await wire.reply() == ""
 
 
 @pytest.mark.parametrize(

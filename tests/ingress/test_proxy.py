@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from relay.ingress.proxy import Proxied, parse_proxy
 from relay.testing.waiting import eventually
+from relay.testing.wire import Wire
 from tests.ingress.conftest import Serve
 
+PROXIES = ("127.0.0.0/8",)
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -69,9 +72,25 @@ def test_a_part_of_a_header_asks_for_more(header: bytes, client: tuple[str, int]
 async def test_without_a_proper_header_nothing_is_said(serve: Serve, octets: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of whatever kind
         parse_proxy(octets)
-    async with serve(proxy_protocol=True) as smtp, smtp.connect() as wire:
+    async with serve(proxy_protocol=PROXIES) as smtp, smtp.connect() as wire:
         await wire.write(octets)
         assert await wire.reply() == ""
+
+
+@pytest.mark.parametrize("octets", [b"PROXY TCP4 10.0.0.9 192.0.2.1 4000 25\r\n", version_2(0x21, 0x11, V4)])
+async def test_who_is_no_proxy_cannot_name_an_address(serve: Serve, octets: bytes) -> None:
+    trusted = ({"network": "10.0.0.0/8", "account": 1},)
+    async with serve(proxy_protocol=("192.0.2.0/24",), trusted=trusted) as smtp, smtp.connect() as wire:
+        assert (await wire.reply())[:3] == "220"
+        await wire.write(octets + b"EHLO c\r\nMAIL FROM:<a@acme.test>\r\n")
+        replies = [reply async for reply in _all(wire)]
+        assert [reply[:3] for reply in replies][-1] == "421"
+        assert not any(reply.startswith("250") for reply in replies)
+
+
+async def _all(wire: Wire) -> AsyncIterator[str]:
+    while reply := await wire.reply():
+        yield reply
 
 
 @given(
@@ -89,7 +108,7 @@ def test_no_octets_are_worse_than_a_value_error(octets: bytes) -> None:
 
 async def test_the_client_behind_the_balancer_is_the_client(serve: Serve) -> None:
     trusted = ({"network": "192.0.2.0/24", "account": 1},)
-    async with serve(proxy_protocol=True, trusted=trusted) as smtp, smtp.connect() as wire:
+    async with serve(proxy_protocol=PROXIES, trusted=trusted) as smtp, smtp.connect() as wire:
         await wire.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 25\r\nEHLO client.example\r\n")
         assert (await wire.reply())[:3] == "220"
         assert (await wire.reply()).startswith("250-n1 says EHLO to 192.0.2.7:4000\n")
@@ -97,14 +116,14 @@ async def test_the_client_behind_the_balancer_is_the_client(serve: Serve) -> Non
 
 
 async def test_an_ipv6_client_is_named_in_brackets(serve: Serve) -> None:
-    async with serve(proxy_protocol=True) as smtp, smtp.connect() as wire:
+    async with serve(proxy_protocol=PROXIES) as smtp, smtp.connect() as wire:
         await wire.write(version_2(0x21, 0x21, V6))
         assert (await wire.reply())[:3] == "220"
         assert (await wire.ask(b"EHLO c")).startswith("250-n1 says EHLO to [2001:db8::7]:4000\n")
 
 
 async def test_the_balancer_itself_is_a_client_too(serve: Serve) -> None:
-    async with serve(proxy_protocol=True) as smtp, smtp.connect() as wire:
+    async with serve(proxy_protocol=PROXIES) as smtp, smtp.connect() as wire:
         await wire.write(version_2(0x20, 0, b"")[:10])
         await wire.write(version_2(0x20, 0, b"")[10:])
         assert (await wire.reply())[:3] == "220"
@@ -112,7 +131,7 @@ async def test_the_balancer_itself_is_a_client_too(serve: Serve) -> None:
 
 
 async def test_a_balancer_that_only_looks_is_no_event(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
-    async with serve(proxy_protocol=True) as smtp:
+    async with serve(proxy_protocol=PROXIES) as smtp:
         async with smtp.connect():
             pass
 
@@ -124,6 +143,6 @@ async def test_a_balancer_that_only_looks_is_no_event(serve: Serve, caplog: pyte
 
 
 async def test_a_header_that_does_not_come_is_not_waited_for_long(serve: Serve) -> None:
-    async with serve(proxy_protocol=True, idle_timeout_s=0.1) as smtp, smtp.connect() as wire:
+    async with serve(proxy_protocol=PROXIES, idle_timeout_s=0.1) as smtp, smtp.connect() as wire:
         await wire.write(b"PROXY TCP4 ")
         assert await wire.reply() == ""

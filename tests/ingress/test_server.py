@@ -349,5 +349,5 @@ class TestListening:
 
     async def test_a_balancer_cannot_speak_for_clients_of_implicit_tls(self, serve: Serve) -> None:
         with pytest.raises(ValueError, match="proxy_protocol"):
-            async with serve(proxy_protocol=True, listen_tls=("127.0.0.1:0",)):
+            async with serve(proxy_protocol=("127.0.0.0/8",), listen_tls=("127.0.0.1:0",)):
                 pass

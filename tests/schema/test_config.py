@@ -164,9 +164,16 @@ BROKEN = [
         "[smtp]\nbody_budget_bytes = 5", "smtp.body_budget_bytes", "5", "max_message_bytes", id="budget"
     ),
     pytest.param(
-        '[smtp]\nlisten_tls = ["a:465"]\nproxy_protocol = true',
+        "[smtp]\nproxy_protocol = true",
         "smtp.proxy_protocol",
         "true",
+        '["10.0.0.5/32"]',
+        id="PROXY from anybody",
+    ),
+    pytest.param(
+        '[smtp]\nlisten_tls = ["a:465"]\nproxy_protocol = ["10.0.0.5/32"]',
+        "smtp.proxy_protocol",
+        '["10.0.0.5/32"]',
         "no listen_tls",
         id="PROXY before TLS",
     ),
@@ -260,7 +267,7 @@ def test_the_environment_has_the_last_word(tmp_path: Path) -> None:
         "RELAY_SMTP__LISTEN": '["0.0.0.0:2525"]',
         "RELAY_NODE": "n7",
         "RELAY_WORKERS": "3",
-        "RELAY_SMTP__PROXY_PROTOCOL": "true",
+        "RELAY_SMTP__PROXY_PROTOCOL": '["10.0.0.5/32"]',
         "RELAY_ROLES": "['smtp']",
         "RELAY_QUEUE__MAX_RETRY_GAP": '"3h"',
         "RELAY_QUEUE__FIRST_RETRY": "5m",
@@ -270,7 +277,7 @@ def test_the_environment_has_the_last_word(tmp_path: Path) -> None:
     assert config.smtp.listen == (Endpoint("0.0.0.0", 2525),)
     assert (config.node, config.workers) == ("n7", 3)
     assert config.roles == {"smtp"}
-    assert config.smtp.proxy_protocol
+    assert [str(network) for network in config.smtp.proxy_protocol] == ["10.0.0.5/32"]
     assert config.smtp.max_recipients == 9
     assert (config.queue.max_retry_gap, config.queue.first_retry) == (
         timedelta(hours=3),

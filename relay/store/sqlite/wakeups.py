@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +17,10 @@ _LONGEST = 32 * 1024
 _RETRY_S = 0.005
 _MOST_UNSENT = 1000
 _LOOK_AT_ALL = b" "
+_HEARD_AT_ONCE = 20
+_REST_S = 0.02
+_CREDENTIALS = struct.Struct("iII")
+"""struct ucred of unix(7): process, user, group."""
 
 
 class DatagramWakeUps:
@@ -28,6 +34,7 @@ class DatagramWakeUps:
         self._folder, self._own = folder, "" if worker is None else quote(worker, safe="")
         self._room = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._resting: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: dict[bytes, None] = {}
         self._unsent: dict[str, dict[bytes, None]] = {}
@@ -66,6 +73,8 @@ class DatagramWakeUps:
             del self._unsent[other]
 
     def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        # No permission holds in the abstract namespace; the kernel says who sent each datagram.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(self._address(self._own))
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._receive, heard)
@@ -78,14 +87,27 @@ class DatagramWakeUps:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_reader(self._socket)
+        if self._resting is not None:
+            self._resting.cancel()
         self._socket.close()
 
     def _receive(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        """A few datagrams a turn. At one of another user's the socket rests: a flood then waits."""
         with contextlib.suppress(BlockingIOError):
-            while True:
-                for words in self._socket.recv(_LONGEST).decode("utf-8", "replace").split("\n"):
+            for _ in range(_HEARD_AT_ONCE):
+                octets, about, *_more = self._socket.recvmsg(_LONGEST, socket.CMSG_SPACE(_CREDENTIALS.size))
+                if not _is_ours(about):
+                    self._rest(heard)
+                    return
+                for words in octets.decode("utf-8", "replace").split("\n"):
                     ip, _, domain = words.partition(" ")
                     heard(IpAddress(ip) if ip else None, domain)
+
+    def _rest(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        loop = self._loop
+        assert loop is not None
+        loop.remove_reader(self._socket)
+        self._resting = loop.call_later(_REST_S, loop.add_reader, self._socket, self._receive, heard)
 
     def _names(self) -> list[str]:
         """The files of the other workers; listed again when one came or went."""
@@ -100,3 +122,13 @@ class DatagramWakeUps:
     def _address(self, name: str) -> bytes:
         """At most 107 octets follow the zero that marks the abstract namespace (unix(7))."""
         return b"\0" + f"relay/{self._room}/{name}"[:107].encode()
+
+
+def _is_ours(about: list[tuple[int, int, bytes]]) -> bool:
+    """Whether the kernel names this process's user as the sender, or root, who runs commands for it."""
+    return any(
+        level == socket.SOL_SOCKET
+        and kind == socket.SCM_CREDENTIALS
+        and _CREDENTIALS.unpack(octets)[1] in (0, os.geteuid())
+        for level, kind, octets in about
+    )
