@@ -10,12 +10,13 @@ from relay.ambient import SystemEntropy
 from relay.api.app import build_app
 from relay.api.services import Services as ApiServices
 from relay.domain.retry import RetryPolicy
+from relay.domain.shares import Shares
 from relay.net.http_server import HttpServer
 from relay.net.records import DnsRecords, RsaKeys
 from relay.net.tls import server_context
 from relay.passwords import Argon2Hasher
 from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
-from relay.schema.config import Config, Endpoint
+from relay.schema.config import Config, Endpoint, Network
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.bulk import BulkRuns
@@ -77,7 +78,8 @@ class Reception:
         http, tls = config.http, None
         if http.certificate is not None and http.key is not None:
             tls = await asyncio.to_thread(server_context, http.certificate, http.key)
-        server = HttpServer(http.listen.host, http.listen.port, tls, int(grace_s))
+        shares = Shares(http.max_connections_per_client, exempt_networks(config))
+        server = HttpServer(http.listen.host, http.listen.port, tls, int(grace_s), shares=shares)
         await server.bind()
         users, passwords = means.store.users, Argon2Hasher()
         sign_ins = SignIns(users, passwords, means.clock, SystemEntropy(), means.directory)
@@ -177,6 +179,11 @@ class Reception:
             trusted_proxies=self._config.http.trusted_proxies,
             base_url=self.url,
         )
+
+
+def exempt_networks(config: Config) -> tuple[Network, ...]:
+    """Whose clients may hold any number of connections."""
+    return (*(entry.network for entry in config.smtp.trusted), *config.http.trusted_proxies)
 
 
 def _caps_of(config: Config) -> Caps:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from relay.ambient import SystemClock, SystemEntropy
 from relay.domain.ids import Epoch, IpAddress, WorkerId
+from relay.domain.shares import Shares
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
 from relay.egress.solitude import Solitude
@@ -26,7 +27,7 @@ from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
 from relay.reception import Means as HttpMeans
-from relay.reception import Reception
+from relay.reception import Reception, exempt_networks
 from relay.sandbox.pool import Pool
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
@@ -67,16 +68,18 @@ class Relay:
         records: DomainRecords | None = None,
         timeouts: Timeouts | None = None,
         reuse_port: bool = False,
+        shares: Shares | None = None,
     ) -> None:
         """clock, resolver and records (of sending domains): others than the machine's.
 
         timeouts: for next hops, others than the RFC's.
 
-        reuse_port: several workers share the listeners.
+        reuse_port: several workers share the listeners. shares: what SMTP clients hold of all of them.
         """
         self._config, self._clock, self._resolver = config, clock or SystemClock(), resolver
         self._timeouts, self._records = timeouts, records
         self._reuse_port = reuse_port
+        self._shares = shares or smtp_shares(config)
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
         self._sandbox = Pool()
@@ -302,6 +305,7 @@ class Relay:
             config.hostname,
             config.node,
             self._reuse_port,
+            shares=self._shares,
         )
         await server.start()
         return server
@@ -309,6 +313,11 @@ class Relay:
     def _is_ours(self, host: Host) -> bool:
         """Whether a listener of this relay would answer there, mail's or HTTP's."""
         return is_own(host.address, host.port, self._listeners)
+
+
+def smtp_shares(config: Config, memory: memoryview | None = None, worker: int = 0) -> Shares:
+    """What each client may hold of the SMTP listeners; memory: that of all workers."""
+    return Shares(config.smtp.max_connections_per_client, exempt_networks(config), memory, worker)
 
 
 async def prepare(config: Config) -> int:

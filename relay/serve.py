@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import mmap
 import os
 import resource
 import signal
@@ -18,8 +19,9 @@ import uvloop
 
 from relay.api.errors import BASE
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
+from relay.domain.shares import Shares, memory_for
 from relay.reception import Reception
-from relay.runtime import Relay, prepare
+from relay.runtime import Relay, prepare, smtp_shares
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
@@ -63,15 +65,19 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
     share = share_of(config, count)
     # HTTP is small beside mail: one process answers it all.
     others = share.model_copy(update={"roles": share.roles - {"api", "web"}})
-    return supervise(
-        count, lambda number, beat: _work(others if number else share, with_sink and number == 0, beat)
-    )
+    memory = memoryview(mmap.mmap(-1, memory_for(count)))
+
+    def work(number: int, beat: Beat) -> int:
+        shares = smtp_shares(config, memory, number)
+        return _work(others if number else share, with_sink and number == 0, beat, shares)
+
+    return supervise(count, work)
 
 
-def _work(config: Config, with_sink: bool, beat: Beat) -> int:
-    """One of several processes."""
+def _work(config: Config, with_sink: bool, beat: Beat, shares: Shares) -> int:
+    """One of several processes. shares: what clients hold of all of them."""
     try:
-        return _in_a_loop(_serve(config, with_sink, beat))
+        return _in_a_loop(_serve(config, with_sink, beat, shares))
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -85,8 +91,13 @@ def _in_a_loop(run: Coroutine[None, None, int]) -> int:
         return runner.run(run)
 
 
-async def _serve(config: Config, with_sink: bool, beat: Beat | None = None) -> int:
-    """beat: tells the parent that this one of several workers lives; None for one that stands alone."""
+async def _serve(
+    config: Config, with_sink: bool, beat: Beat | None = None, shares: Shares | None = None
+) -> int:
+    """beat: tells the parent that this one of several workers lives; None for one that stands alone.
+
+    shares: of the connections, counted over all workers; None for one that stands alone.
+    """
     is_one_of_several = beat is not None
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -95,7 +106,7 @@ async def _serve(config: Config, with_sink: bool, beat: Beat | None = None) -> i
     async with AsyncExitStack() as stack:
         if with_sink:
             await _start_sink(stack, _sink_address(config))
-        relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several))
+        relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several, shares=shares))
         link: str | None = None
         if "web" in config.roles:
             try:

@@ -14,6 +14,7 @@ MAX_LINES = 400
 
 CORE = {"domain", "mail", "ports"}
 DRIVERS = CORE | {"schema", "service", "telemetry"}
+LISTENERS = {"handshake"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
     "domain": (set(), set()),
@@ -23,8 +24,8 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "telemetry": ({"domain"}, {"prometheus_client"}),
     "service": (CORE, set()),
     "store": (CORE, {"psycopg", "psycopg_pool"}),
-    "net": (CORE, {"aiosmtplib", "cryptography", "dns", "uvicorn"}),
-    "ingress": (DRIVERS, {"aiosmtpd"}),
+    "net": (CORE | LISTENERS, {"aiosmtplib", "cryptography", "dns", "uvicorn"}),
+    "ingress": (DRIVERS | LISTENERS, {"aiosmtpd"}),
     "egress": (CORE | {"service", "telemetry"}, set()),
     "feed": (DRIVERS, set()),
     "api": (DRIVERS, {"fastapi", "starlette"}),
@@ -34,6 +35,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "sandbox": (CORE | {"schema"}, set()),
     "supervise": ({"schema", "systemd"}, set()),
     "systemd": (set(), set()),
+    "handshake": (set(), set()),
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 HOMES = {

@@ -18,6 +18,11 @@ def client_address(host: str) -> ClientAddress:
     return address
 
 
+def party_of(client: ClientAddress) -> int:
+    """Who counts as one client: an address, or a network of IPv6 (/64), which is negative."""
+    return int(client) if client.version == 4 else -(int(client) >> 64) - 1
+
+
 def client_behind(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
     """Who speaks, as proxies that are trusted tell it: the last of X-Forwarded-For that is none of them.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from relay.domain.clients import ClientAddress, may_come_from
+from relay.domain.clients import ClientAddress, may_come_from, party_of
 from relay.domain.directory import Principal, Snapshot
 from relay.domain.errors import NotAuthenticated
 from relay.domain.ids import SubaccountId
@@ -89,11 +89,11 @@ class Failures:
 
     def is_over(self, client: ClientAddress, now_s: float) -> bool:
         """Whether this address has guessed enough for now. now_s: of any steady clock."""
-        since, count = self._counts.get(_party(client), (now_s, 0))
+        since, count = self._counts.get(party_of(client), (now_s, 0))
         return count >= self._LIMIT and now_s - since < self._PERIOD_S
 
     def count(self, client: ClientAddress, now_s: float) -> None:
-        party = _party(client)
+        party = party_of(client)
         since, count = self._counts.get(party, (now_s, 0))
         if now_s - since >= self._PERIOD_S:
             since, count = now_s, 0
@@ -104,8 +104,3 @@ class Failures:
             if len(self._counts) >= self._MAX_ADDRESSES:
                 self._counts.clear()
         self._counts[party] = since, count + 1
-
-
-def _party(client: ClientAddress) -> int:
-    """Negative for a network of IPv6, so that no IPv4 address looks like one."""
-    return int(client) if client.version == 4 else -(int(client) >> 64) - 1

@@ -3,23 +3,16 @@
 import asyncio
 import logging
 import secrets
-import ssl
 from abc import abstractmethod
 from collections import deque
-from dataclasses import dataclass, field
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
 from relay.domain.clients import ClientAddress, client_address
-from relay.domain.ids import NodeName
-from relay.ingress.auth import Failures
 from relay.ingress.proxy import PROXY_V2, parse_proxy
 from relay.ingress.replies import FOREIGN_PROTOCOL, internal
-from relay.ports import Clock, Directory
-from relay.schema.config import SmtpSettings
-from relay.service.budget import BodyBudget
-from relay.service.inject import Accepting
+from relay.ingress.surroundings import Surroundings
 
 MAX_LINE_OCTETS = 12_288
 """The longest command line there is: AUTH with an initial response (RFC 4954 §4)."""
@@ -33,58 +26,13 @@ _NOT_LINES = (b"\x16\x03", PROXY_V2)
 HANDSHAKE_S = 30.0
 _STRANGER_S = 300.0
 """How long a client may stay that does not say who it is."""
+_CROWDED_S = 15.0
+"""The same while strangers hold most of their places."""
+_LOOK_EVERY_S = 5.0
 _LINGER_S = 5.0
 """For a client to read our last words and hang up."""
 
 log = logging.getLogger("relay.ingress")
-
-
-@dataclass
-class Surroundings:
-    """What all connections of one server share."""
-
-    settings: SmtpSettings
-    directory: Directory
-    injector: Accepting
-    budget: BodyBudget
-    clock: Clock
-    tls: ssl.SSLContext
-    hostname: str
-    node: NodeName
-    data_timeout_s: float
-    failures: Failures = field(default_factory=Failures)
-    connections: set["Connection"] = field(default_factory=set)
-    """Those being served."""
-    leaving: set["Connection"] = field(default_factory=set)
-    """Those hung up on that have not gone yet."""
-    empty: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while none is being served."""
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while there is none of either."""
-
-    def __post_init__(self) -> None:
-        self.empty.set()
-        self.gone.set()
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.connections) + len(self.leaving) >= self.settings.max_connections
-
-    def enter(self, connection: "Connection") -> None:
-        self.connections.add(connection)
-        self.empty.clear()
-        self.gone.clear()
-
-    def leave(self, connection: "Connection", is_gone: bool) -> None:
-        self.connections.discard(connection)
-        if is_gone:
-            self.leaving.discard(connection)
-        else:
-            self.leaving.add(connection)
-        if not self.connections:
-            self.empty.set()
-            if not self.leaving:
-                self.gone.set()
 
 
 class Connection(SMTP):
@@ -100,12 +48,15 @@ class Connection(SMTP):
         )
         self.transport = self.session = self.envelope = None
         self._original_transport = self._timeout_handle = self._handler_coroutine = None
-        self._timeout_duration = around.settings.idle_timeout_s
+        self._timeout_duration = min(around.settings.idle_timeout_s, _LOOK_EVERY_S)
 
         self._around = around
         self._is_encrypted = is_encrypted
         self._is_known = False
         """Whether the client has said who it is, and may take its time."""
+        self._client: ClientAddress
+        self._share_of: ClientAddress | None = None
+        """The client whose share this connection is counted in."""
         self._out: list[bytes] = []
         self._pieces: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -130,12 +81,50 @@ class Connection(SMTP):
         self._wire = cast("asyncio.Transport", transport)
         # None when the client has gone in the meantime.
         peer = transport.get_extra_info("peername") or ("::", 0)
-        self._client: ClientAddress = client_address(peer[0])
+        self._client = client_address(peer[0])
         self._client_port: int = peer[1]
-        self._is_surplus = self._around.is_full
+        around = self._around
+        if not self._is_encrypted:
+            self._is_surplus = around.is_full or not (around.is_proxy(self._client) or self._takes_place())
         if not self._is_surplus:
-            self._around.enter(self)
+            around.enter(self)
         super().connection_made(transport)
+
+    def begin(self, host: str) -> bool:
+        """Whether there is a place for this client, whose handshake is still to come."""
+        self._client = client_address(host)
+        if self._around.is_full or not self._takes_place():
+            return False
+        self._around.encrypting.add(self)
+        return True
+
+    def fail(self) -> None:
+        """The handshake before it did."""
+        self._around.encrypting.discard(self)
+        self._give_back()
+
+    def _takes_place(self) -> bool:
+        """Whether there is one for this client; it is given back when the connection is lost."""
+        around = self._around
+        if not (around.is_trusted(self._client) or around.has_place_for_strangers):
+            return False
+        if not around.shares.take(self._client):
+            return False
+        self._share_of = self._client
+        return True
+
+    def _give_back(self) -> None:
+        if self._share_of is not None:
+            self._around.shares.give_back(self._share_of)
+            self._share_of = None
+
+    def know(self, is_known: bool) -> None:
+        """The client has said who it is, or does not count as known any more."""
+        self._is_known = is_known
+        if is_known:
+            self._around.known.add(self)
+        else:
+            self._around.known.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self._last_octet_at = self.loop.time()
@@ -155,6 +144,7 @@ class Connection(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._around.leave(self, is_gone=True)
+        self._give_back()
         super().connection_lost(error)
 
     def _timeout_cb(self) -> None:
@@ -165,7 +155,8 @@ class Connection(SMTP):
         now = self.loop.time()
         ends_at = self._ends_at(now)
         if now < ends_at:
-            self._reset_timeout(ends_at - now)
+            # A stranger's time grows shorter when it gets crowded.
+            self._reset_timeout(ends_at - now if self._is_known else min(ends_at - now, _LOOK_EVERY_S))
         elif not self._is_open:
             self._wire.abort()
         else:
@@ -179,7 +170,8 @@ class Connection(SMTP):
         if self._data_since is not None:
             ends_at = min(ends_at, self._data_since + self._around.data_timeout_s)
         if not self._is_known:
-            ends_at = min(ends_at, self._made_at + _STRANGER_S)
+            stranger_s = min(_CROWDED_S, idle_s) if self._around.is_crowded else _STRANGER_S
+            ends_at = min(ends_at, self._made_at + stranger_s)
         return ends_at
 
     async def _handle_client(self) -> None:
@@ -195,14 +187,16 @@ class Connection(SMTP):
             self.hang_up(self.internal_error())
 
     async def _open(self) -> bool:
-        """Whether there is a place for one more, and PROXY says for whom."""
+        """Whether there is a place for one more; PROXY says for whom."""
+        if self._around.is_proxy(self._client) and not self._is_surplus:
+            peer = self._client
+            if not await self._read_proxy_header():
+                self._wire.abort()
+                return False
+            self._is_surplus = self._client is not peer and not self._takes_place()
         if self._is_surplus:
             self._wire.write(b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n")
             self._wire.close()
-            return False
-        proxies = self._around.settings.proxy_protocol
-        if any(self._client in network for network in proxies) and not await self._read_proxy_header():
-            self._wire.abort()
             return False
         return True
 

@@ -11,9 +11,9 @@ from relay.domain.directory import Principal
 from relay.domain.errors import RelayError, Unavailable
 from relay.domain.events import PolicyRejection
 from relay.domain.message import Envelope, Options
-from relay.ingress.connection import Surroundings
 from relay.ingress.data import DataReader, cleaned, message_of
 from relay.ingress.replies import TOO_LARGE, Complaint, printable, reply_for
+from relay.ingress.surroundings import Surroundings
 from relay.mail.headers import first
 from relay.schema.msys import parse_msys
 from relay.service.generate import Handed

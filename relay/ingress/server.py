@@ -5,8 +5,11 @@ import logging
 import ssl
 
 from relay.domain.ids import NodeName
-from relay.ingress.connection import HANDSHAKE_S, Surroundings
+from relay.domain.shares import Shares
+from relay.handshake import Handshakes
+from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
+from relay.ingress.surroundings import Surroundings
 from relay.ports import Clock, Directory
 from relay.schema.config import Endpoint, SmtpSettings
 from relay.service.budget import BodyBudget
@@ -36,11 +39,25 @@ class SmtpServer:
         node: str,
         reuse_port: bool = False,
         data_timeout_s: float = 600.0,
+        shares: Shares | None = None,
     ) -> None:
-        """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole."""
+        """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole.
+
+        shares: of clients, counted with those processes; None: by this server alone.
+        """
         self._around = Surroundings(
-            settings, directory, injector, budget, clock, tls, hostname, NodeName(node), data_timeout_s
+            settings,
+            directory,
+            injector,
+            budget,
+            clock,
+            tls,
+            hostname,
+            NodeName(node),
+            data_timeout_s,
+            shares or Shares(settings.max_connections_per_client),
         )
+        self._handshakes = Handshakes(tls, HANDSHAKE_S)
         self._reuse_port = reuse_port
         self._servers: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
@@ -48,8 +65,8 @@ class SmtpServer:
 
     @property
     def connections(self) -> int:
-        """Clients being served."""
-        return len(self._around.connections)
+        """Clients being served, or about to be."""
+        return len(self._around.connections) + len(self._handshakes)
 
     async def start(self) -> None:
         """Listen everywhere or nowhere. Raises OSError, which names the address."""
@@ -67,6 +84,7 @@ class SmtpServer:
         """Listen no more. Idle clients are told and hung up on; mail being handed in has grace_s to end."""
         for server in self._servers:
             server.close()
+        self._handshakes.cancel()
         self._servers.clear()
         around = self._around
         for connection in tuple(around.connections):
@@ -79,15 +97,16 @@ class SmtpServer:
         await _happens(around.gone, _CUT_S)
 
     async def _listen(self, endpoint: Endpoint, implicit_tls: bool) -> None:
+        def make() -> Session:
+            return Session(self._around, implicit_tls)
+
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: Session(self._around, implicit_tls),
+                self._handshakes.before(make) if implicit_tls else make,
                 endpoint.host,
                 endpoint.port,
                 backlog=_BACKLOG,
                 reuse_port=self._reuse_port or None,
-                ssl=self._around.tls if implicit_tls else None,
-                ssl_handshake_timeout=HANDSHAKE_S if implicit_tls else None,
             )
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror or error}") from error

@@ -15,7 +15,7 @@ from relay.ingress.auth import (
     trusted_principal,
 )
 from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
-from relay.ingress.connection import Connection, Surroundings, log
+from relay.ingress.connection import Connection, log
 from relay.ingress.data import DataReader
 from relay.ingress.intake import Origin, Transaction, hand_in, tell
 from relay.ingress.replies import (
@@ -26,6 +26,7 @@ from relay.ingress.replies import (
     TOO_LARGE,
     Complaint,
 )
+from relay.ingress.surroundings import Surroundings
 from relay.mail.trace import date_field
 
 _LINE_OCTETS = 512
@@ -118,7 +119,7 @@ class Session(Connection):
                     self._principal = principal_of(snapshot, self._shown, self._client)
                 except NotAuthenticated:
                     self._principal = None
-            self._is_known = self._principal is not None
+            self.know(self._principal is not None)
         return self._principal
 
     async def helo(self, argument: str) -> None:
@@ -232,7 +233,8 @@ class Session(Connection):
             self.say("454 4.7.0 Temporary authentication failure")
             return
         self._shown, self._principal, self._judged_by = shown, principal, snapshot
-        self._is_known, self._auth_failures = True, 0
+        self._auth_failures = 0
+        self.know(True)
         self.say("235 2.0.0 Authed. Go on.")
 
     # ── the transaction ──────────────────────────────────────────────────────────────────

@@ -6,10 +6,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from relay.domain.clients import ClientAddress, client_address
+from relay.domain.shares import Shares
+from relay.handshake import Handshakes
 
 Application = Callable[..., Awaitable[None]]
 """ASGI 3: called with scope, receive and send."""
@@ -17,6 +21,7 @@ Application = Callable[..., Awaitable[None]]
 _BACKLOG = 512
 _KEEP_ALIVE_S = 60
 _MAX_HEADER_BYTES = 32_768
+_HANDSHAKE_S = 30.0
 _LAST_S = 5.0
 """Beyond the grace, for what was cut off."""
 _TICK_S = 1.0
@@ -36,15 +41,21 @@ class HttpServer:
         grace_s: int,
         headers_s: float = 30.0,
         max_connections: int = 1000,
+        shares: Shares | None = None,
     ) -> None:
         """tls: None for clear text. grace_s: how long requests in hand may take once `run` is to end.
 
         headers_s: how long a client may take for the header section of a request.
+        shares: how many connections each client may hold; None: as many as there are.
         """
+        handshakes = None if tls is None else Handshakes(tls, _HANDSHAKE_S)
         config = _Config(
             headers_s,
             max_connections,
-            http=_Protocol,
+            handshakes,
+            shares or Shares(max_connections),
+            # uvicorn takes what makes a protocol as well as its class.
+            http=cast("Any", _Protocol if handshakes is None else handshakes.before(_Protocol)),
             ws="none",
             lifespan="off",
             loop="none",
@@ -58,7 +69,6 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=grace_s,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
         self._host, self._port, self._config = host, port, config
         self._server = _Server(config)
@@ -104,6 +114,8 @@ class HttpServer:
     async def close(self) -> None:
         """Listen no more; what is being answered is finished, or cut off after the grace."""
         self._server.stopping.set()
+        if self._config.handshakes is not None:
+            self._config.handshakes.cancel()
         try:
             async with asyncio.timeout(self._grace_s + _LAST_S):
                 await self._over.wait()
@@ -112,9 +124,17 @@ class HttpServer:
 
 
 class _Config(uvicorn.Config):
-    def __init__(self, headers_s: float, max_connections: int, **more: Any) -> None:
+    def __init__(
+        self,
+        headers_s: float,
+        max_connections: int,
+        handshakes: Handshakes | None,
+        shares: Shares,
+        **more: Any,
+    ) -> None:
         super().__init__(_nobody, **more)
         self.headers_s, self.max_connections = headers_s, max_connections
+        self.handshakes, self.shares = handshakes, shares
 
 
 async def _nobody(*_: object) -> None:
@@ -161,25 +181,50 @@ class _Protocol(H11Protocol):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._deadline: asyncio.TimerHandle | None = None
+        self._share_of: ClientAddress | None = None
+        """The client whose share this connection is counted in."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.config.max_connections:
-            log.warning("too many connections: client hung up on")
+        # None when the client has gone in the meantime.
+        peer = transport.get_extra_info("peername")
+        if self.config.handshakes is None and (peer is None or not self.begin(peer[0])):
             transport.abort()
-            return
-        self._deadline = self.loop.call_later(self.config.headers_s, transport.close)
+        else:
+            self._await_request()
+
+    def begin(self, host: str) -> bool:
+        """Whether there is a place for this client; it is given back when the connection is lost."""
+        config = self.config
+        if len(self.connections) + len(config.handshakes or ()) > config.max_connections:
+            log.warning("too many connections: client hung up on")
+            return False
+        client = client_address(host)
+        if not config.shares.take(client):
+            return False
+        self._share_of = client
+        return True
+
+    def fail(self) -> None:
+        """No connection, or none any more: its place is free."""
+        if self._share_of is not None:
+            self.config.shares.give_back(self._share_of)
+            self._share_of = None
+
+    def _await_request(self) -> None:
+        self._deadline = self.loop.call_later(self.config.headers_s, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         is_between = self.cycle is None or self.cycle.response_complete
         if is_between and self._deadline is None:
-            self._deadline = self.loop.call_later(self.config.headers_s, self.transport.close)
+            self._await_request()
         elif not is_between:
             self._stop_watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watch()
+        self.fail()
         super().connection_lost(exc)
 
     def _stop_watch(self) -> None:

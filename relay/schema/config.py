@@ -198,6 +198,9 @@ class SmtpSettings(_TlsFiles):
     """All bodies in memory together; over it 452 4.3.1."""
     max_recipients: Annotated[int, Field(ge=1, le=100_000)] = 1000
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Nine tenths of them for clients that are neither authenticated nor trusted."""
+    max_connections_per_client: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """By address, or /64 of IPv6, over all workers; trusted networks and proxies are exempt."""
     idle_timeout_s: Seconds = 60
     """From the last octet, in DATA too; DATA as a whole has 600 s."""
     proxy_protocol: Annotated[
@@ -226,6 +229,7 @@ class HttpSettings(_TlsFiles):
     """`[http]`: REST, console, metrics and health."""
 
     listen: HostPort = Endpoint("127.0.0.1", 8025)
+    max_connections_per_client: Annotated[int, Field(ge=1, le=100_000)] = 50
     requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 100
     """Of one key on average, in bursts ten times as many; transmissions are not counted."""
     public_url: Annotated[str, PlainValidator(_parse_public_url)] = ""

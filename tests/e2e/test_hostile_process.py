@@ -111,8 +111,8 @@ async def test_connections_over_the_limit_are_told_so_and_the_rest_is_served(run
     ):
         assert (await kept.reply())[:3] == "220"
         greetings = await _greetings(running, 25)
-        assert greetings.count("220") == 19
-        assert greetings.count("421") == 6
+        assert greetings.count("220") == 17, "nine tenths of 20 for strangers"
+        assert greetings.count("421") == 8
         assert (await kept.ask(b"NOOP"))[:3] == "250"
 
 

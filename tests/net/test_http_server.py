@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relay.api.app import build_app
 from relay.api.services import Services
+from relay.domain.shares import Shares
 from relay.net.http_server import HttpServer
 from relay.net.tls import ensure_self_signed, server_context
 from relay.testing.fake_mta import FakeMta
@@ -22,6 +23,7 @@ from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
+from relay.testing.wire import connect
 from tests.support.rest import refusal, results
 
 
@@ -99,8 +101,10 @@ class Slow:
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, **limits: Any) -> AsyncIterator[HttpServer]:
-    http = HttpServer("127.0.0.1", 0, None, 10, **limits)
+async def listening(
+    app: ASGIApp, tls: ssl.SSLContext | None = None, **limits: Any
+) -> AsyncIterator[HttpServer]:
+    http = HttpServer("127.0.0.1", 0, tls, 10, **limits)
     await http.bind()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(http.run(app))
@@ -192,6 +196,74 @@ async def test_clients_over_the_limit_are_hung_up_on() -> None:
     ):
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
+
+
+async def test_an_address_holds_its_share_and_gets_a_place_when_one_ends() -> None:
+    async with listening(Slow(), shares=Shares(1)) as http:
+        async with connected(http.address), connected(http.address) as (reader, _):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+
+        async def is_let_in() -> bool:
+            async with connected(http.address) as (reader, writer):
+                writer.write(b"no HTTP\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    return (await reader.read()).startswith(b"HTTP/1.1 400")
+            return False
+
+        await eventually(is_let_in)
+
+
+async def test_a_handshake_that_is_not_begun_is_counted_and_one_that_fails_is_given_back(
+    tmp_path: Path,
+) -> None:
+    context = server_context(*ensure_self_signed(tmp_path, "relay.test"))
+    async with listening(Slow(), tls=context, shares=Shares(1)) as http:
+        async with connected(http.address) as (silent, writer):
+            async with connected(http.address) as (reader, _):
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                await silent.read()
+
+        async def is_let_in() -> bool:
+            encrypted = ssl.create_default_context()
+            encrypted.check_hostname, encrypted.verify_mode = False, ssl.CERT_NONE
+            try:
+                _, writer = await asyncio.open_connection(*http.address, ssl=encrypted)
+            except ConnectionError:
+                return False
+            writer.transport.abort()
+            return True
+
+        for _ in range(3):
+            await eventually(is_let_in)
+
+
+async def test_trusted_networks_and_proxies_are_exempt_from_shares(tmp_path: Path, mta: FakeMta) -> None:
+    settings: dict[str, Mapping[str, object]] = {
+        **WITH_API,
+        "smtp": {"max_connections_per_client": 1},
+        "http": {"listen": "127.0.0.1:0", "max_connections_per_client": 1},
+    }
+    exempt: dict[str, Mapping[str, object]] = {
+        **settings,
+        "http": {**settings["http"], "trusted_proxies": ["127.0.0.0/8"]},
+    }
+    for given, expected in ((settings, 1), (exempt, 3)):
+        folder = tmp_path / str(expected)
+        folder.mkdir()
+        async with RelayHarness(folder, mta, settings=given) as relay, AsyncExitStack() as stack:
+            wires = [await stack.enter_async_context(connect(relay.smtp_address)) for _ in range(3)]
+            assert [(await wire.reply())[:3] for wire in wires].count("220") == expected
+            answers = []
+            for _ in range(3):
+                reader, writer = await stack.enter_async_context(connected(relay.http_address))
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    answers.append(await reader.read(12))
+            assert answers.count(b"HTTP/1.1 200") == expected
 
 
 def _services(relay: RelayHarness) -> Services:

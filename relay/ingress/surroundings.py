@@ -1,0 +1,103 @@
+"""What all connections of one server share: its means, and the places there are for clients."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relay.domain.clients import ClientAddress
+from relay.domain.ids import NodeName
+from relay.domain.shares import Shares
+from relay.ingress.auth import Failures
+from relay.ports import Clock, Directory
+from relay.schema.config import SmtpSettings
+from relay.service.budget import BodyBudget
+from relay.service.inject import Accepting
+
+if TYPE_CHECKING:
+    from relay.ingress.connection import Connection
+
+
+@dataclass
+class Surroundings:
+    """What all connections of one server share."""
+
+    settings: SmtpSettings
+    directory: Directory
+    injector: Accepting
+    budget: BodyBudget
+    clock: Clock
+    tls: ssl.SSLContext
+    hostname: str
+    node: NodeName
+    data_timeout_s: float
+    shares: Shares
+    """Of each client's address."""
+    failures: Failures = field(default_factory=Failures)
+    connections: set["Connection"] = field(default_factory=set)
+    """Those being served."""
+    encrypting: set["Connection"] = field(default_factory=set)
+    """Those whose handshake of implicit TLS is under way."""
+    known: set["Connection"] = field(default_factory=set)
+    """Those whose client has said who it is, of both kinds."""
+    leaving: set["Connection"] = field(default_factory=set)
+    """Those hung up on that have not gone yet."""
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while none is being served."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while there is none of either."""
+
+    def __post_init__(self) -> None:
+        self.empty.set()
+        self.gone.set()
+
+    @property
+    def is_full(self) -> bool:
+        return self._held >= self.settings.max_connections
+
+    @property
+    def has_place_for_strangers(self) -> bool:
+        """A tenth is kept for those who say who they are."""
+        return self._strangers < self._most_strangers
+
+    @property
+    def is_crowded(self) -> bool:
+        """Strangers hold so many places that each gets less time."""
+        return self._strangers * 4 >= self._most_strangers * 3
+
+    @property
+    def _held(self) -> int:
+        return len(self.encrypting) + len(self.connections) + len(self.leaving)
+
+    @property
+    def _strangers(self) -> int:
+        return self._held - len(self.known)
+
+    @property
+    def _most_strangers(self) -> int:
+        return max(1, self.settings.max_connections * 9 // 10)
+
+    def is_proxy(self, client: ClientAddress) -> bool:
+        """Whether it says by PROXY for whom it speaks."""
+        return any(client in network for network in self.settings.proxy_protocol)
+
+    def is_trusted(self, client: ClientAddress) -> bool:
+        return any(client in entry.network for entry in self.settings.trusted)
+
+    def enter(self, connection: "Connection") -> None:
+        self.encrypting.discard(connection)
+        self.connections.add(connection)
+        self.empty.clear()
+        self.gone.clear()
+
+    def leave(self, connection: "Connection", is_gone: bool) -> None:
+        self.connections.discard(connection)
+        if is_gone:
+            self.leaving.discard(connection)
+            self.known.discard(connection)
+        else:
+            self.leaving.add(connection)
+        if not self.connections:
+            self.empty.set()
+            if not self.leaving:
+                self.gone.set()

@@ -1,0 +1,141 @@
+"""Places for clients: of one address, of strangers, and who is exempt."""
+
+import asyncio
+import contextlib
+from contextlib import AsyncExitStack
+
+import pytest
+
+from relay.testing.waiting import eventually
+from relay.testing.wire import Wire, connect
+from tests.ingress.conftest import Serve, Served, hello, login, unverified
+
+FULL = "421 4.4.5 Service unavailable, concurrency limit reached."
+PROXY = b"PROXY TCP4 %s 192.0.2.1 4000 25\r\n"
+
+
+async def greeted(smtp: Served, stack: AsyncExitStack, said: bytes = b"") -> tuple[Wire, str]:
+    """A connection that stays, and its first reply."""
+    wire = await stack.enter_async_context(smtp.connect())
+    if said:
+        await wire.write(said)
+    return wire, await wire.reply()
+
+
+async def _lets_in(smtp: Served, said: bytes = b"") -> None:
+    async def is_let_in() -> bool:
+        async with smtp.connect() as wire:
+            if said:
+                await wire.write(said)
+            return (await wire.reply())[:3] == "220"
+
+    await eventually(is_let_in)
+
+
+async def test_an_address_holds_its_share_whoever_it_says_it_is(serve: Serve) -> None:
+    async with serve(max_connections_per_client=2) as smtp, AsyncExitStack() as stack:
+        first, _ = await greeted(smtp, stack)
+        second, _ = await greeted(smtp, stack)
+        await second.ask(b"EHLO client.example")
+        assert await login(second) == "235 2.0.0 Authed. Go on."
+        async with smtp.connect() as third:
+            assert await third.reply() == FULL
+            assert await third.reply() == ""
+        assert (await first.ask(b"QUIT"))[:3] == "221"
+        assert await first.reply() == ""
+        await _lets_in(smtp)
+
+
+async def test_behind_a_proxy_the_address_it_names_is_counted(serve: Serve) -> None:
+    async with (
+        serve(max_connections_per_client=1, proxy_protocol=["127.0.0.0/8"]) as smtp,
+        AsyncExitStack() as stack,
+    ):
+        first = PROXY % b"198.51.100.1"
+        assert (await greeted(smtp, stack, first))[1][:3] == "220"
+        wire, reply = await greeted(smtp, stack, first)
+        assert reply == FULL
+        assert await wire.reply() == ""
+        assert (await greeted(smtp, stack, PROXY % b"198.51.100.2"))[1][:3] == "220"
+        for _ in range(3):
+            assert (await greeted(smtp, stack, b"PROXY UNKNOWN\r\n"))[1][:3] == "220", "the proxy itself"
+
+
+async def test_who_has_not_yet_encrypted_holds_a_place_and_gives_it_back(serve: Serve) -> None:
+    """Handshakes of implicit TLS that are never begun, and that fail."""
+    async with serve(listen_tls=("127.0.0.1:0",), max_connections_per_client=2) as smtp:
+        encrypted = smtp.server.addresses[1]
+        async with connect(encrypted) as silent, connect(encrypted):
+
+            async def are_counted() -> bool:
+                return smtp.server.connections == 2
+
+            await eventually(are_counted)
+            async with connect(encrypted) as third:
+                assert await third.reply() == ""
+            async with smtp.connect() as clear:
+                assert await clear.reply() == FULL
+            await silent.write(b"EHLO in clear\r\n")
+            with contextlib.suppress(ConnectionError):
+                await silent.reply()
+            await _lets_in(smtp)
+
+        async def all_are_gone() -> bool:
+            return smtp.server.connections == 0
+
+        await eventually(all_are_gone)
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(*encrypted, ssl=unverified())
+            wire = Wire(reader, writer)
+            assert "STARTTLS" not in await hello(wire)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def test_a_failed_starttls_gives_its_place_back(serve: Serve) -> None:
+    async with serve(max_connections_per_client=1) as smtp, smtp.connect() as wire:
+        await hello(wire)
+        await wire.ask(b"STARTTLS")
+        await wire.send(b"EHLO in clear")
+        with contextlib.suppress(ConnectionError):
+            await wire.reply()
+        await _lets_in(smtp)
+
+
+async def test_strangers_leave_a_tenth_to_those_who_say_who_they_are(serve: Serve) -> None:
+    async with serve(max_connections=10) as smtp, AsyncExitStack() as stack:
+        known, _ = await greeted(smtp, stack)
+        await known.ask(b"EHLO client.example")
+        await login(known)
+        strangers = [await greeted(smtp, stack) for _ in range(9)]
+        assert {reply[:3] for _, reply in strangers} == {"220"}
+        assert (await greeted(smtp, stack))[1] == FULL
+        await known.ask(b"QUIT")
+        assert (await known.reply()) == ""
+        assert (await greeted(smtp, stack))[1] == FULL, "the tenth place is no stranger's"
+        wire, _ = strangers[0]
+        await wire.ask(b"EHLO client.example")
+        assert await login(wire) == "235 2.0.0 Authed. Go on."
+        assert (await greeted(smtp, stack))[1][:3] == "220"
+
+
+@pytest.mark.parametrize(("number", "is_waited_for"), [(3, True), (8, False)])
+async def test_when_it_gets_crowded_strangers_are_waited_for_less_long(
+    serve: Serve, number: int, is_waited_for: bool
+) -> None:
+    """One that sends an octet now and then, which is idle for no time-out."""
+    async with serve(max_connections=10, idle_timeout_s=1) as smtp, AsyncExitStack() as stack:
+        crowd = [(await greeted(smtp, stack))[0] for _ in range(number)]
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            for wire in crowd:
+                with contextlib.suppress(ConnectionError):
+                    await wire.write(b"x")
+        replies = set()
+        for wire in crowd:
+            with contextlib.suppress(ConnectionError):
+                await wire.write(b"\r\n")
+                replies.add((await wire.reply())[:3])
+        assert ("500" in replies) == is_waited_for
+        assert ("421" in replies) != is_waited_for
