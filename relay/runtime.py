@@ -137,7 +137,11 @@ class Relay:
         config = self._config
         worker = WorkerId(f"{config.node}-{os.getpid()}-{self._entropy.octets(4).hex()}")
         carries = "egress" in config.roles
-        store = await open_store(config.store, worker=worker if carries else None)
+        store = await open_store(
+            config.store,
+            worker=worker if carries else None,
+            account_queue_bytes=config.limits.account_queue_bytes,
+        )
         self.store = await stack.enter_async_context(store)
         await _first_directory(store, config, self._clock)
         self.directory = LiveDirectory(store.directory, await store.directory.snapshot(), self._clock)

@@ -39,6 +39,7 @@ from relay.domain.errors import (
     OverIpLimit,
     PoolEmpty,
     PoolNotAllowed,
+    QueueShareFull,
     RelayError,
     RestrictedDomain,
     SharedNotAllowed,
@@ -134,6 +135,8 @@ class _Entry:
     """None: the same."""
     always_described: bool = False
     """Whether the sentence stands in `description` for both families."""
+    retry_after_s: int | None = None
+    """None: 1 with status 503, else nothing is said."""
 
 
 _DKIM_KEY = "Invalid DKIM key"
@@ -186,6 +189,12 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     NoFreeId: _Entry(503, _UNAVAILABLE),
     OverCapacity: _Entry(503, _UNAVAILABLE),
     Busy: _Entry(503, _UNAVAILABLE),
+    QueueShareFull: _Entry(
+        429,
+        "The account has reached its share of the queue, {0.limit_bytes} bytes of mail, try again later",
+        "Too many requests",
+        retry_after_s=30,
+    ),
 }
 """All that a request can be the cause of. What is not here is a bug of ours."""
 
@@ -201,7 +210,8 @@ def told(error: RelayError, path: str) -> ApiError | None:
     if entry is None:
         return None
     sentence = entry.plain.format(error)
-    headers = {"Retry-After": "1"} if entry.status == 503 else None
+    wait_s = entry.retry_after_s or (1 if entry.status == 503 else None)
+    headers = None if wait_s is None else {"Retry-After": str(wait_s)}
     if not entry.message or (says_message_alone(path) and not entry.always_described):
         return ApiError(entry.status, sentence, headers=headers)
     return ApiError(

@@ -53,15 +53,21 @@ def create_account(
 
 @accounts.command("list")
 def list_accounts(json: JsonOption = False, config: ConfigOption = None) -> None:
-    """List accounts with their plans and dedicated IPs.
+    """List accounts with their plans, dedicated IPs, and octets in the queue of as many as they may have.
 
     Example: relay account list
     """
-    snapshot = in_store(config, _snapshot)
+
+    async def work(session: Session) -> tuple[Snapshot, dict[AccountId, int], int]:
+        reports = session.store.reports
+        return await session.store.directory.snapshot(), await reports.holdings(), reports.share_bytes
+
+    snapshot, in_queue, share_bytes = in_store(config, work)
     rows = []
     for account in sorted(snapshot.accounts.values(), key=lambda account: account.id):
         held = sum(ip.account == account.id and not ip.is_retired for ip in snapshot.ips.values())
-        rows.append(_account(account, held))
+        octets = {"queue_bytes": in_queue.get(account.id, 0), "queue_share_bytes": share_bytes}
+        rows.append({**_account(account, held), **octets})
     print_rows(rows, json, "no accounts")
 
 

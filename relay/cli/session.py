@@ -95,7 +95,9 @@ def in_store(
             raise NoStore(file)
 
     async def run() -> Result:
-        async with await open_store(config.store) as store:
+        async with await open_store(
+            config.store, account_queue_bytes=config.limits.account_queue_bytes
+        ) as store:
             return await work(Session(config, store, SystemClock(), _actor()))
 
     return asyncio.run(run())

@@ -35,6 +35,7 @@ RelayError
 │   ├── NoFreeId             every id that was minted is taken
 │   ├── OverCapacity
 │   ├── Busy                 others have all places for hard work
+│   ├── QueueShareFull       the account holds as much of the queue as it may
 │   ├── SourceUnplumbed      the sending IP is not on this machine
 │   └── PeerUnreachable
 └── Stale                    someone moved first
@@ -256,6 +257,13 @@ class NoFreeId(Unavailable):
 
 class OverCapacity(Unavailable):
     """A limit on memory or connections is reached for the moment."""
+
+
+@dataclass
+class QueueShareFull(Unavailable):
+    """The account holds as many octets of unsent mail as it may."""
+
+    limit_bytes: int
 
 
 @dataclass

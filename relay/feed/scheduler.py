@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from relay.domain.errors import Busy, NoSharedPool, StoreUnavailable
+from relay.domain.errors import Busy, NoSharedPool, OverCapacity, QueueShareFull, StoreUnavailable
 from relay.domain.ids import TransmissionId, mint_transmission_id
 from relay.domain.transmission import KEPT_AFTER_END, SET_ASIDE_AFTER
 from relay.ports import Clock, TransmissionStanding, TransmissionStore
@@ -148,6 +148,9 @@ class Scheduler:
         except NoSharedPool:
             log.warning("transmission=%s waits: no shared pool is configured", id_)
             await self._rest(id_, _REST)
+        except (OverCapacity, QueueShareFull) as error:
+            log.info("transmission=%s waits for room: %s", id_, type(error).__name__)
+            await self._rest(id_, _SOON)
         except Exception:
             # The top of a unit of work: other transmissions go on.
             log.exception("transmission=%s failed at position=%d", id_, standing.progress.position)

@@ -16,6 +16,7 @@ from relay.domain.errors import (
     OverCapacity,
     PoolEmpty,
     PoolNotAllowed,
+    QueueShareFull,
     RelayError,
     SharedNotAllowed,
     StoreUnavailable,
@@ -62,6 +63,10 @@ SENTENCES: Mapping[type[RelayError], str] = {
     StoreUnavailable: "451 4.3.0 Queue unavailable, try again later",
     NoFreeId: "421 4.3.3 [internal] smtpapi unable to generate unique transmission id",
     OverCapacity: NO_ROOM,
+    QueueShareFull: (
+        "452 4.3.1 The account has reached its share of the queue, {0.limit_bytes} bytes of mail, "
+        "try again later"
+    ),
     Busy: "451 4.3.2 Too much to do, try again later",
 }
 

@@ -136,6 +136,13 @@ class ReportStore(Protocol):
         by: empty gives one group of all. Raises ValueError for a filter that counts do not know.
         """
 
+    async def holdings(self) -> dict[AccountId, int]:
+        """Octets that accounts hold in the queue: mail, and transmissions with contents and recipients."""
+
+    @property
+    def share_bytes(self) -> int:
+        """What each of them may hold."""
+
     async def messages(self, what: MailFilter, limit: int, after: str | None = None) -> MailPage:
         """Unfinished messages: next due first when a domain is given, else next to expire first.
 

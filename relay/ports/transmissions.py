@@ -62,12 +62,19 @@ class TransmissionStore(Protocol):
     """Transmissions and their recipients. Each method is one transaction; none decides anything."""
 
     async def add_recipients(
-        self, transmission: TransmissionId, first: int, recipients: Sequence[Recipient]
+        self,
+        transmission: TransmissionId,
+        account: AccountId,
+        first: int,
+        recipients: Sequence[Recipient],
     ) -> None:
         """Up to CHUNK recipients, from the index first on, before the transmission is submitted.
 
-        Raises IdTaken when there are some already.
+        Raises IdTaken when there are some already, QueueShareFull.
         """
+
+    async def drop_recipients(self, transmission: TransmissionId) -> None:
+        """Those of a transmission that was not submitted after all."""
 
     async def submit(
         self,
@@ -80,7 +87,8 @@ class TransmissionStore(Protocol):
         """On return it survives power loss, with the recipients that were added.
 
         revision: of the directory under which the verdict was found. answered: kept in the same
-        transaction for whoever repeats the request. Raises StaleDirectory, IdTaken, StaleRequest.
+        transaction for whoever repeats the request. Raises StaleDirectory, IdTaken, StaleRequest,
+        QueueShareFull.
         """
 
     async def hold_due(
@@ -90,7 +98,8 @@ class TransmissionStore(Protocol):
 
         What is held for longer than its ttl_s, by the database's clock, is free again; what a
         process held that is gone, at once. Of what another had begun the tries are counted; what
-        was set aside is left alone.
+        was set aside is left alone, and so is what would be new to this holder of an account whose share
+        of the queue is full.
         """
 
     async def mark(self, transmission: TransmissionId, holder: str, *, is_begun: bool) -> None:
@@ -119,11 +128,14 @@ class TransmissionStore(Protocol):
     async def decide(self, transmission: TransmissionId, verdict: Verdict, revision: Revision) -> bool:
         """Write the verdict and begin; False when it is not `submitted` any more. Raises StaleDirectory."""
 
+    async def check_room(self, account: AccountId) -> None:
+        """Raises QueueShareFull while mail of the account leaves no room for what it has under way."""
+
     async def advance(self, made: Made, holder: str, now: datetime) -> bool:
         """Messages, events and the new position at once.
 
         False, and nothing is stored, when the position is another, it was cancelled, or somebody
-        else holds it. An immediate one is forgotten with its last recipient.
+        else holds it. An immediate one is forgotten with its last recipient. Raises QueueShareFull.
         """
 
     async def find(self, transmission: TransmissionId) -> TransmissionStanding | None: ...

@@ -262,6 +262,8 @@ class LimitSettings(Table):
     account_domains: _Cap = 1000
     account_users: _Cap = 500
     """What one account may make; what is there already stays, and operators are not bound."""
+    account_queue_bytes: Annotated[int | None, Field(ge=1, le=1 << 60)] = None
+    """Unsent mail of one account; None: a tenth of the store's volume, at most 10 GB."""
 
 
 class LogSettings(Table):

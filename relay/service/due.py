@@ -75,6 +75,7 @@ class DueTransmissions:
 
     async def step(self, standing: TransmissionStanding) -> None:
         """Decide it if it is not, then make the next messages. Raises NoSharedPool, Unavailable."""
+        await self._store.check_room(standing.transmission.account)
         verdict = standing.verdict
         if verdict is None:
             verdict = await self._decided(standing)

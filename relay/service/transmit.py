@@ -12,6 +12,7 @@ from relay.domain.errors import (
     NoFreeId,
     NoSharedPool,
     PoolEmpty,
+    QueueShareFull,
     Refused,
     StaleDirectory,
     StoreUnavailable,
@@ -124,7 +125,7 @@ class Transmitter:
             try:
                 resolution = self._decide(draft, blueprint, snapshot)
                 if not is_added:
-                    await self._add_recipients(id_, draft.recipients)
+                    await self._add_recipients(id_, draft.principal.account, draft.recipients)
                     is_added = True
                 answered = None if keep is None else keep(id_)
                 await store(draft, id_, blueprint, resolution, snapshot, answered)
@@ -137,8 +138,13 @@ class Transmitter:
                 if minted >= MINTS:
                     raise NoFreeId from error
                 id_, is_added = self._ids.transmission_id(), is_small
+            except QueueShareFull:
+                await self._store.drop_recipients(id_)
+                raise
             except Refused:
                 if (await self._directory.refresh()).revision == snapshot.revision:
+                    if not is_small:
+                        await self._store.drop_recipients(id_)
                     raise
             else:
                 return id_
@@ -266,10 +272,12 @@ class Transmitter:
             # Whether we are still there to hear of it or not.
             self._news.set()
 
-    async def _add_recipients(self, id_: TransmissionId, recipients: Sequence[Recipient]) -> None:
+    async def _add_recipients(
+        self, id_: TransmissionId, account: AccountId, recipients: Sequence[Recipient]
+    ) -> None:
         """In transactions of their own, so that others' mail is not kept waiting."""
         for first, part in parts_of(recipients):
-            await self._store.add_recipients(id_, first, part)
+            await self._store.add_recipients(id_, account, first, part)
 
     def _transmission(self, draft: Draft, id_: TransmissionId) -> Transmission:
         now = self._clock.now()

@@ -33,6 +33,7 @@ from relay.store.sqlite.lanes import Workers
 from relay.store.sqlite.queue import SqliteQueue
 from relay.store.sqlite.reports import SqliteReports
 from relay.store.sqlite.room import make_room_to_start
+from relay.store.sqlite.shares import usual_share_bytes
 from relay.store.sqlite.suppressions import SqliteSuppressions
 from relay.store.sqlite.transmissions import SqliteTransmissions
 from relay.store.sqlite.users import SqliteUsers
@@ -58,17 +59,19 @@ class Store:
     reports: ReportStore
     users: UserStore
 
-    def __init__(self, executor: Executor, workers: Workers, wakeups: DatagramWakeUps) -> None:
+    def __init__(
+        self, executor: Executor, workers: Workers, wakeups: DatagramWakeUps, share_bytes: int
+    ) -> None:
         self._executor, self._workers, self._wakeups = executor, workers, wakeups
         self.wakeups = wakeups
-        self.queue = SqliteQueue(executor, workers)
+        self.queue = SqliteQueue(executor, workers, share_bytes)
         self.directory = SqliteDirectory(executor)
         self.events = SqliteEventLog(executor)
         self.suppressions = SqliteSuppressions(executor)
         self.billing = SqliteBilling(executor)
         self.idempotency = SqliteIdempotency(executor)
-        self.transmissions = SqliteTransmissions(executor, workers)
-        self.reports = SqliteReports(executor)
+        self.transmissions = SqliteTransmissions(executor, workers, share_bytes)
+        self.reports = SqliteReports(executor, share_bytes)
         self.users = SqliteUsers(executor)
 
     @property
@@ -90,13 +93,16 @@ class Store:
         await self.close()
 
 
-async def open_store(url: str, *, worker: WorkerId | None = None) -> Store:
+async def open_store(
+    url: str, *, worker: WorkerId | None = None, account_queue_bytes: int | None = None
+) -> Store:
     """The store at `sqlite:///relative/path` or `sqlite:////absolute/path`, made or migrated where needed.
 
     worker: whose life this process is; None for one that holds no lanes, or says so when it
-    first holds some. Raises UnusableStore.
+    first holds some. account_queue_bytes: what one account may hold; None: a tenth of the volume,
+    at most 10 GB. Raises UnusableStore.
     """
-    return await asyncio.to_thread(_open, url, worker, asyncio.get_running_loop())
+    return await asyncio.to_thread(_open, url, worker, asyncio.get_running_loop(), account_queue_bytes)
 
 
 def migrate_store(url: str) -> tuple[int, int]:
@@ -106,7 +112,9 @@ def migrate_store(url: str) -> tuple[int, int]:
         return migrate(connection, migrations("relay.store.sqlite"))
 
 
-def _open(url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop) -> Store:
+def _open(
+    url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop, account_queue_bytes: int | None
+) -> Store:
     """In a thread: it waits for the disk, and for another process that opens the same store."""
     path = _path(url)
     make_room_to_start(path)
@@ -115,7 +123,8 @@ def _open(url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop) ->
         workers = Workers(_folder(path))
         if worker is not None:
             workers.register(worker)
-        return Store(Executor(path, loop), workers, DatagramWakeUps(_folder(path), worker))
+        share_bytes = account_queue_bytes or usual_share_bytes(path)
+        return Store(Executor(path, loop), workers, DatagramWakeUps(_folder(path), worker), share_bytes)
 
 
 def _path(url: str) -> Path:

@@ -43,7 +43,7 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
             )
         for version, script in steps.items():
             if version > before:
-                for statement in _statements(script):
+                for statement in statements_of(script):
                     connection.execute(statement)
                 connection.execute("INSERT INTO schema_version VALUES (?)", (version,))
     except BaseException:
@@ -62,7 +62,7 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements_of(script: str) -> Iterator[str]:
     """One by one: sqlite3's executescript would commit the transaction they belong to."""
     statement = ""
     for line in script.splitlines(keepends=True):

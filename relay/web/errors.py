@@ -18,6 +18,7 @@ from relay.domain.errors import (
     OverIpLimit,
     PoolEmpty,
     PoolNotAllowed,
+    QueueShareFull,
     RelayError,
     RestrictedDomain,
     SharedNotAllowed,
@@ -53,6 +54,10 @@ TABLE: Mapping[type[RelayError], tuple[int, str]] = {
     StaleDirectory: (503, "Somebody else keeps changing the directory. Nothing was changed: try again."),
     StaleRequest: (409, "This is still being worked on. Look what became of it before you repeat it."),
     OverCapacity: (503, "The relay is busy. Try again in a moment."),
+    QueueShareFull: (
+        503,
+        "The account has reached its share of the queue, {0.limit_bytes} bytes of mail. Try again later.",
+    ),
 }
 """All that a person can be the cause of. What is not here is a bug of ours."""
 

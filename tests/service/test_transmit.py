@@ -240,7 +240,7 @@ async def test_a_content_that_another_version_took_is_refused_to_all_at_its_time
 ) -> None:
     id_, now = world.ids.transmission_id(), world.clock.now()
     asked = Transmission(id_, ACME, None, now, now, True, "", Options(), 2)
-    await world.store.transmissions.add_recipients(id_, 0, draft(2).recipients)
+    await world.store.transmissions.add_recipients(id_, AccountId(1), 0, draft(2).recipients)
     await world.store.transmissions.submit(asked, content, None, world.live.snapshot.revision)
     await world.due().step(await world.held())
     told = [one.event for one in await world.store.events.of_transmission(id_)]

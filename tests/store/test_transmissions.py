@@ -77,7 +77,9 @@ async def submitted(
 ) -> Transmission:
     listed = recipients(transmission.num_rcpts)
     for first in range(0, len(listed), CHUNK):
-        await store.transmissions.add_recipients(transmission.id, first, listed[first : first + CHUNK])
+        await store.transmissions.add_recipients(
+            transmission.id, ACCOUNT, first, listed[first : first + CHUNK]
+        )
     await store.transmissions.submit(transmission, content, verdict, SEEDED)
     return transmission
 
@@ -173,8 +175,8 @@ async def test_recipients_come_back_as_they_went_in_from_any_position(store: Sto
         {"s": None},
     )
     listed = [first, Recipient(first.mailbox, tags=("only",)), *recipients(CHUNK)]
-    await store.transmissions.add_recipients(TransmissionId("1"), 0, listed[:CHUNK])
-    await store.transmissions.add_recipients(TransmissionId("1"), CHUNK, listed[CHUNK:])
+    await store.transmissions.add_recipients(TransmissionId("1"), ACCOUNT, 0, listed[:CHUNK])
+    await store.transmissions.add_recipients(TransmissionId("1"), ACCOUNT, CHUNK, listed[CHUNK:])
     assert await store.transmissions.recipients(TransmissionId("1"), 0) == listed[:CHUNK]
     assert await store.transmissions.recipients(TransmissionId("1"), CHUNK - 1) == listed[CHUNK - 1 : CHUNK]
     assert await store.transmissions.recipients(TransmissionId("1"), CHUNK + 1) == listed[CHUNK + 1 :]
@@ -185,7 +187,7 @@ async def test_recipients_come_back_as_they_went_in_from_any_position(store: Sto
 async def test_an_id_is_submitted_once(store: Store) -> None:
     await submitted(store, build(1))
     with pytest.raises(IdTaken):
-        await store.transmissions.add_recipients(build(1).id, 0, recipients(1))
+        await store.transmissions.add_recipients(build(1).id, ACCOUNT, 0, recipients(1))
     with pytest.raises(IdTaken):
         await store.transmissions.submit(build(1), CONTENT, None, SEEDED)
 
@@ -360,7 +362,7 @@ async def test_old_ones_are_forgotten_and_so_is_what_was_never_submitted(store: 
     done, coming = await submitted(store, build(5)), await submitted(store, build(6))
     await store.transmissions.cancel(done.id, NOW)
     for number in (3, 99):
-        await store.transmissions.add_recipients(TransmissionId(f"{number}"), 0, recipients(1))
+        await store.transmissions.add_recipients(TransmissionId(f"{number}"), ACCOUNT, 0, recipients(1))
     assert await store.transmissions.forget(NOW, TransmissionId("50")) == 1, "the lost one"
     assert await store.transmissions.forget(NOW + HOUR, TransmissionId("50")) == 1, "the old one"
     assert await store.transmissions.find(done.id) is None

@@ -4,14 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from relay.domain.errors import RecipientsSuppressed, RelayError, StaleDirectory, StaleRequest
-from relay.domain.ids import BodyId, Epoch, IpAddress
+from relay.domain.errors import (
+    QueueShareFull,
+    RecipientsSuppressed,
+    RelayError,
+    StaleDirectory,
+    StaleRequest,
+)
+from relay.domain.ids import AccountId, BodyId, Epoch, IpAddress
 from relay.domain.message import Body, Message, State
 from relay.domain.suppression import key_of_message
 from relay.ports import EnqueueBatch
-from relay.store.codec import Row, message_row, submission_row, to_json
+from relay.store.codec import STORED_MESSAGE_COLUMNS, Row, message_row, submission_row, to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.idempotency import keep_answer
+from relay.store.sqlite.shares import Shares, change_mail
 from relay.store.sqlite.statements import (
     SQL,
     insert_bodies,
@@ -23,14 +30,19 @@ from relay.store.sqlite.statements import (
 from relay.store.sqlite.suppressions import suppressed_among, suppressing
 from relay.store.sqlite.tallies import TalliedEvents
 
+_PARTICULARS = STORED_MESSAGE_COLUMNS.index("particulars")
 
-def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequence[bool | RelayError]:
+
+def enqueue_all(
+    connection: Connection, batches: Sequence[EnqueueBatch], share_bytes: int
+) -> Sequence[bool | RelayError]:
     """For each batch whether its messages are in flight as claimed, or why it was not stored."""
     revision = one(connection, "revision")
     lanes = {message.pin.ip for batch in batches for message in batch.messages}
     lanes.update(ip for batch in batches for ip in batch.claimed)
     epochs = _epochs(connection, lanes)
     storing = Storing(connection)
+    shares = Shares(connection, {batch.submission.account for batch in batches}, share_bytes)
     careful = suppressing(connection, {batch.submission.account for batch in batches if batch.list_check})
     results: list[bool | RelayError] = []
     for batch in batches:
@@ -40,12 +52,13 @@ def enqueue_all(connection: Connection, batches: Sequence[EnqueueBatch]) -> Sequ
         if batch.submission.account in careful and (found := _suppressed(connection, batch)):
             results.append(RecipientsSuppressed(found))
             continue
-        if batch.answered is not None:
-            try:
+        try:
+            shares.check(batch.submission.account, size_bytes_of(batch.bodies, batch.messages))
+            if batch.answered is not None:
                 keep_answer(connection, batch.answered)
-            except StaleRequest as error:
-                results.append(error)
-                continue
+        except (QueueShareFull, StaleRequest) as error:
+            results.append(error)
+            continue
         is_current = all(epochs.get(ip) == epoch for ip, epoch in batch.claimed.items())
         storing.submissions.append(submission_row(batch.submission))
         storing.add_mail(batch.bodies, batch.messages, batch.claimed if is_current else {})
@@ -65,6 +78,8 @@ class Storing:
         self._body_rows = count(one(connection, "last_body_row") + 1)
         self.submissions: list[Row] = []
         self.events = TalliedEvents()
+        self.held: dict[AccountId, int] = {}
+        """Octets of mail that come (above 0) or go (below)."""
         self._bodies: list[Row] = []
         self._shared: list[Row] = []
         self._messages: list[Row] = []
@@ -75,6 +90,7 @@ class Storing:
         """Messages of a lane in claimed start in flight, with this attempt counted; the others are queued."""
         users = Counter(message.body_id for message in messages)
         rows: dict[BodyId, int] = {}
+        held, counted = self.held, set[BodyId]()
         for body in bodies:
             if users[body.id]:
                 row = rows[body.id] = next(self._body_rows)
@@ -89,9 +105,17 @@ class Storing:
             if epoch is not None:
                 state, attempts = State.IN_FLIGHT, attempts + 1
             is_shared = users[message.body_id] > 1
-            self._messages.append(
-                message_row(message, state, attempts, epoch or Epoch(0), rows[message.body_id], is_shared)
-            )
+            row = message_row(message, state, attempts, epoch or Epoch(0), rows[message.body_id], is_shared)
+            self._messages.append(row)
+            octets = message.size_bytes
+            if is_shared:
+                # The body counts with the first; it goes with the last, whichever that is.
+                if message.body_id in counted:
+                    octets = len(message.prefix)
+                counted.add(message.body_id)
+            if message.particulars is not None:
+                octets += len(row[_PARTICULARS])
+            held[message.account] = held.get(message.account, 0) + octets
 
     def store(self) -> None:
         insert_submissions(self._connection, self.submissions)
@@ -99,7 +123,13 @@ class Storing:
         if self._shared:
             self._connection.executemany(SQL["share_body"], self._shared)
         insert_messages(self._connection, self._messages)
+        change_mail(self._connection, self.held)
         self.events.store(self._connection)
+
+
+def size_bytes_of(bodies: Sequence[Body], messages: Sequence[Message]) -> int:
+    """What is to be stored of them."""
+    return sum(len(body.content) for body in bodies) + sum(len(message.prefix) for message in messages)
 
 
 def make_lanes(connection: Connection, ips: Iterable[IpAddress]) -> None:

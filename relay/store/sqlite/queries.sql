@@ -138,7 +138,8 @@ WHERE id IN (SELECT id FROM message WHERE state <> 'in_flight' AND ip = :ip AND 
 RETURNING {message};
 
 -- name: standing
-SELECT json_group_array(json_array(id, ip, state, epoch, body_row, shares_body))
+SELECT json_group_array(json_array(id, ip, state, epoch, body_row, shares_body, account, size_bytes,
+                                   iif(shares_body, length(prefix), 0), length(particulars)))
 FROM message WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: remove_messages

@@ -24,8 +24,9 @@ _SLACK_US = 1_000_000
 class SqliteQueue:
     """`QueueStore`."""
 
-    def __init__(self, executor: Executor, workers: Workers) -> None:
-        self._executor, self._workers = executor, workers
+    def __init__(self, executor: Executor, workers: Workers, share_bytes: int) -> None:
+        """share_bytes: what one account may hold."""
+        self._executor, self._workers, self._share_bytes = executor, workers, share_bytes
 
     async def enqueue(self, batch: EnqueueBatch, then: Callable[[bool | None], None] | None = None) -> bool:
         return await self._executor.write_together(self._enqueue_all, batch, then)
@@ -35,7 +36,7 @@ class SqliteQueue:
     ) -> Sequence[bool | RelayError]:
         if not self._executor.has_room:
             return [OverCapacity()] * len(batches)
-        return enqueue_all(connection, batches)
+        return enqueue_all(connection, batches, self._share_bytes)
 
     # ── lanes ────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from relay.domain.ids import AccountId
 from relay.ports import Facet, MailFilter, MailPage, Tally, WaitingPage
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.mail_pages import LOOKED_AT, messages
+from relay.store.sqlite.shares import held_by_all
 from relay.store.sqlite.tallies import tallies
 from relay.store.sqlite.waiting import waiting
 
@@ -17,8 +18,8 @@ T = TypeVar("T")
 class SqliteReports:
     """`ReportStore`."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, share_bytes: int) -> None:
+        self._executor, self.share_bytes = executor, share_bytes
 
     async def tallies(
         self,
@@ -35,6 +36,9 @@ class SqliteReports:
         self, what: MailFilter, by: Collection[Facet], limit: int, offset: int = 0
     ) -> WaitingPage:
         return await self._read(lambda connection: waiting(connection, what, by, limit, offset))
+
+    async def holdings(self) -> dict[AccountId, int]:
+        return await self._read(held_by_all)
 
     async def messages(
         self, what: MailFilter, limit: int, after: str | None = None, looked_at: int = LOOKED_AT

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from relay.domain.ids import Epoch, IpAddress, MessageId, to_us
+from relay.domain.ids import AccountId, Epoch, IpAddress, MessageId, to_us
 from relay.domain.lifecycle import Finish, Notice, Requeue, Settlement
 from relay.ports import Lane
 from relay.store.codec import sayable, submission_row, to_json
@@ -24,6 +24,12 @@ class _Standing:
     epoch: Epoch
     body_row: int
     shares_body: int
+    account: AccountId
+    size_bytes: int
+    """With the body."""
+    own_bytes: int
+    """Of the prefix, when the body is shared."""
+    particulars_bytes: int
 
     def may_be_finished_by(self, lane: Lane) -> bool:
         """In flight: by its holder. Otherwise by an older one too, whose outcome came late but came."""
@@ -56,8 +62,12 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
                 continue
             del standing[settlement.message]
             gone.append(settlement.message)
+            octets = stands.own_bytes
             if not stands.shares_body or _was_last(connection, stands.body_row):
                 bodies.append(stands.body_row)
+                octets = stands.size_bytes
+            held = storing.held
+            held[stands.account] = held.get(stands.account, 0) - octets - stands.particulars_bytes
             storing.events.add([settlement.event])
             if settlement.suppress:
                 suppress_new(connection, settlement.suppress)
@@ -74,7 +84,7 @@ def settle_all(connection: Connection, works: Sequence[Work]) -> Sequence[list[M
 def _standing(connection: Connection, ids: Sequence[MessageId]) -> dict[MessageId, _Standing]:
     if not ids:
         return {}
-    # Rows of (id, ip, state, epoch, body_row, shares_body), as the query packs them.
+    # Rows of the id and the fields, as the query packs them.
     rows = one_list(connection, "standing", (to_json(ids),))
     return {row[0]: _Standing(*row[1:]) for row in rows}
 

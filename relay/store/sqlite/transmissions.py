@@ -34,10 +34,12 @@ from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.lanes import Workers
+from relay.store.sqlite.shares import Shares
 from relay.store.sqlite.statements import one
 from relay.store.sqlite.tallies import TalliedEvents
 from relay.store.transmission_codec import (
     STANDING_COLUMNS,
+    TRANSMISSION_COLUMNS,
     cancellation,
     content_of,
     content_text,
@@ -57,23 +59,37 @@ _SQL = load_queries(
     },
 )
 _ALL = 1 << 62
+_FIELDS = TRANSMISSION_COLUMNS.index("fields")
 
 
 class SqliteTransmissions:
     """`TransmissionStore`."""
 
-    def __init__(self, executor: Executor, workers: Workers) -> None:
-        self._executor, self._workers = executor, workers
+    def __init__(self, executor: Executor, workers: Workers, share_bytes: int) -> None:
+        """share_bytes: what one account may hold."""
+        self._executor, self._workers, self._share_bytes = executor, workers, share_bytes
 
     # ── accepting ────────────────────────────────────────────────────────────────────────
 
     async def add_recipients(
-        self, transmission: TransmissionId, first: int, recipients: Sequence[Recipient]
+        self,
+        transmission: TransmissionId,
+        account: AccountId,
+        first: int,
+        recipients: Sequence[Recipient],
     ) -> None:
-        row = transmission, first, recipients_text(recipients)
+        text = recipients_text(recipients)
+        row = transmission, account, first, text
 
         def unit(connection: Connection) -> None:
+            Shares(connection, [account], self._share_bytes).check(account, len(text))
             connection.execute(_SQL["add_recipients"], row)
+
+        await self._executor.write(unit)
+
+    async def drop_recipients(self, transmission: TransmissionId) -> None:
+        def unit(connection: Connection) -> None:
+            connection.execute(_SQL["remove_used"], {"id": transmission, "before": _ALL})
 
         await self._executor.write(unit)
 
@@ -92,6 +108,8 @@ class SqliteTransmissions:
 
         def unit(connection: Connection) -> None:
             _check(connection, revision)
+            account, size_bytes = transmission.account, len(text) + len(row[_FIELDS])
+            Shares(connection, [account], self._share_bytes).check(account, size_bytes)
             if answered is not None:
                 keep_answer(connection, answered)
             connection.execute(_SQL["submit"], row)
@@ -116,6 +134,7 @@ class SqliteTransmissions:
                 "clock_us": clock_us,
                 "now_us": to_us(now),
                 "limit": limit,
+                "share_bytes": self._share_bytes,
             }
             return [standing(row) for row in connection.execute(_SQL["hold_due"], values).fetchall()]
 
@@ -194,6 +213,12 @@ class SqliteTransmissions:
 
         return await self._executor.write(unit)
 
+    async def check_room(self, account: AccountId) -> None:
+        def query(connection: Connection) -> None:
+            Shares(connection, [account], self._share_bytes).check_going_on(account)
+
+        await self._executor.read(query)
+
     async def advance(self, made: Made, holder: str, now: datetime) -> bool:
         values = {
             "id": made.transmission,
@@ -209,7 +234,8 @@ class SqliteTransmissions:
             rows = connection.execute(_SQL["advance"], values).fetchall()
             if not rows:
                 return False
-            ((num_rcpts, is_scheduled),) = rows
+            ((num_rcpts, is_scheduled, account),) = rows
+            Shares(connection, [account], self._share_bytes).check_going_on(account)
             storing = Storing(connection)
             if made.submission is not None:
                 storing.submissions.append(submission_row(made.submission))

@@ -7,12 +7,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 INSERT INTO transmission_content (id, content) VALUES (?, ?);
 
 -- name: add_recipients
-INSERT INTO transmission_recipients (id, first, recipients) VALUES (?, ?, ?);
+INSERT INTO transmission_recipients (id, account, first, recipients) VALUES (?, ?, ?, ?);
 
 -- name: other_holders
 SELECT DISTINCT holder FROM transmission WHERE ended_us IS NULL AND holder NOT IN ('', ?);
 
--- name: hold_due (another's that it worked on counts: it died or hangs)
+-- name: hold_due (another's that it worked on counts: it died or hangs; no more of an account with a full share)
 UPDATE transmission SET
     tries = tries + (trying AND holder <> :holder),
     trying = trying AND holder = :holder,
@@ -22,6 +22,9 @@ WHERE id IN (SELECT id FROM transmission
              WHERE ended_us IS NULL AND set_aside_us IS NULL AND start_us <= :now_us
                AND (holder IN ('', :holder) OR held_until_us <= :clock_us
                     OR holder IN (SELECT value FROM json_each(:dead)))
+               AND (holder = :holder OR NOT EXISTS (
+                   SELECT 1 FROM queue_share WHERE queue_share.account = transmission.account
+                   AND mail_bytes > 0 AND mail_bytes + stored_bytes >= :share_bytes))
              ORDER BY start_us, id LIMIT :limit)
 RETURNING {standing};
 
@@ -67,7 +70,7 @@ UPDATE transmission SET
     ended_us = iif(:next < num_rcpts, NULL, :now_us),
     state = iif(:next < num_rcpts, 'Generating', 'Success')
 WHERE id = :id AND position = :position AND state = 'Generating' AND holder = :holder
-RETURNING num_rcpts, is_scheduled;
+RETURNING num_rcpts, is_scheduled, account;
 
 -- name: remove_used
 DELETE FROM transmission_recipients WHERE id = :id AND first < :before;
