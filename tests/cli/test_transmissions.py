@@ -43,7 +43,7 @@ def put(lab: Cli) -> Put:
 
 async def _submit(store: Store, transmission: Transmission) -> None:
     revision = await store.directory.revision()
-    await store.transmissions.add_recipients(transmission.id, 0, recipients(5))
+    await store.transmissions.add_recipients(transmission.id, transmission.account, 0, recipients(5))
     await store.transmissions.submit(transmission, CONTENT, ROUTING, revision)
     assert await store.transmissions.hold_due(HOLDER, NOW, 60, 10)
     assert await store.transmissions.advance(made(transmission, 0, 2), HOLDER, NOW)
@@ -117,7 +117,7 @@ def test_a_scheduled_one_is_cancelled_shortly_before_its_time_too(lab: Cli) -> N
     transmission = replace(build(1, 5), start=NOW + timedelta(seconds=1))
 
     async def work(store: Store) -> None:
-        await store.transmissions.add_recipients(transmission.id, 0, recipients(5))
+        await store.transmissions.add_recipients(transmission.id, transmission.account, 0, recipients(5))
         await store.transmissions.submit(transmission, CONTENT, None, await store.directory.revision())
 
     lab.in_store(work)
