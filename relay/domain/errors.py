@@ -266,11 +266,11 @@ class QueueShareFull(Unavailable):
     limit_bytes: int
 
 
-@dataclass
 class Busy(Unavailable):
     """Each place for hard work was taken by somebody for as long as one may wait."""
 
 
+@dataclass
 class SourceUnplumbed(Unavailable):
     """The address cannot be bound on this machine. Ours to mend: it never counts as an attempt."""
 

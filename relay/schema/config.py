@@ -134,6 +134,10 @@ def _parse_optional_path(text: object) -> Path | None:
     return None if text in ("", None) else _parse_path(text)
 
 
+def _none_for_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 def _parse_optional_duration(text: object) -> timedelta | None:
     return None if text in ("", None) else parse_duration(text)
 
@@ -262,7 +266,9 @@ class LimitSettings(Table):
     account_domains: _Cap = 1000
     account_users: _Cap = 500
     """What one account may make; what is there already stays, and operators are not bound."""
-    account_queue_bytes: Annotated[int | None, Field(ge=1, le=1 << 60)] = None
+    account_queue_bytes: Annotated[int | None, BeforeValidator(_none_for_empty), Field(ge=1, le=1 << 60)] = (
+        None
+    )
     """Unsent mail of one account; None: a tenth of the store's volume, at most 10 GB."""
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.directory import SendingIp, Snapshot, pool_id_of
+from relay.domain.errors import TooMuchWork
 from relay.domain.ids import AccountId, IpAddress, from_us, mint_message_id, mint_transmission_id, to_us
 from relay.domain.reply import Phase, Reply
 from relay.domain.route import MxRoute, Route, SmarthostRoute, route_for
@@ -106,3 +107,7 @@ def test_a_reply_is_judged_by_its_first_digit(
         permanent,
         text,
     )
+
+
+def test_too_much_work_says_what_of_and_in_which_unit() -> None:
+    assert (TooMuchWork("memory", 384).unit, TooMuchWork("CPU time", 5).unit) == ("MB", "s")

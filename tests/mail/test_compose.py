@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.mail.compose import BadPart, compose, estimated_bytes, to_field
+from relay.mail.compose import BadPart, compose, estimated_bytes, is_light, to_field
 from relay.mail.expression import BadTemplate, Budget
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
@@ -435,3 +435,25 @@ def test_html_that_cannot_be_inlined_is_told_of(value: str) -> None:
 def test_a_message_without_one_sender_is_none(sender: bytes) -> None:
     with pytest.raises(NoSender):
         compose(Rfc822Content(sender + b"Subject: s\r\n\r\nt\r\n"), "=_b")
+
+
+def test_a_blueprint_is_handed_over_whole_when_it_is_the_same_for_everybody() -> None:
+    same = compose(InlineContent("a@b.test", "s", text="t"), "=_b")
+    assert same.portable() is same
+    personal = compose(InlineContent("a@b.test", "{{s}}", text="{{t}}"), "=_b").portable()
+    assert not personal.is_whole
+    assert not personal.subject.is_constant
+    assert personal.subject.source == "{{s}}"
+    with pytest.raises(AssertionError, match="another process"):
+        personal.subject.render({})
+
+
+def test_what_is_light_is_short_and_has_few_braces() -> None:
+    assert is_light(InlineContent("a@b.test", "s", text="t"))
+    assert not is_light(InlineContent("a@b.test", "s", text="t" * 70_000))
+    assert not is_light(InlineContent("a@b.test", "s", text="{{a}}" * 300))
+    assert not is_light(
+        InlineContent("a@b.test", "s", text="t", attachments=(File("f", "a/b", b"x" * 70_000),))
+    )
+    assert not is_light(Rfc822Content(b"A: b\r\n\r\n" + b"{{a}}" * 300))
+    assert is_light(Rfc822Content(b"A: b\r\n\r\n"))
