@@ -146,6 +146,7 @@ Duration = Annotated[timedelta, PlainValidator(parse_duration)]
 FilePath = Annotated[Path, PlainValidator(_parse_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_parse_optional_path)]
 HostPort = Annotated[Endpoint, PlainValidator(Endpoint.parse)]
+_QueueBytes = Annotated[int, Field(ge=1, le=1 << 60)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 _Cap = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -266,9 +267,7 @@ class LimitSettings(Table):
     account_domains: _Cap = 1000
     account_users: _Cap = 500
     """What one account may make; what is there already stays, and operators are not bound."""
-    account_queue_bytes: Annotated[int | None, BeforeValidator(_none_for_empty), Field(ge=1, le=1 << 60)] = (
-        None
-    )
+    account_queue_bytes: Annotated[_QueueBytes | None, BeforeValidator(_none_for_empty)] = None
     """Unsent mail of one account; None: a tenth of the store's volume, at most 10 GB."""
 
 
