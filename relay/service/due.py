@@ -25,6 +25,7 @@ from relay.domain.message import RcptType, State
 from relay.domain.resolve import Decision, Moment, Step, resolve_pool
 from relay.domain.retry import RetryPolicy
 from relay.domain.transmission import (
+    CHUNK,
     CampaignCancellation,
     Content,
     Recipient,
@@ -43,6 +44,8 @@ SET_ASIDE = "554 5.3.0 [internal] set aside: processes ended or hung at work on 
 CANCELLED = "5.7.1 [internal] Campaign cancelled"
 _PLANTS = 8
 """Compositions kept at once; others are made again when their turn comes."""
+_FEW = 10
+"""Recipients of a step where a process ended at work on it: what can be stored is stored soon."""
 _SLICE = 500
 """Messages of a cancelled campaign that leave in one transaction."""
 
@@ -54,6 +57,8 @@ class _Work:
     plant: Plant
     read: list[Recipient]
     position: int
+    doubtful_to: int
+    """Up to this position a process has ended at work on it."""
 
 
 class DueTransmissions:
@@ -84,7 +89,8 @@ class DueTransmissions:
         work = await self._work(standing, verdict)
         if work is None:
             return
-        made = await self._transmitter.workshop.make(work.plant, work.read, work.position)
+        next_ones = work.read[:_FEW] if work.position < work.doubtful_to else work.read
+        made = await self._transmitter.workshop.make(work.plant, next_ones, work.position)
         is_ours = await self._store.advance(made, self._holder, self._clock.now())
         if not is_ours or made.next >= standing.transmission.num_rcpts:
             self._works.pop(standing.transmission.id, None)
@@ -143,7 +149,8 @@ class DueTransmissions:
             plant = self._transmitter.plant(
                 transmission, content, blueprint, verdict, self._directory.snapshot
             )
-            work = self._works[transmission.id] = _Work(plant, [], position)
+            doubtful_to = position + CHUNK * (standing.tries > 0)
+            work = self._works[transmission.id] = _Work(plant, [], position, doubtful_to)
             if len(self._works) > _PLANTS:
                 self._works.popitem(last=False)
         if not work.read:

@@ -53,6 +53,8 @@ async def _relay(folder: Path, volume: Path, mta: FakeMta, workers: int = 1) -> 
     settings: dict[str, dict[str, object]] = {
         "": {"store": f"sqlite:///{volume / 'relay.db'}", "workers": workers},
         "queue": {"first_retry": "1s", "max_retry_gap": "2s"},
+        # An account's usual share of so small a volume would end before the volume does.
+        "limits": {"account_queue_bytes": VOLUME_BYTES},
     }
     async with RelayProcess(folder, mta.address, settings=settings) as relay:
         yield relay

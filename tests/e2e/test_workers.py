@@ -15,7 +15,11 @@ from relay.testing.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 
-SETTINGS: dict[str, dict[str, object]] = {"": {"workers": 2}, "limits": {"connections": 2}}
+SETTINGS: dict[str, dict[str, object]] = {
+    "": {"workers": 2},
+    "limits": {"connections": 2},
+    "smtp": {"max_connections_per_client": 100},
+}
 POOLS = ("marketing", "receipts", None)
 
 
