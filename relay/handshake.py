@@ -10,6 +10,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from relay.domain.clients import ClientAddress, client_address
+from relay.tally import Tally
+
 
 class Beginning(Protocol):
     """An asyncio protocol that is asked before the handshake."""
@@ -26,8 +29,8 @@ class Beginning(Protocol):
 class Handshakes:
     """Those of one server."""
 
-    def __init__(self, tls: ssl.SSLContext, timeout_s: float) -> None:
-        self._tls, self._timeout_s = tls, timeout_s
+    def __init__(self, tls: ssl.SSLContext, timeout_s: float, tally: Tally) -> None:
+        self._tls, self._timeout_s, self._tally = tls, timeout_s, tally
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -38,8 +41,8 @@ class Handshakes:
         """A factory for a listener in clear: TLS comes first, then the protocol that make makes."""
         return lambda *arguments, **more: _Accepted(self, make(*arguments, **more))
 
-    def start(self, protocol: Beginning, accepted: socket.socket) -> None:
-        task = asyncio.get_running_loop().create_task(self._encrypt(protocol, accepted))
+    def start(self, protocol: Beginning, accepted: socket.socket, host: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._encrypt(protocol, accepted, host))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -48,7 +51,7 @@ class Handshakes:
         for task in self._tasks:
             task.cancel()
 
-    async def _encrypt(self, protocol: Beginning, accepted: socket.socket) -> None:
+    async def _encrypt(self, protocol: Beginning, accepted: socket.socket, host: str) -> None:
         is_over = False
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -58,13 +61,19 @@ class Handshakes:
                 ssl_handshake_timeout=self._timeout_s,
             )
             is_over = True
-        except OSError:
-            # Whatever strangers say instead: the listener's own words are not theirs to fill.
-            pass
+        except OSError as error:
+            # Whatever strangers say instead: the log is not theirs to fill.
+            tell_failure(self._tally, client_address(host), error)
         finally:
             if not is_over:
                 accepted.close()
                 protocol.fail()
+
+
+def tell_failure(tally: Tally, client: ClientAddress, error: OSError) -> None:
+    """A handshake was not completed; OpenSSL has a word for why, if anything was said at all."""
+    reason = getattr(error, "reason", None) or type(error).__name__
+    tally.tell(client, "TLS handshake failed", f"reason={reason}")
 
 
 class _Accepted(asyncio.Protocol):
@@ -77,5 +86,5 @@ class _Accepted(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if peer is not None and self._protocol.begin(peer[0]):
             copy = os.dup(transport.get_extra_info("socket").fileno())
-            self._handshakes.start(self._protocol, socket.socket(fileno=copy))
+            self._handshakes.start(self._protocol, socket.socket(fileno=copy), peer[0])
         transport.abort()

@@ -29,6 +29,7 @@ from relay.service.operate import Operator
 from relay.service.sign_in import LINK_PATH, SignIns
 from relay.service.transmit import Transmitter
 from relay.store import Store
+from relay.tally import Tally
 from relay.web.app import build_console
 from relay.web.services import Entrance
 from relay.web.services import Services as WebServices
@@ -54,6 +55,8 @@ class Means:
     """None: DNS as it is."""
     wakeups: WakeUps
     """Of all processes, this one among them."""
+    refusals: Tally
+    """Of credentials, by all doors."""
 
 
 class Reception:
@@ -154,6 +157,8 @@ class Reception:
             domains=self._domains,
             caps=_caps_of(self._config),
             trouble=lambda: store.trouble,
+            trusted_proxies=self._config.http.trusted_proxies,
+            refusals=means.refusals,
             requests_per_second=self._config.http.requests_per_second,
         )
 
@@ -177,6 +182,7 @@ class Reception:
             sign_ins=self._sign_ins,
             entrance=entrance,
             trusted_proxies=self._config.http.trusted_proxies,
+            refusals=means.refusals,
             base_url=self.url,
         )
 

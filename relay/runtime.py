@@ -45,6 +45,7 @@ from relay.service.turns import Turns
 from relay.service.upkeep import keep_up
 from relay.service.workshop import Workshop
 from relay.store import Store, open_store
+from relay.tally import refusals
 from relay.web.services import Entrance
 
 GRACE_S = 30.0
@@ -83,6 +84,7 @@ class Relay:
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
         self._sandbox = Pool()
+        self._refusals = refusals()
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._server: SmtpServer | None = None
@@ -168,6 +170,7 @@ class Relay:
                 budget,
                 self._records,
                 store.wakeups if egress is None else _Everybody(store.wakeups, egress),
+                self._refusals,
             )
             try:
                 self._http = await Reception.bind(config, means, self._entrance(), GRACE_S)
@@ -310,6 +313,7 @@ class Relay:
             config.node,
             self._reuse_port,
             shares=self._shares,
+            refused=self._refusals,
         )
         await server.start()
         return server

@@ -14,7 +14,7 @@ MAX_LINES = 400
 
 CORE = {"domain", "mail", "ports"}
 DRIVERS = CORE | {"schema", "service", "telemetry"}
-LISTENERS = {"handshake"}
+LISTENERS = {"handshake", "tally"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
     "domain": (set(), set()),
@@ -28,14 +28,15 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "ingress": (DRIVERS | LISTENERS, {"aiosmtpd"}),
     "egress": (CORE | {"service", "telemetry"}, set()),
     "feed": (DRIVERS, set()),
-    "api": (DRIVERS, {"fastapi", "starlette"}),
-    "web": (DRIVERS, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
+    "api": (DRIVERS | {"tally"}, {"fastapi", "starlette"}),
+    "web": (DRIVERS | {"tally"}, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
     "ambient": ({"domain", "ports"}, set()),
     "passwords": ({"domain", "ports"}, {"argon2"}),
     "sandbox": (CORE | {"schema"}, set()),
     "supervise": ({"schema", "systemd"}, set()),
     "systemd": (set(), set()),
-    "handshake": (set(), set()),
+    "handshake": ({"domain", "tally"}, set()),
+    "tally": ({"domain"}, set()),
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 HOMES = {

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from relay.api.errors import ApiError
 from relay.api.rate import Rates
 from relay.api.services import services_of
-from relay.domain.clients import ClientAddress, client_address, may_come_from
+from relay.domain.clients import ClientAddress, client_address, client_behind, may_come_from
 from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import AccountId, SubaccountId
@@ -78,8 +78,15 @@ async def principal(request: Request) -> Caller:
     """
     services = services_of(request)
     snapshot = await services.directory.refresh()
-    key = _key_of(snapshot, request.headers.get("authorization"))
+    try:
+        key = _key_of(snapshot, request.headers.get("authorization"))
+    except NotAuthenticated:
+        # Who shows nothing has guessed nothing.
+        if "authorization" in request.headers:
+            _tell_refusal(request, "key")
+        raise
     if not may_come_from(key, _client(request)):
+        _tell_refusal(request, "valid_ips")
         raise NotGranted
     rates: Rates = request.app.state.rates
     if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
@@ -174,6 +181,13 @@ def _number(text: str, header: str) -> int:
 
 def _client(request: Request) -> ClientAddress:
     return client_address(request.client.host if request.client else "")
+
+
+def _tell_refusal(request: Request, reason: str) -> None:
+    services = services_of(request)
+    told = ",".join(request.headers.getlist("x-forwarded-for"))
+    client = client_behind(str(_client(request)), told, services.trusted_proxies)
+    services.refusals.tell(client_address(client), "door=rest", f"reason={reason}")
 
 
 def _is_exempt(request: Request) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from relay.domain.clients import Network
 from relay.domain.retry import RetryPolicy
 from relay.ports import (
     Clock,
@@ -24,6 +25,7 @@ from relay.service.domains import SendingDomains
 from relay.service.identify import Ids
 from relay.service.inject import Accepting
 from relay.service.transmit import Transmitter
+from relay.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Services:
     """Of each account."""
     trouble: Callable[[], str | None]
     """Why this process can take no mail; None: it can."""
+    trusted_proxies: tuple[Network, ...]
+    """Whose word on where a client speaks from is taken for the log, but not for `valid_ips`."""
+    refusals: Tally
+    """Of credentials, by this and the other doors."""
     requests_per_second: float
     """What one key may ask for on average; transmissions are not counted."""
 

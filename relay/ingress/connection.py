@@ -10,6 +10,7 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from relay.domain.clients import ClientAddress, client_address
+from relay.handshake import tell_failure
 from relay.ingress.proxy import PROXY_V2, parse_proxy
 from relay.ingress.replies import FOREIGN_PROTOCOL, internal
 from relay.ingress.surroundings import Surroundings
@@ -33,6 +34,10 @@ _LINGER_S = 5.0
 """For a client to read our last words and hang up."""
 
 log = logging.getLogger("relay.ingress")
+
+
+FOREIGN = "does not speak SMTP"
+_NO_PLACE = "no place"
 
 
 class Connection(SMTP):
@@ -85,7 +90,7 @@ class Connection(SMTP):
         self._client_port: int = peer[1]
         around = self._around
         if not self._is_encrypted:
-            self._is_surplus = around.is_full or not (around.is_proxy(self._client) or self._takes_place())
+            self._is_surplus = not self._is_let_in()
         if not self._is_surplus:
             around.enter(self)
         super().connection_made(transport)
@@ -93,25 +98,37 @@ class Connection(SMTP):
     def begin(self, host: str) -> bool:
         """Whether there is a place for this client, whose handshake is still to come."""
         self._client = client_address(host)
-        if self._around.is_full or not self._takes_place():
-            return False
-        self._around.encrypting.add(self)
-        return True
+        is_let_in = self._is_let_in()
+        if is_let_in:
+            self._around.encrypting.add(self)
+        return is_let_in
 
     def fail(self) -> None:
         """The handshake before it did."""
         self._around.encrypting.discard(self)
         self._give_back()
 
-    def _takes_place(self) -> bool:
-        """Whether there is one for this client; it is given back when the connection is lost."""
+    def _is_let_in(self) -> bool:
+        """Whether there is a place. A proxy still has to say for whom."""
         around = self._around
-        if not (around.is_trusted(self._client) or around.has_place_for_strangers):
+        if around.is_full:
+            around.tally.tell(self._client, _NO_PLACE, "reason=max_connections")
             return False
-        if not around.shares.take(self._client):
-            return False
-        self._share_of = self._client
-        return True
+        return around.is_proxy(self._client) or self._takes_place()
+
+    def _takes_place(self, counted: int = 0) -> bool:
+        """Whether this client may have a place; it is given back when the connection is lost.
+
+        counted: 1 when this connection has one already, as a proxy's.
+        """
+        around = self._around
+        if not (around.is_trusted(self._client) or around.has_place_for_strangers(counted)):
+            around.tally.tell(self._client, _NO_PLACE, "reason=strangers")
+        elif not around.shares.take(self._client):
+            around.tally.tell(self._client, _NO_PLACE, "reason=max_connections_per_client")
+        else:
+            self._share_of = self._client
+        return self._share_of is not None
 
     def _give_back(self) -> None:
         if self._share_of is not None:
@@ -193,7 +210,7 @@ class Connection(SMTP):
             if not await self._read_proxy_header():
                 self._wire.abort()
                 return False
-            self._is_surplus = self._client is not peer and not self._takes_place()
+            self._is_surplus = self._client is not peer and not self._takes_place(counted=1)
         if self._is_surplus:
             self._wire.write(b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n")
             self._wire.close()
@@ -206,7 +223,7 @@ class Connection(SMTP):
             try:
                 proxied = parse_proxy(octets)
             except ValueError:
-                log.warning("client=%s sent no valid PROXY header", self._client)
+                self._around.tally.tell(self._client, "sent no valid PROXY header")
                 return False
             if proxied is not None:
                 break
@@ -230,6 +247,7 @@ class Connection(SMTP):
             if self._is_hung_up:
                 return None
             if self._rest.startswith(_NOT_LINES, self._at):
+                self._around.tally.tell(self._client, FOREIGN)
                 self.hang_up(FOREIGN_PROTOCOL)
                 return None
             end = self._rest.find(b"\n", self._at)
@@ -312,7 +330,11 @@ class Connection(SMTP):
         self._pieces.clear()
         self._unread_bytes = 0
         self._is_open = False
-        await self._writer.start_tls(self._around.tls, ssl_handshake_timeout=HANDSHAKE_S)
+        try:
+            await self._writer.start_tls(self._around.tls, ssl_handshake_timeout=HANDSHAKE_S)
+        except OSError as error:
+            tell_failure(self._around.tally, self._client, error)
+            raise
         self._wire = cast("asyncio.Transport", self._writer.transport)
         self.transport = self._wire
         self._is_encrypted = self._is_open = True

@@ -14,6 +14,7 @@ from relay.ports import Clock, Directory
 from relay.schema.config import Endpoint, SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
+from relay.tally import Tally, refusals
 
 _BACKLOG = 512
 _LAST_WORDS_S = 0.1
@@ -40,10 +41,12 @@ class SmtpServer:
         reuse_port: bool = False,
         data_timeout_s: float = 600.0,
         shares: Shares | None = None,
+        refused: Tally | None = None,
     ) -> None:
         """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole.
 
         shares: of clients, counted with those processes; None: by this server alone.
+        refused: tells of credentials; None: of this server's alone.
         """
         self._around = Surroundings(
             settings,
@@ -56,8 +59,10 @@ class SmtpServer:
             NodeName(node),
             data_timeout_s,
             shares or Shares(settings.max_connections_per_client),
+            refused or refusals(),
+            Tally(log),
         )
-        self._handshakes = Handshakes(tls, HANDSHAKE_S)
+        self._handshakes = Handshakes(tls, HANDSHAKE_S, self._around.tally)
         self._reuse_port = reuse_port
         self._servers: list[asyncio.Server] = []
         self.addresses: list[tuple[str, int]] = []
@@ -95,6 +100,7 @@ class SmtpServer:
         for connection in (*around.connections, *around.leaving):
             connection.abort()
         await _happens(around.gone, _CUT_S)
+        around.tally.sum_up()
 
     async def _listen(self, endpoint: Endpoint, implicit_tls: bool) -> None:
         def make() -> Session:

@@ -15,7 +15,7 @@ from relay.ingress.auth import (
     trusted_principal,
 )
 from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
-from relay.ingress.connection import Connection, log
+from relay.ingress.connection import FOREIGN, Connection
 from relay.ingress.data import DataReader
 from relay.ingress.intake import Origin, Transaction, hand_in, tell
 from relay.ingress.replies import (
@@ -81,7 +81,7 @@ class Session(Connection):
             await command(self, argument)
         except Complaint as complaint:
             if _FOREIGN.match(line):
-                log.info("client=%s does not speak SMTP: hung up on", self._client)
+                self._around.tally.tell(self._client, FOREIGN)
                 self.hang_up(FOREIGN_PROTOCOL)
             else:
                 self._complain(complaint.reply)
@@ -221,13 +221,14 @@ class Session(Connection):
                 principal = principal_of(snapshot, shown, self._client)
             except NotAuthenticated:
                 if failures.is_over(self._client, self.loop.time()):
+                    self._tell_refusal("reason=too_many_tries")
                     self.hang_up("421 4.7.0 Too many failed authentications, try again later")
                     return
                 snapshot = await directory.refresh()
                 principal = principal_of(snapshot, shown, self._client)
         except NotAuthenticated:
             failures.count(self._client, self.loop.time())
-            log.info("client=%s failed to authenticate", self._client)
+            self._tell_refusal("reason=key")
             raise Complaint(NOT_AUTHENTICATED) from None
         except Unavailable:
             self.say("454 4.7.0 Temporary authentication failure")
@@ -236,6 +237,9 @@ class Session(Connection):
         self._auth_failures = 0
         self.know(True)
         self.say("235 2.0.0 Authed. Go on.")
+
+    def _tell_refusal(self, detail: str) -> None:
+        self._around.refusals.tell(self._client, "door=smtp", detail)
 
     # ── the transaction ──────────────────────────────────────────────────────────────────
 

@@ -13,6 +13,7 @@ from relay.ports import Clock, Directory
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
+from relay.tally import Tally
 
 if TYPE_CHECKING:
     from relay.ingress.connection import Connection
@@ -33,6 +34,10 @@ class Surroundings:
     data_timeout_s: float
     shares: Shares
     """Of each client's address."""
+    refusals: Tally
+    """Of credentials, by this and the other doors."""
+    tally: Tally
+    """Of what else strangers do."""
     failures: Failures = field(default_factory=Failures)
     connections: set["Connection"] = field(default_factory=set)
     """Those being served."""
@@ -55,10 +60,9 @@ class Surroundings:
     def is_full(self) -> bool:
         return self._held >= self.settings.max_connections
 
-    @property
-    def has_place_for_strangers(self) -> bool:
-        """A tenth is kept for those who say who they are."""
-        return self._strangers < self._most_strangers
+    def has_place_for_strangers(self, counted: int) -> bool:
+        """A tenth is kept for those who say who they are. counted: places of the one who asks."""
+        return self._strangers - counted < self._most_strangers
 
     @property
     def is_crowded(self) -> bool:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.shares import Shares
 from relay.handshake import Handshakes
+from relay.tally import Tally
 
 Application = Callable[..., Awaitable[None]]
 """ASGI 3: called with scope, receive and send."""
@@ -26,6 +27,7 @@ _LAST_S = 5.0
 """Beyond the grace, for what was cut off."""
 _TICK_S = 1.0
 """The Date field says the second."""
+_NO_PLACE = "no place"
 
 log = logging.getLogger("relay.http")
 
@@ -48,19 +50,22 @@ class HttpServer:
         headers_s: how long a client may take for the header section of a request.
         shares: how many connections each client may hold; None: as many as there are.
         """
-        handshakes = None if tls is None else Handshakes(tls, _HANDSHAKE_S)
+        self._tally = Tally(log)
+        handshakes = None if tls is None else Handshakes(tls, _HANDSHAKE_S, self._tally)
         config = _Config(
             headers_s,
             max_connections,
             handshakes,
             shares or Shares(max_connections),
+            self._tally,
             # uvicorn takes what makes a protocol as well as its class.
             http=cast("Any", _Protocol if handshakes is None else handshakes.before(_Protocol)),
             ws="none",
             lifespan="off",
             loop="none",
             log_config=None,
-            log_level="warning",
+            # Its warnings are about what clients send: we count that ourselves.
+            log_level="error",
             access_log=False,
             # Else any client on this machine could name the address it comes from (valid_ips).
             proxy_headers=False,
@@ -121,6 +126,7 @@ class HttpServer:
                 await self._over.wait()
         except TimeoutError:
             log.warning("the HTTP server did not end in time")
+        self._tally.sum_up()
 
 
 class _Config(uvicorn.Config):
@@ -130,11 +136,12 @@ class _Config(uvicorn.Config):
         max_connections: int,
         handshakes: Handshakes | None,
         shares: Shares,
+        tally: Tally,
         **more: Any,
     ) -> None:
         super().__init__(_nobody, **more)
         self.headers_s, self.max_connections = headers_s, max_connections
-        self.handshakes, self.shares = handshakes, shares
+        self.handshakes, self.shares, self.tally = handshakes, shares, tally
 
 
 async def _nobody(*_: object) -> None:
@@ -181,6 +188,7 @@ class _Protocol(H11Protocol):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._deadline: asyncio.TimerHandle | None = None
+        self._client: ClientAddress
         self._share_of: ClientAddress | None = None
         """The client whose share this connection is counted in."""
 
@@ -195,15 +203,15 @@ class _Protocol(H11Protocol):
 
     def begin(self, host: str) -> bool:
         """Whether there is a place for this client; it is given back when the connection is lost."""
-        config = self.config
+        config, client = self.config, client_address(host)
+        self._client = client
         if len(self.connections) + len(config.handshakes or ()) > config.max_connections:
-            log.warning("too many connections: client hung up on")
-            return False
-        client = client_address(host)
-        if not config.shares.take(client):
-            return False
-        self._share_of = client
-        return True
+            config.tally.tell(client, _NO_PLACE, "reason=max_connections")
+        elif not config.shares.take(client):
+            config.tally.tell(client, _NO_PLACE, "reason=max_connections_per_client")
+        else:
+            self._share_of = client
+        return self._share_of is not None
 
     def fail(self) -> None:
         """No connection, or none any more: its place is free."""
@@ -221,6 +229,10 @@ class _Protocol(H11Protocol):
             self._await_request()
         elif not is_between:
             self._stop_watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self.config.tally.tell(self._client, "sent no valid HTTP")
+        super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watch()

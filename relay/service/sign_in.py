@@ -185,7 +185,6 @@ class SignIns:
         oldest = await self._users.begin_try(tried, limits, now - TRIES_COUNT_FOR, now)
         if oldest is not None:
             wait = oldest + TRIES_COUNT_FOR - now
-            log.warning("sign-in refused: too many failures wait_s=%d", wait.total_seconds())
             raise TooManyTries(max(1, ceil(wait.total_seconds())))
         return tried
 

@@ -41,9 +41,12 @@ class Wire:
 
 
 @asynccontextmanager
-async def connect(address: tuple[str, int]) -> AsyncIterator[Wire]:
-    """A connection; the greeting is still to be read. It is cut off at the end, without QUIT."""
-    reader, writer = await asyncio.open_connection(*address)
+async def connect(address: tuple[str, int], source: str = "") -> AsyncIterator[Wire]:
+    """A connection; the greeting is still to be read. It is cut off at the end, without QUIT.
+
+    source: the address that it comes from, when it matters.
+    """
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0) if source else None)
     try:
         yield Wire(reader, writer)
     finally:

@@ -20,6 +20,7 @@ from relay.service.bulk import BulkRuns
 from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.sign_in import SignIns
+from relay.tally import Tally
 from relay.web.shown_once import Secrets
 
 
@@ -61,6 +62,8 @@ class Services:
     entrance: Entrance
     trusted_proxies: tuple[Network, ...]
     """Whose word on where a browser speaks from is taken."""
+    refusals: Tally
+    """Of credentials, by this and the other doors."""
     base_url: str
     """Of the console and the API, as people reach it; without a slash at the end."""
     secrets: Secrets = field(default_factory=Secrets)

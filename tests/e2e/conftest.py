@@ -13,6 +13,7 @@ PACKAGES = {
     "curl": "curl",
     "node": "nodejs",
     "npm": "npm",
+    "fail2ban-regex": "fail2ban",
 }
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, SessionId, TooManyTries, UnfitPassword
+from relay.web.client import tell_refusal
 from relay.web.errors import sentence
 from relay.web.forms import Form
 from relay.web.routing import Pages
@@ -29,10 +30,12 @@ async def change_password(visit: Visit) -> Response:
             visit.user, form.raw("old"), form.raw("password"), visit.token
         )
     except BadCredentials:
+        tell_refusal(visit.request, "password")
         return await _shown(visit, form.wrong(old="This is not your password."), 422)
     except UnfitPassword as error:
         return await _shown(visit, form.wrong(password=f"{error.detail.capitalize()}."), 422)
     except TooManyTries as error:
+        tell_refusal(visit.request, "too_many_tries")
         return await _shown(visit, form.wrong(old=too_many_tries(error)), 429)
     except OverCapacity as error:
         return await _shown(visit, form.wrong(form_=sentence(error)), 503)

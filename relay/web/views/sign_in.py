@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from relay.domain.clients import client_behind
 from relay.domain.errors import OverCapacity
 from relay.domain.users import (
     BadCredentials,
@@ -17,6 +16,7 @@ from relay.domain.users import (
     User,
 )
 from relay.service.sign_in import LINK_PATH, csrf_of
+from relay.web.client import client_of, tell_refusal
 from relay.web.errors import sentence
 from relay.web.forms import Form, query_of
 from relay.web.routing import Pages, cookie_name, guarded_form, local_path, services_of
@@ -47,13 +47,15 @@ async def _sign_in(request: Request) -> Response:
         token = await services.sign_ins.sign_in(
             form["name"],
             form.raw("password"),
-            _client(request),
+            client_of(request),
             request.headers.get("user-agent", ""),
             request.cookies.get(cookie_name(services)),
         )
     except BadCredentials:
+        tell_refusal(request, "password")
         return _form(request, form.wrong(form_=_WRONG), 403)
     except TooManyTries as error:
+        tell_refusal(request, "too_many_tries")
         return _form(request, form.wrong(form_=too_many_tries(error)), 429)
     except OverCapacity as error:
         return _form(request, form.wrong(form_=sentence(error)), 503)
@@ -64,6 +66,7 @@ async def _show_link(request: Request) -> Response:
     try:
         user = await services_of(request).sign_ins.link(request.path_params["token"])
     except BadLink:
+        tell_refusal(request, "link")
         return _form(request, Form().wrong(form_=_OLD_LINK), 404)
     return _link_form(request, user, Form())
 
@@ -77,8 +80,9 @@ async def _follow_link(request: Request) -> Response:
         if form.raw("password") != form.raw("again"):
             return _link_form(request, user, form.wrong(again="The two are not the same."), 422)
         agent = request.headers.get("user-agent", "")
-        token = await services.sign_ins.follow_link(link, form.raw("password"), _client(request), agent)
+        token = await services.sign_ins.follow_link(link, form.raw("password"), client_of(request), agent)
     except BadLink:
+        tell_refusal(request, "link")
         return _form(request, Form().wrong(form_=_OLD_LINK), 404)
     except UnfitPassword as error:
         return _link_form(request, user, form.wrong(password=f"{error.detail.capitalize()}."), 422)
@@ -153,9 +157,3 @@ def _with_visitor(request: Request, template: str, status: int, **values: object
         secure = services_of(request).is_secure
         response.set_cookie(_VISITOR, visitor, httponly=True, samesite="lax", secure=secure)
     return response
-
-
-def _client(request: Request) -> str:
-    peer = request.client.host if request.client else ""
-    told = ",".join(request.headers.getlist("x-forwarded-for"))
-    return client_behind(peer, told, services_of(request).trusted_proxies)
