@@ -29,7 +29,7 @@ from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.ports import Answered, BillingStore, Clock, Directory
 from relay.service.administer import Changes, account_of, create_pool, made, plan_at, set_plan, set_terms
 from relay.service.caps import Caps
-from relay.service.change import change_directory
+from relay.service.change import Judge, change_directory
 
 _TRIES = 20
 """How often a change is decided again because another process changed the directory first."""
@@ -93,6 +93,7 @@ class Billing:
         *,
         by_operator: bool = False,
         caps: Caps | None = None,
+        judge: Judge | None = None,
         keep: Callable[[Purchase], Answered] | None = None,
     ) -> Purchase:
         """Give the account free IPs and its pool, if that is new, in one transaction.
@@ -107,6 +108,8 @@ class Billing:
             for _ in range(_TRIES):
                 line = await self.quote(account, quantity)
                 snapshot = await self._directory.refresh()
+                if judge is not None:
+                    judge(snapshot)
                 holder = _in_force(snapshot, account, self._clock)
                 check_plan(holder, by_operator)
                 changes, target = _pool(snapshot, account, pool)
@@ -139,6 +142,7 @@ class Billing:
         limit: int | None = None,
         price_cents: int | None = None,
         bill_cycle_day: int | None = None,
+        judge: Judge | None = None,
     ) -> Account:
         """Set what is not None: a plan up at once, down to free at the end of the cycle (C §1.2).
 
@@ -152,7 +156,7 @@ class Billing:
                 snapshot = replace(snapshot, accounts={**snapshot.accounts, account: planned})
             return set_terms(snapshot, account, limit, price_cents, bill_cycle_day)
 
-        return made(await change_directory(self._directory, compute, actor), Account)
+        return made(await change_directory(self._directory, compute, actor, judge), Account)
 
     async def subscription(self, account: AccountId) -> Subscription:
         """Raises UnknownObject."""

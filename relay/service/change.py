@@ -11,17 +11,19 @@ from relay.service.directory import entries_of
 
 _TRIES = 10
 
+Judge = Callable[[Snapshot], None]
+"""Raises unless whoever asks may change something in this directory."""
+
 
 async def change_directory(
     directory: Directory,
     compute: Callable[[Snapshot], Sequence[Change]],
     actor: str,
-    judge: Callable[[Snapshot], None] | None = None,
+    judge: Judge | None = None,
     caps: Caps | None = None,
 ) -> Sequence[Change]:
     """Write what compute makes of the newest directory; what is so already is not written.
 
-    judge: raises unless whoever asks may change something in this directory.
     caps: of the account; None: whoever asks is not bound.
     Returns the changes. Raises what compute raises, OverCap, Conflict, StoreUnavailable, StaleDirectory.
     """

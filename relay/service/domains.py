@@ -18,7 +18,7 @@ from relay.mail.dkim import is_record_of
 from relay.ports import Clock, Directory, DkimKeys, DomainRecords, Records
 from relay.service.administer import Changes, account_of, made, subaccount_of
 from relay.service.caps import Caps
-from relay.service.change import change_directory
+from relay.service.change import Judge, change_directory
 
 UNVERIFIED_FOR = timedelta(days=14)
 """How long a domain may wait for its verification."""
@@ -123,6 +123,7 @@ class SendingDomains:
         wish: DomainWish,
         actor: str,
         caps: Caps | None = None,
+        judge: Judge | None = None,
     ) -> SendingDomain:
         """A new domain, unverified, and its key. domain: lower-case A-labels. caps: None for operators.
 
@@ -138,10 +139,16 @@ class SendingDomains:
             self._check_new(snapshot, account, subaccount, domain)
             return _wished(snapshot, entry, wish)
 
-        return made(await change_directory(self._directory, compute, actor, caps=caps), SendingDomain)
+        return made(await change_directory(self._directory, compute, actor, judge, caps), SendingDomain)
 
     async def change(
-        self, account: AccountId, domain: str, wish: DomainWish, actor: str, sees: Sees
+        self,
+        account: AccountId,
+        domain: str,
+        wish: DomainWish,
+        actor: str,
+        sees: Sees,
+        judge: Judge | None = None,
     ) -> SendingDomain:
         """Raises UnknownObject, MalformedOptions, Conflict."""
         domain_of(self._directory.snapshot, account, domain, sees)
@@ -153,9 +160,11 @@ class SendingDomains:
                 entry = replace(entry, dkim=key, dkim_status=Check.UNVERIFIED)
             return _wished(snapshot, entry, wish)
 
-        return made(await change_directory(self._directory, compute, actor), SendingDomain)
+        return made(await change_directory(self._directory, compute, actor, judge), SendingDomain)
 
-    async def remove(self, account: AccountId, domain: str, actor: str, sees: Sees) -> None:
+    async def remove(
+        self, account: AccountId, domain: str, actor: str, sees: Sees, judge: Judge | None = None
+    ) -> None:
         """Mail in the queue keeps its signature. Raises UnknownObject."""
 
         def compute(snapshot: Snapshot) -> Changes:
@@ -164,10 +173,16 @@ class SendingDomains:
             bounces = [Put(replace(owner, bounce_domain=""))] if owner.bounce_domain == domain else []
             return (Remove(entry), *bounces)
 
-        await change_directory(self._directory, compute, actor)
+        await change_directory(self._directory, compute, actor, judge)
 
     async def verify(
-        self, account: AccountId, domain: str, checks: Checks, actor: str, sees: Sees
+        self,
+        account: AccountId,
+        domain: str,
+        checks: Checks,
+        actor: str,
+        sees: Sees,
+        judge: Judge | None = None,
     ) -> Verification:
         """Look into DNS and remember what is there. Raises UnknownObject, DomainElsewhere."""
         entry = domain_of(self._directory.snapshot, account, domain, sees)
@@ -188,7 +203,7 @@ class SendingDomains:
                 raise DomainElsewhere(domain)
             return (Put(changed),)
 
-        changes = await change_directory(self._directory, compute, actor)
+        changes = await change_directory(self._directory, compute, actor, judge)
         return Verification(made(changes, SendingDomain), dkim, cname, mx)
 
     # ── parts ────────────────────────────────────────────────────────────────────────────

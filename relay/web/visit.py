@@ -122,11 +122,13 @@ class Visit:
 
         Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
         """
+        return tuple(
+            await change_directory(self.services.directory, compute, self.actor, self.judge, self.caps)
+        )
 
-        def judge(snapshot: Snapshot) -> None:
-            check_may_change(snapshot, self.user, self.account.id)
-
-        return tuple(await change_directory(self.services.directory, compute, self.actor, judge, self.caps))
+    def judge(self, snapshot: Snapshot) -> None:
+        """Raises WebError 403 when in this directory the person may change nothing."""
+        check_may_change(snapshot, self.user, self.account.id)
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """The template as an answer; it also gets `visit`."""

@@ -1,5 +1,6 @@
 """`/account/add-ons/dedicated_ips` and `/billing` (C §3.4)."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -11,6 +12,7 @@ from relay.api.docs import refusals, takes
 from relay.api.errors import ApiError
 from relay.api.idempotency import IdempotencyKey, answer_once
 from relay.api.services import ServicesDep
+from relay.domain.directory import Snapshot
 from relay.domain.errors import NotGranted
 from relay.domain.ids import PoolId
 from relay.ports import Answer, Answered, Ticket
@@ -23,6 +25,7 @@ from relay.schema.billing import (
     SubscriptionShape,
     TermsBody,
 )
+from relay.service.authority import check_change
 from relay.service.billing import NewPool, Purchase
 
 router = APIRouter(tags=["billing"])
@@ -34,7 +37,11 @@ async def _payer(caller: Annotated[Caller, Depends(principal)]) -> Caller:
     """Billing is the account's: no subaccount has business with it. Raises NotGranted."""
     if caller.subaccount is not None or not caller.principal.grants & _GRANTS:
         raise NotGranted
-    return caller
+
+    def judge(snapshot: Snapshot) -> None:
+        check_change(snapshot, caller.principal, _GRANTS)
+
+    return replace(caller, judge=judge)
 
 
 async def _operator(caller: Annotated[Caller, Depends(_payer)]) -> Caller:
@@ -70,6 +77,7 @@ async def purchase(
             caller.actor,
             by_operator=caller.is_operator,
             caps=caller.caps,
+            judge=caller.judge,
             keep=None if ticket is None else lambda done: Answered(ticket, Answer(200, _shown(done))),
         )
         return Response(_shown(bought), media_type="application/json")
@@ -97,6 +105,7 @@ async def set_subscription(
         limit=body.limit,
         price_cents=body.price,
         bill_cycle_day=body.bill_cycle_day,
+        judge=caller.judge,
     )
     return await get_subscription(caller, services)
 

@@ -59,7 +59,7 @@ async def create(request: Request, caller: Manager, services: ServicesDep) -> Re
     domain, asked = _read(lambda: (read_domain(value), read_change(value)))
     wish = _wish(asked, generates_key=asked.generates_key is not False)
     entry = await services.domains.create(
-        caller.account, caller.subaccount, domain, wish, caller.actor, caller.caps
+        caller.account, caller.subaccount, domain, wish, caller.actor, caller.caps, caller.judge
     )
     created = DomainCreated(message="Successfully Created domain.", domain=entry.domain)
     if entry.dkim is not None:
@@ -109,13 +109,15 @@ async def update(
     value = await json_object(request)
     asked = _read(lambda: read_change(value))
     wish = _wish(asked, generates_key=asked.generates_key is True)
-    entry = await services.domains.change(caller.account, _known(domain), wish, caller.actor, _sees(caller))
+    entry = await services.domains.change(
+        caller.account, _known(domain), wish, caller.actor, _sees(caller), caller.judge
+    )
     return Results(results=DomainUpdated(message="Successfully Updated Domain.", domain=entry.domain))
 
 
 @router.delete("/sending-domains/{domain}", responses=refusals(404), status_code=204)
 async def delete(domain: str, caller: Manager, services: ServicesDep) -> None:
-    await services.domains.remove(caller.account, _known(domain), caller.actor, _sees(caller))
+    await services.domains.remove(caller.account, _known(domain), caller.actor, _sees(caller), caller.judge)
 
 
 @router.post(
@@ -131,7 +133,7 @@ async def verify(
     value = await json_object(request)
     dkim, cname, mx = _read(lambda: read_checks(value))
     found = await services.domains.verify(
-        caller.account, _known(domain), Checks(dkim, cname, mx), caller.actor, _sees(caller)
+        caller.account, _known(domain), Checks(dkim, cname, mx), caller.actor, _sees(caller), caller.judge
     )
     seen = DnsSeen(
         dkim_record=_record(found.dkim),

@@ -157,11 +157,14 @@ async def remove(recipient: str, request: Request, caller: Manager, services: Se
             except BadEntry as error:
                 raise _refusal(error) from error
     key = _known(recipient)
+    caller.judge(await services.directory.refresh())
     if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds)):
         raise ApiError(404, _NOT_FOUND)
 
 
 async def _put(services: Services, caller: Caller, found: Iterable[Wanted]) -> None:
+    # The body may have been long in coming.
+    caller.judge(await services.directory.refresh())
     now = services.clock.now()
     account, subaccount = caller.account, caller.subaccount
     await services.suppressions.put(

@@ -195,6 +195,7 @@ async def _buy(visit: Visit, order: Order, ticket: Ticket) -> bytes:
         visit.actor,
         by_operator=visit.is_operator,
         caps=visit.caps,
+        judge=visit.judge,
         keep=lambda done: Answered(ticket, Answer(200, str(len(done.ips)).encode())),
     )
     return str(len(bought.ips)).encode()

@@ -84,7 +84,7 @@ async def create(visit: Visit) -> Response:
     wish = DomainWish(shared_with_subaccounts=used_by == _ALL, generates_key=True)
     try:
         await visit.services.domains.create(
-            visit.account.id, subaccount, domain, wish, visit.actor, visit.caps
+            visit.account.id, subaccount, domain, wish, visit.actor, visit.caps, visit.judge
         )
     except RelayError as error:
         return _create_page(visit, form.wrong(domain=sentence(error)), 409)
@@ -106,7 +106,9 @@ async def update(visit: Visit) -> Response:
         is_default_bounce_domain=None if is_bounce == was_bounce else is_bounce,
     )
     try:
-        await visit.services.domains.change(visit.account.id, entry.domain, wish, visit.actor, _sees)
+        await visit.services.domains.change(
+            visit.account.id, entry.domain, wish, visit.actor, _sees, visit.judge
+        )
     except RelayError as error:
         return _domain_page(visit, entry, form.wrong(form_=sentence(error)), 409)
     return visit.go(f"{_LIST}/edit/{entry.domain}", f"Updated {entry.domain}.")
@@ -121,7 +123,7 @@ async def verify(visit: Visit) -> Response:
         return _domain_page(visit, entry, form, 422)
     try:
         seen = await visit.services.domains.verify(
-            visit.account.id, entry.domain, _CHECKS[check], visit.actor, _sees
+            visit.account.id, entry.domain, _CHECKS[check], visit.actor, _sees, visit.judge
         )
     except RelayError as error:
         return _domain_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
@@ -142,7 +144,7 @@ async def make_new_key(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
         await visit.services.domains.change(
-            visit.account.id, entry.domain, DomainWish(generates_key=True), visit.actor, _sees
+            visit.account.id, entry.domain, DomainWish(generates_key=True), visit.actor, _sees, visit.judge
         )
     except RelayError as error:
         form = visit.form.wrong(form_=sentence(error))
@@ -159,7 +161,7 @@ async def show_remove(visit: Visit) -> Response:
 async def remove(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
-        await visit.services.domains.remove(visit.account.id, entry.domain, visit.actor, _sees)
+        await visit.services.domains.remove(visit.account.id, entry.domain, visit.actor, _sees, visit.judge)
     except RelayError as error:
         return _remove_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
     return visit.go(_LIST, f"Removed {entry.domain}.")
