@@ -29,6 +29,8 @@ _MAILBOX_FIELDS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
 )
 _DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
+_DROPPED_INLINE = _DROPPED | {"mime-version"}
+"""Of content in parts, whose MIME is ours."""
 _NOT_COPIED = _DROPPED | {"from"}
 _HTML = "text/html"
 _LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
@@ -282,7 +284,7 @@ class _Maker:
         if content.reply_to:
             fields.append(("reply-to", self._field("Reply-To", content.reply_to)))
         for key, value in content.headers.items():
-            if key.lower() not in _DROPPED:
+            if key.lower() not in _DROPPED_INLINE:
                 fields.append((key.lower(), self._field(key, value)))
         fields.append(("mime-version", b"MIME-Version: 1.0\r\n"))
         return fields

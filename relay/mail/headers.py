@@ -100,16 +100,17 @@ def from_address(fields: Iterable[Field]) -> str | None:
 
 def own_mailbox(fields: Iterable[Field]) -> str | None:
     """The address of the one mailbox in the one From field, by RFC 5322 §3.4; None: there is no such."""
-    addresses = _from_addresses(fields)
+    addresses = _from_addresses(fields, is_strict=True)
     return addresses[0] if len(addresses) == 1 else None
 
 
-def _from_addresses(fields: Iterable[Field]) -> list[str]:
+def _from_addresses(fields: Iterable[Field], is_strict: bool = False) -> list[str]:
+    """Strict: a comment ends."""
     values = [field.value for field in fields if field.name == "from"]
     if len(values) != 1 or len(values[0]) > _MAX_FROM_OCTETS:
         return []
     text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
-    return _addresses(_without_comments(text) if "(" in text else text)
+    return _addresses(_without_comments(text, is_strict) if "(" in text else text)
 
 
 def _end_of_header(message: bytes) -> int:
@@ -127,7 +128,9 @@ _ENCODED = r"=\?[!->@-~]++\?[BbQq]\?[!->@-~]*+\?="
 _MAILBOX = re.compile(
     rf"\s*+(?:(?:(?:{_ENCODED}|{_ATOM}|{_QUOTED})\s*+)*+<\s*+({_ADDRESS})\s*+>|({_ADDRESS}))\s*+"
 )
-_COMMENT_MARK = re.compile(rf"{_QUOTED}|\\.|[()]")
+_COMMENT_MARK = re.compile(rf"{_QUOTED}|\\.|[()]", re.DOTALL)
+_INNER_MARK = re.compile(r"\\.|[()]", re.DOTALL)
+"""In a comment a quote is a character as any other (RFC 5322 §3.2.2)."""
 
 
 def _addresses(text: str) -> list[str]:
@@ -144,19 +147,22 @@ def _addresses(text: str) -> list[str]:
     return []
 
 
-def _without_comments(text: str) -> str:
-    """Comments nest; each becomes a space. One that does not end takes the rest along."""
+def _without_comments(text: str, is_strict: bool) -> str:
+    """Comments nest; each becomes a space. One that does not end takes the rest along; strict: all."""
     kept: list[str] = []
-    depth = at = 0
-    for mark in _COMMENT_MARK.finditer(text):
+    depth = at = end = 0
+    while mark := (_INNER_MARK if depth else _COMMENT_MARK).search(text, end):
+        end = mark.end()
         if mark[0] == "(":
             if not depth:
                 kept.append(text[at : mark.start()])
             depth += 1
         elif mark[0] == ")" and depth:
             depth -= 1
-            at = mark.end()
-    return " ".join(kept) if depth else " ".join((*kept, text[at:]))
+            at = end
+    if depth:
+        return "" if is_strict else " ".join(kept)
+    return " ".join((*kept, text[at:]))
 
 
 # ── encoded words (RFC 2047) ─────────────────────────────────────────────────────────────

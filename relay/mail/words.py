@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from relay.domain.address import Mailbox
 from relay.domain.errors import MalformedAddress
+from relay.mail.headers import decode_words
 from relay.mail.mailboxes import Named, one_line, read_mailboxes
 
 _ATOM_OCTETS = frozenset(
@@ -12,15 +13,20 @@ _ATOM_OCTETS = frozenset(
 )
 _ENCODED_WORD_OCTETS = 42
 """UTF-8 octets a word; in base64 with its frame they stay under the 75 that RFC 2047 §2 allows."""
-_MAX_LINE = 900
-"""Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before."""
+_MAX_LINE = 890
+"""Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before, up to 100."""
 _ATTRIBUTE_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
 
 
 def phrase(text: str) -> bytes:
-    """A display name: as it is, quoted, or as encoded words."""
-    text = one_line(text)
+    """A display name: as it is, quoted, or as encoded words.
+
+    Encoded words in it are read, and written anew: many readers decode them inside quotes too.
+    """
+    text = one_line(decode_words(text) if "=?" in text else text)
     octets = text.encode("utf-8", "replace")
+    if "=?" in text:
+        return _encoded(text)
     if all(octet in _ATOM_OCTETS for octet in octets) and len(octets) <= _ENCODED_WORD_OCTETS:
         return octets
     if octets.isascii() and len(octets) <= _ENCODED_WORD_OCTETS:

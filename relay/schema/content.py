@@ -13,6 +13,8 @@ from relay.mail.mailboxes import read_name, sole_mailbox, split_name
 from relay.schema.fault import Fault, sized, typed
 
 MAX_FILE_NAME_BYTES = 255
+MAX_FILE_TYPE_BYTES = 500
+"""With its parameters: it stands on one line."""
 MAX_HEADERS = 200
 MAX_HEADER_BYTES = 10_000
 
@@ -134,7 +136,7 @@ def _file(given: Any, field: str, is_inline: bool) -> File:
     name = sized(given, "name", MAX_FILE_NAME_BYTES, f"{field}.")
     if is_inline and not _CONTENT_ID.fullmatch(name):
         raise Fault(1300, f"{field}.name must be usable as a Content-ID")
-    if not _TYPE.fullmatch(given["type"]):
+    if not _TYPE.fullmatch(sized(given, "type", MAX_FILE_TYPE_BYTES, f"{field}.")):
         raise Fault(1300, f"{field}.type is not a MIME type")
     try:
         data = b64decode("".join(given["data"].split()), validate=True)

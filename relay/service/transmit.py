@@ -10,6 +10,7 @@ from relay.domain.errors import (
     MailLoop,
     MessageTooLarge,
     NoFreeId,
+    NoSender,
     NoSharedPool,
     PoolEmpty,
     QueueShareFull,
@@ -18,6 +19,7 @@ from relay.domain.errors import (
     StoreUnavailable,
     UnconfiguredDomain,
     UnknownObject,
+    Unsendable,
 )
 from relay.domain.events import GenerationFailure
 from relay.domain.ids import AccountId, IpAddress, SubaccountId, TransmissionId
@@ -239,8 +241,8 @@ class Transmitter:
         made = await self.workshop.make(plant, draft.recipients[:], 0)
         if made.next < len(draft.recipients):
             raise _TooMuchAtOnce
-        if len(draft.recipients) == 1:
-            _refuse_the_only_one(made)
+        if made.num_failed == len(draft.recipients):
+            _refuse_for_all(made)
         batch = EnqueueBatch(
             plant.submission(), made.bodies, made.messages, made.events, snapshot.revision, answered=answered
         )
@@ -341,8 +343,13 @@ def _check_hops(content: Content) -> None:
             raise MailLoop
 
 
-def _refuse_the_only_one(made: Made) -> None:
-    """Whose client waits for the answer. Raises what failed, CannotGenerate for a substitution."""
+def _refuse_for_all(made: Made) -> None:
+    """The client waits for the answer. Of several recipients: what has nothing to do with substitution.
+
+    Raises what failed, CannotGenerate for a substitution.
+    """
+    if made.num_failed > 1 and not isinstance(made.cause, NoSender | UnconfiguredDomain | Unsendable):
+        return
     if isinstance(made.cause, BadTemplate) and not isinstance(made.cause, OverBudget):
         (event,) = made.events
         assert isinstance(event, GenerationFailure)

@@ -10,20 +10,19 @@ from contextlib import asynccontextmanager
 
 from relay.testing.fake_mta import FakeMta
 from relay.testing.lab import lab_directory, rest_key_of
-from relay.testing.orders import Attempt
 from relay.testing.waiting import eventually
+from tests.support import judged
 from tests.support.oracles import WatchedProcess, spent_by
 
 DIRECTORY = lab_directory().replace(
     "\n# Birch", '[[account.sending_domain]]\ndomain = "acme.test"\n\n# Birch'
 )
 """The lab, in which the first account may send from acme.test alone."""
+DOMAINS = frozenset({"acme.test"})
 PATIENCE_S = 60.0
 MEMORY_BYTES = 600_000_000
 GREETING_S, SMALL_MAIL_S, REST_S = 1.0, 2.0, 5.0
 """What everybody else has a right to meanwhile: a greeting and /healthz, mail by SMTP, 100 kB by REST."""
-
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:[^\r\n]*")
 
 
 # ── in ───────────────────────────────────────────────────────────────────────────────────
@@ -137,38 +136,11 @@ async def settled(relay: WatchedProcess, timeout_s: float = PATIENCE_S) -> None:
 # ── out ──────────────────────────────────────────────────────────────────────────────────
 
 
-def complaints(attempt: Attempt) -> list[str]:
-    """What is wrong with a message as the next hop has it, if it is one that we composed."""
-    found = []
-    content = attempt.content
-    head, _, _ = content.partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    if b"\0" in content or re.search(rb"\r(?!\n)|(?<!\r)\n", content):
-        found.append("NUL, bare CR or bare LF")
-    found += [
-        f"no field: {line[:80]!r}" for line in lines if line[:1] not in b" \t" and not _FIELD.match(line)
-    ]
-    names = [line.partition(b":")[0].strip().lower() for line in lines if line[:1] not in b" \t"]
-    for name in (b"from", b"date", b"message-id"):
-        if names.count(name) != 1:
-            found.append(f"{names.count(name)} x {name.decode()}")
-    found += [
-        f"{names.count(name)} x {name.decode()}"
-        for name in (b"to", b"cc", b"subject", b"reply-to")
-        if names.count(name) > 1
-    ]
-    sender = re.search(rb"(?im)^from:((?:[^\r]|\r\n[ \t])*)", head)
-    unquoted = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", sender[1]) if sender else b""
-    if unquoted.count(b"@") != 1 or b"," in unquoted or not re.search(rb"@acme\.test>?\s*\Z", unquoted):
-        found.append(f"From:{sender[1] if sender else None!r}")
-    return found
-
-
 def all_complaints(mta: FakeMta) -> list[str]:
     """Of all that came and was not handed in by SMTP as it stands."""
     return [
         f"{attempt.recipient}: {complaint}"
         for attempt in mta.attempts
         if attempt.recipient != "other@good.example"
-        for complaint in complaints(attempt)
+        for complaint in judged.of_composed(attempt, DOMAINS)
     ]

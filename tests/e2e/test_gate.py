@@ -14,10 +14,10 @@ from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API
-from tests.alone.doors import complaints
+from tests.support import judged
 
 Values = dict[str, Any]
-EVIL = "ceo@bank.test"
+EVIL, ACME = "ceo@bank.test", frozenset({"acme.test"})
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_what_was_read_as_from_is_what_is_written(
     assert answer.status_code == 200, answer.text
     await only_acme.quiet()
     (attempt,) = mta.accepted
-    assert complaints(attempt) == []
+    assert judged.of_composed(attempt, ACME) == []
     assert f"\r\nFrom: {sender}\r\n".encode() in b"\r\n" + attempt.content
     assert attempt.mail_from == "x@acme.test"
 
@@ -156,7 +156,7 @@ async def test_hostile_texts_of_other_fields_are_texts(
     assert answer.status_code == 200, answer.text
     await only_acme.quiet()
     (attempt,) = mta.accepted
-    assert complaints(attempt) == []
+    assert judged.of_composed(attempt, ACME) == []
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,28 @@ async def test_a_message_of_the_client_that_is_none_is_refused(
 ) -> None:
     answer = await post(only_acme, {"email_rfc822": message})
     assert answer.status_code == 422, answer.text
+    await only_acme.quiet()
+    assert mta.attempts == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (inline("{{ e }}"), 400),
+        (inline(f"{{{{ none }}}} <{EVIL}>"), 400),
+        (inline("a{{ none }}@bank.test"), 400),
+        (inline(headers={"Date": "a", "date": "b"}), 422),
+        (rfc822("From: x@acme.test\r\nSubject: t\r\n"), 422),
+        ({"email_rfc822": "From: x@acme.test\n\na\0"}, 422),
+    ],
+)
+async def test_what_is_so_for_all_is_refused_with_the_request(
+    only_acme: RelayHarness, mta: FakeMta, content: Values, status: int
+) -> None:
+    recipients = [{"address": f"{number}@b.example"} for number in range(3)]
+    async with only_acme.api(1) as api:
+        answer = await api.post("/transmissions", json={"content": content, "recipients": recipients})
+    assert answer.status_code == status, answer.text
     await only_acme.quiet()
     assert mta.attempts == []
 

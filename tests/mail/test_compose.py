@@ -15,6 +15,7 @@ from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.compose import BadPart, compose, estimated_bytes, is_light, to_field
 from relay.mail.expression import BadTemplate, Budget
+from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
 
@@ -356,6 +357,7 @@ def test_long_text_is_folded() -> None:
     assert folded.replace(b"\r\n", b"") == (b"word " * 100).strip()
     assert unstructured("") == b""
     assert unstructured("x" * 1000).startswith(b"=?utf-8?b?")
+    assert len("X" * 100 + ": ") + max(map(len, unstructured("x" * 895).split(b"\r\n"))) <= 998
 
 
 def test_parameters_are_quoted_or_percent_encoded() -> None:
@@ -367,6 +369,27 @@ def test_lists_of_mailboxes_are_told_from_text() -> None:
     assert mailbox_list("a@b.test") == b"a@b.test"
     assert mailbox_list("") is None
     assert phrase('a "b"') == b'"a \\"b\\""'
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=?utf-8?q?Z=C3=B6e?=", "Zöe"),
+        ("=?utf-8?q?=0d=0aFrom:_ceo@bank.test?=", "From: ceo@bank.test"),
+        ("=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=3F=3D?=", "=?utf-8?q?a?="),
+        ("=?x-nobody?q?a?=", "=?x-nobody?q?a?="),
+    ],
+)
+def test_encoded_words_in_a_name_are_read_and_written_anew(name: str, shown: str) -> None:
+    written = phrase(name)
+    assert b"=?utf-8?q?" not in written
+    assert decoded(written).strip('"') == shown
+
+
+def test_mime_version_is_ours_where_the_content_is_in_parts() -> None:
+    content = InlineContent("a@b.test", "s", text="x", headers={"Mime-Version": "2.0"})
+    assert message_of(content).lower().count(b"mime-version: 1.0\r\n") == 1
+    assert b"2.0" not in message_of(content)
 
 
 @given(st.text(), st.text(max_size=200), st.text(max_size=50))

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.errors import MalformedOptions
-from relay.mail.headers import decoded, fields_of, first, from_address, split_message, unfolded
+from relay.mail.headers import (
+    decoded,
+    fields_of,
+    first,
+    from_address,
+    own_mailbox,
+    split_message,
+    unfolded,
+)
 
 LINES = st.lists(
     st.sampled_from(
@@ -148,6 +156,8 @@ def test_decoding_never_fails_and_gives_one_line(value: bytes) -> None:
         pytest.param("(x (y) \\) z) Bob (<e@e>) <bob@acme.test> (c)", "bob@acme.test", id="comments"),
         pytest.param('"(" <bob@acme.test>', "bob@acme.test", id="a bracket in quotes"),
         pytest.param("bob@acme.test (never ends", "bob@acme.test", id="a comment without end"),
+        pytest.param('(") eve@evil.test (") <bob@acme.test>', None, id="quotes in comments"),
+        pytest.param('(") <bob@acme.test>', "bob@acme.test", id="a quote in a comment"),
         pytest.param(") bob@acme.test (x)", None, id="a closing bracket too many"),
         pytest.param("a@acme.test, b@evil.test", None, id="two domains"),
         pytest.param("a@acme.test b@acme.test", None, id="two without a comma"),
@@ -162,6 +172,19 @@ def test_decoding_never_fails_and_gives_one_line(value: bytes) -> None:
 )
 def test_the_address_in_from_is_the_one_that_speaks(value: str, address: str | None) -> None:
     assert address_in(value) == address
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("bob@acme.test (ends)", "bob@acme.test"),
+        ("bob@acme.test (never ends", None),
+        ("bob@acme.test, a@acme.test", None),
+        ("bob@acme.test (a) (, eve@evil.test", None),
+    ],
+)
+def test_one_mailbox_is_read_in_one_way(value: str, address: str | None) -> None:
+    assert own_mailbox(fields_of(b"From: " + value.encode() + b"\r\n")) == address
 
 
 def test_nobody_speaks_for_a_message_with_two_from_fields_or_none() -> None:

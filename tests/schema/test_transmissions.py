@@ -181,6 +181,13 @@ def parse(sent: Any) -> Asked:
             id="base64",
         ),
         pytest.param(
+            body(content=CONTENT | {"attachments": [FILE | {"type": "a/b" + "; x=y" * 100}]}),
+            422,
+            "1300",
+            "field 'content.attachments[0].type' is of length '503', but needs to be of max length '500'",
+            id="a long type",
+        ),
+        pytest.param(
             body(content=CONTENT | {"attachments": [FILE | {"type": "a"}]}),
             422,
             "1300",
