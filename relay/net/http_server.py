@@ -187,6 +187,7 @@ class _Protocol(H11Protocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self._served, self.app = self.app, cast("Any", self._serve)
         self._deadline: asyncio.TimerHandle | None = None
         self._client: ClientAddress
         self._share_of: ClientAddress | None = None
@@ -230,6 +231,18 @@ class _Protocol(H11Protocol):
         elif not is_between:
             self._stop_watch()
 
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, which gives up in the midst of an answer that the client does not take."""
+        cycle = self.cycle
+        try:
+            await self._served(scope, receive, send)
+        except TimeoutError:
+            if not cycle.response_started:
+                raise
+            self.config.tally.tell(self._client, "did not take the answer")
+            cycle.disconnected = True
+            self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         self.config.tally.tell(self._client, "sent no valid HTTP")
         super().send_400_response(msg)
@@ -238,6 +251,8 @@ class _Protocol(H11Protocol):
         self._stop_watch()
         self.fail()
         super().connection_lost(exc)
+        # Nothing refers to itself any more.
+        self.app = self._served
 
     def _stop_watch(self) -> None:
         if self._deadline is not None:

@@ -89,8 +89,11 @@ async def test_fail2ban_counts_each_refusal_for_the_client_and_none_for_anybody_
                 answer = await client.post("/sign-in", data=form, headers=behind)
                 assert answer.status_code in (403, 422, 429), answer.text
             assert (await client.get("/api/v1/ip-pools")).status_code == 401, "no credential, no guess"
-    found = await _matched(program("fail2ban-regex"), running.log, _filter(tmp_path))
-    assert found == {"192.0.2.7": len(NAMES), "192.0.2.8": len(NAMES), "2001:db8::9": len(NAMES)}
-    log = running.log.read_text()
+    log, conf, fail2ban = running.log.read_text(), _filter(tmp_path), program("fail2ban-regex")
+    expected = {"192.0.2.7": len(NAMES), "192.0.2.8": len(NAMES), "2001:db8::9": len(NAMES)}
+    assert await _matched(fail2ban, running.log, conf) == expected
+    journal = tmp_path / "journal"
+    journal.write_text("".join(f"host.example relay[7]: {line}\n" for line in log.splitlines()))
+    assert await _matched(fail2ban, journal, conf) == expected
     assert SECRET not in log
     assert FORGED not in log

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from contextlib import AsyncExitStack
 
 import pytest
@@ -139,3 +140,89 @@ async def test_when_it_gets_crowded_strangers_are_waited_for_less_long(
                 replies.add((await wire.reply())[:3])
         assert ("500" in replies) == is_waited_for
         assert ("421" in replies) != is_waited_for
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "relay.ingress"]
+
+
+async def test_who_is_refused_a_place_is_told_once_with_a_count(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(max_connections_per_client=1) as smtp, AsyncExitStack() as stack:
+        await greeted(smtp, stack)
+        for _ in range(4):
+            async with smtp.connect() as wire:
+                assert await wire.reply() == FULL
+    assert _told(caplog) == [
+        "client=127.0.0.1 no place reason=max_connections_per_client",
+        "client=127.0.0.1 no place more=3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({"max_connections": 1}, "max_connections"), ({"max_connections": 10}, "strangers")],
+)
+async def test_the_log_says_for_want_of_what_place(
+    serve: Serve, caplog: pytest.LogCaptureFixture, settings: dict[str, object], reason: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(**settings) as smtp, AsyncExitStack() as stack:
+        while (await greeted(smtp, stack))[1] != FULL:
+            pass
+    assert _told(caplog) == [f"client=127.0.0.1 no place reason={reason}"]
+
+
+async def test_failed_handshakes_and_other_protocols_are_told_once_with_a_count(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serve(listen_tls=("127.0.0.1:0",)) as smtp:
+        for _ in range(3):
+            async with connect(smtp.server.addresses[1]) as wire:
+                await wire.write(b"EHLO in clear, and more than one record header\r\n")
+                assert await wire.reply() == ""
+            async with smtp.connect() as wire:
+                await hello(wire)
+                await wire.ask(b"STARTTLS")
+                await wire.send(b"EHLO in clear")
+                assert await wire.reply() == ""
+            for said in (b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\0"):
+                async with smtp.connect() as wire:
+                    await wire.reply()
+                    await wire.write(said)
+                    assert (await wire.reply())[:3] in ("421", "500")
+    assert _told(caplog) == [
+        "client=127.0.0.1 TLS handshake failed reason=WRONG_VERSION_NUMBER",
+        "client=127.0.0.1 does not speak SMTP",
+        "client=127.0.0.1 TLS handshake failed more=5",
+        "client=127.0.0.1 does not speak SMTP more=5",
+    ]
+
+
+async def test_behind_a_proxy_the_share_is_of_the_networks_of_ipv6(serve: Serve) -> None:
+    proxied = b"PROXY TCP6 2001:db8:0:%d::%d 2001:db8::1 4000 25\r\n"
+    async with (
+        serve(max_connections_per_client=2, proxy_protocol=["127.0.0.0/8"]) as smtp,
+        AsyncExitStack() as stack,
+    ):
+        for host in (1, 2):
+            assert (await greeted(smtp, stack, proxied % (7, host)))[1][:3] == "220"
+        assert (await greeted(smtp, stack, proxied % (7, 3)))[1] == FULL, "another of the same /64"
+        assert (await greeted(smtp, stack, proxied % (8, 1)))[1][:3] == "220"
+
+
+async def test_behind_a_proxy_strangers_hold_nine_tenths_and_each_place_comes_back(serve: Serve) -> None:
+    async with serve(max_connections=10, proxy_protocol=["127.0.0.0/8"]) as smtp:
+        for _ in range(3):
+            async with AsyncExitStack() as stack:
+                said = [PROXY % b"198.51.100.%d" % number for number in range(1, 11)]
+                replies = [(await greeted(smtp, stack, header))[1] for header in said]
+                assert [reply[:3] for reply in replies] == [*["220"] * 9, "421"]
+
+            async def all_are_gone() -> bool:
+                return smtp.server.connections == 0
+
+            await eventually(all_are_gone)

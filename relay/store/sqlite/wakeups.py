@@ -19,6 +19,9 @@ _MOST_UNSENT = 1000
 _LOOK_AT_ALL = b" "
 _HEARD_AT_ONCE = 20
 _REST_S = 0.02
+_MOST_NAMES = 5000
+"""Names of domains that are heard within a second; for more, one look at all lanes at its end."""
+_SECOND_S = 1.0
 _CREDENTIALS = struct.Struct("iII")
 """struct ucred of unix(7): process, user, group."""
 
@@ -35,6 +38,9 @@ class DatagramWakeUps:
         self._room = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._resting: asyncio.TimerHandle | None = None
+        self._second: asyncio.TimerHandle | None = None
+        """Ends the one in which names are counted."""
+        self._names_heard = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._told: dict[bytes, None] = {}
         self._unsent: dict[str, dict[bytes, None]] = {}
@@ -87,8 +93,9 @@ class DatagramWakeUps:
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_reader(self._socket)
-        if self._resting is not None:
-            self._resting.cancel()
+        for timer in (self._resting, self._second):
+            if timer is not None:
+                timer.cancel()
         self._socket.close()
 
     def _receive(self, heard: Callable[[IpAddress | None, str], None]) -> None:
@@ -100,8 +107,20 @@ class DatagramWakeUps:
                     self._rest(heard)
                     return
                 for words in octets.decode("utf-8", "replace").split("\n"):
-                    ip, _, domain = words.partition(" ")
-                    heard(IpAddress(ip) if ip else None, domain)
+                    self._pass_on(words, heard)
+
+    def _pass_on(self, words: str, heard: Callable[[IpAddress | None, str], None]) -> None:
+        if self._second is None:
+            self._second = asyncio.get_running_loop().call_later(_SECOND_S, self._end_second, heard)
+        self._names_heard += 1
+        if self._names_heard <= _MOST_NAMES:
+            ip, _, domain = words.partition(" ")
+            heard(IpAddress(ip) if ip else None, domain)
+
+    def _end_second(self, heard: Callable[[IpAddress | None, str], None]) -> None:
+        self._second, names, self._names_heard = None, self._names_heard, 0
+        if names > _MOST_NAMES:
+            heard(None, "")
 
     def _rest(self, heard: Callable[[IpAddress | None, str], None]) -> None:
         loop = self._loop
