@@ -68,22 +68,23 @@ class Relay:
         resolver: MxResolver | None = None,
         records: DomainRecords | None = None,
         timeouts: Timeouts | None = None,
-        reuse_port: bool = False,
+        workers: int = 1,
         shares: Shares | None = None,
     ) -> None:
         """clock, resolver and records (of sending domains): others than the machine's.
 
         timeouts: for next hops, others than the RFC's.
 
-        reuse_port: several workers share the listeners. shares: what SMTP clients hold of all of them.
+        workers: so many processes share the listeners and the cores of the machine. shares: what SMTP
+        clients hold of all of them.
         """
         self._config, self._clock, self._resolver = config, clock or SystemClock(), resolver
         self._timeouts, self._records = timeouts, records
-        self._reuse_port = reuse_port
+        self._workers = workers
         self._shares = shares or smtp_shares(config)
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
-        self._sandbox = Pool()
+        self._sandbox = Pool(max(1, (os.cpu_count() or 1) // workers))
         self._refusals = refusals()
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
@@ -154,7 +155,7 @@ class Relay:
         departures = egress or _NoDepartures(store.wakeups)
         turns = Turns()
         injector = self._injector(departures, turns)
-        transmitter, scheduler = self._transmissions(departures, turns, worker)
+        transmitter, scheduler = self._transmissions(departures, turns, worker, budget)
         if "smtp" in config.roles:
             self._server = await self._listen(injector, budget)
         if {"api", "web"} & set(config.roles):
@@ -207,7 +208,7 @@ class Relay:
     def _own_listeners(self) -> list[Listener]:
         if self._http is not None:
             return [*self.smtp_addresses, self._http.address]
-        if not self._reuse_port:
+        if self._workers == 1:
             return self.smtp_addresses
         # One of the other workers answers HTTP.
         http = self._config.http.listen
@@ -224,7 +225,7 @@ class Relay:
         )
 
     def _transmissions(
-        self, departures: Departures, turns: Turns, worker: WorkerId
+        self, departures: Departures, turns: Turns, worker: WorkerId, budget: BodyBudget
     ) -> tuple[Transmitter, Scheduler]:
         store, news = self.store, asyncio.Event()
         workshop = Workshop(
@@ -232,6 +233,7 @@ class Relay:
             store.suppressions,
             self._clock,
             self._ids,
+            budget,
             self._config.smtp.max_message_bytes,
         )
         transmitter = Transmitter(
@@ -311,7 +313,7 @@ class Relay:
             server_context(*await asyncio.to_thread(certificate_of, config)),
             config.hostname,
             config.node,
-            self._reuse_port,
+            self._workers > 1,
             shares=self._shares,
             refused=self._refusals,
         )

@@ -69,15 +69,15 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
 
     def work(number: int, beat: Beat) -> int:
         shares = smtp_shares(config, memory, number)
-        return _work(others if number else share, with_sink and number == 0, beat, shares)
+        return _work(others if number else share, with_sink and number == 0, beat, count, shares)
 
     return supervise(count, work)
 
 
-def _work(config: Config, with_sink: bool, beat: Beat, shares: Shares) -> int:
+def _work(config: Config, with_sink: bool, beat: Beat, workers: int, shares: Shares) -> int:
     """One of several processes. shares: what clients hold of all of them."""
     try:
-        return _in_a_loop(_serve(config, with_sink, beat, shares))
+        return _in_a_loop(_serve(config, with_sink, beat, workers, shares))
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -92,13 +92,17 @@ def _in_a_loop(run: Coroutine[None, None, int]) -> int:
 
 
 async def _serve(
-    config: Config, with_sink: bool, beat: Beat | None = None, shares: Shares | None = None
+    config: Config,
+    with_sink: bool,
+    beat: Beat | None = None,
+    workers: int = 1,
+    shares: Shares | None = None,
 ) -> int:
     """beat: tells the parent that this one of several workers lives; None for one that stands alone.
 
     shares: of the connections, counted over all workers; None for one that stands alone.
     """
-    is_one_of_several = beat is not None
+    is_one_of_several = workers > 1
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,7 +110,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         if with_sink:
             await _start_sink(stack, _sink_address(config))
-        relay = await stack.enter_async_context(Relay(config, reuse_port=is_one_of_several, shares=shares))
+        relay = await stack.enter_async_context(Relay(config, workers=workers, shares=shares))
         link: str | None = None
         if "web" in config.roles:
             try:

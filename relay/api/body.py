@@ -2,18 +2,21 @@
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request
 
 from relay.api.errors import INVALID, ApiError, Problem, says_message_alone
 from relay.schema.request import BadBody, Body, read
-from relay.schema.scan import MAX_VALUES, TooManyValues, check_number_of_values, finite
+from relay.schema.scan import BadJson, JsonFault, read_object
 
 REQUIRED = "{0} is a required field"
+QUICK_BYTES = 64 << 10
+"""Bodies of transmissions and lists that are read in the event loop; larger ones go to the sandbox."""
+MAX_SMALL_VALUES = 10_000
+"""JSON values of a body that is read in the event loop: a few milliseconds."""
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE)
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_QUOTED = 200
 _UNREADABLE = "Problems parsing request as json"
 _NOT_UTF8 = "Non-UTF-8 data found in json"
@@ -60,21 +63,20 @@ async def json_octets(request: Request) -> bytes:
 def parse_object(octets: bytes, path: str) -> dict[str, Any]:
     """path: whose family of errors is spoken. Raises ApiError 400, 422."""
     try:
-        check_number_of_values(octets)
-        value = json.loads(octets.decode(), parse_float=finite, parse_constant=_refuse_constant)
-        if _SURROGATE.search(octets):
-            # Half a surrogate pair is no character, and no UTF-8 can write it.
-            json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
-        raise _refusal(path, 400, "invalid UTF-8", _NOT_UTF8, "1305") from error
-    except TooManyValues as error:
-        sentence = f"a body may have at most {MAX_VALUES:,} json values"
-        raise _refusal(path, 422, INVALID, sentence, "1300") from error
-    except (ValueError, RecursionError) as error:
-        raise _refusal(path, 422, INVALID, _UNREADABLE, "1300") from error
-    if not isinstance(value, dict):
-        raise _refusal(path, 422, INVALID, _UNREADABLE, "1300")
-    return value
+        return read_object(octets, MAX_SMALL_VALUES)
+    except BadJson as error:
+        raise refusal_of(error, path) from error
+
+
+def refusal_of(error: BadJson, path: str) -> ApiError:
+    match error.fault:
+        case JsonFault.NOT_UTF8:
+            return _refusal(path, 400, "invalid UTF-8", _NOT_UTF8, "1305")
+        case JsonFault.TOO_MANY_VALUES:
+            sentence = f"a body may have at most {error.limit:,} json values"
+            return _refusal(path, 422, INVALID, sentence, "1300")
+        case JsonFault.NO_OBJECT:
+            return _refusal(path, 422, INVALID, _UNREADABLE, "1300")
 
 
 def _refusal(path: str, status: int, message: str, sentence: str, code: str) -> ApiError:
@@ -91,8 +93,3 @@ def _quoted(value: object) -> object:
         return value if len(json.dumps(value)) <= _MAX_QUOTED else None
     except RecursionError:
         return None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity are Python's, not JSON's."""
-    raise ValueError(name)

@@ -13,9 +13,10 @@ from typing import Self
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from relay.api.hangup import Gone
 from relay.domain.errors import (
     BeyondMaker,
     Busy,
@@ -224,6 +225,10 @@ def answer(error: ApiError) -> JSONResponse:
     return JSONResponse(body, error.status, dict(error.headers or {}))
 
 
+_GONE = 499
+"""Nobody reads it: the client has hung up."""
+
+
 def internal(error: Exception, method: str, path: str) -> JSONResponse:
     """A bug of ours: the log has it all, the client a reference to it."""
     reference = secrets.token_hex(6)
@@ -266,7 +271,11 @@ def add_handlers(app: FastAPI) -> None:
         described = ", ".join(f"param '{param}' is not valid" for param in params)
         return answer(ApiError(400, "invalid params", described, "1200"))
 
+    async def on_gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=_GONE)
+
     app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(Gone, on_gone)
     app.add_exception_handler(RelayError, on_relay_error)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_validation)

@@ -109,6 +109,8 @@ class Rejection:
     decision: Decision
     """As far as it came: the steps say why."""
     reason: str
+    is_failure: bool = False
+    """What they ask for takes too much: no fault of a rule. Found out anew by whoever makes the messages."""
 
 
 Verdict = Routing | Rejection

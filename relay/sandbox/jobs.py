@@ -9,6 +9,8 @@ from relay.domain.errors import NoSender
 from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.compose import Blueprint, compose
 from relay.mail.expression import BadTemplate, Budget
+from relay.schema.scan import MAX_VALUES, read_object
+from relay.schema.suppressions import wanted_of_bulk
 from relay.schema.transmissions import parse_transmission
 
 Job = Callable[[Any, list[bytearray]], Iterator[object]]
@@ -46,6 +48,13 @@ def _counts(recipients: Sequence[Recipient]) -> Iterator[int]:
         yield count
 
 
+def read_suppressions(argument: None, octets: list[bytearray]) -> Iterator[object]:
+    """Lists of `Wanted`."""
+    found = wanted_of_bulk(read_object(bytes(octets.pop()), MAX_VALUES))
+    for first in range(0, len(found), CHUNK):
+        yield found[first : first + CHUNK]
+
+
 def compose_content(argument: "ToCompose", octets: list[bytearray]) -> Iterator[Blueprint]:
     """The blueprint, without what only filling it in needs unless that can be handed over."""
     yield compose(*argument).portable()
@@ -75,6 +84,7 @@ ToCompose = tuple[Content, str, bool, bool]
 
 JOBS: Mapping[str, Job] = {
     "read transmission": read_transmission,
+    "read suppressions": read_suppressions,
     "compose": compose_content,
     "fill": fill_content,
 }

@@ -4,7 +4,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Container
+from enum import Enum
 from typing import Any, NoReturn
+
+from relay.domain.errors import RelayError
 
 MAX_VALUES = 2_000_000
 """Objects, arrays and scalars of one body. As Python has them, each is some fifty octets."""
@@ -15,22 +18,64 @@ _VALUE = re.compile(rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+"?|[\[{]\s*+[\]}])*+[,\[
 """What a value but the outermost stands behind, and all between that sign and the one before."""
 _CONTAINERS = frozenset({dict, list})
 _BLANKS = re.compile(r"[ \t\n\r]*")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class TooManyValues(ValueError):
-    """There are more than MAX_VALUES of them."""
+class JsonFault(Enum):
+    """What keeps octets from being read."""
+
+    NOT_UTF8 = "not UTF-8"
+    TOO_MANY_VALUES = "too many values"
+    NO_OBJECT = "no JSON object"
 
 
-def check_number_of_values(octets: bytes) -> None:
-    """Before any is made. Raises TooManyValues."""
+class BadJson(RelayError, ValueError):
+    """The octets cannot be read as one JSON object."""
+
+    def __init__(self, fault: JsonFault, limit: int = 0) -> None:
+        super().__init__(fault, limit)
+        self.fault, self.limit = fault, limit
+        """limit: values that there may be."""
+
+
+def read_object(octets: bytes, most: int) -> dict[str, Any]:
+    """The object that octets are, with at most so many values in it. Raises BadJson."""
+    try:
+        check_number_of_values(octets, most)
+        value = json.loads(octets.decode(), parse_float=finite, parse_constant=_refuse_constant)
+        if has_surrogates(octets):
+            check_surrogates(value)
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise BadJson(JsonFault.NOT_UTF8) from error
+    except BadJson:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadJson(JsonFault.NO_OBJECT) from error
+    if not isinstance(value, dict):
+        raise BadJson(JsonFault.NO_OBJECT)
+    return value
+
+
+def check_number_of_values(octets: bytes, most: int = MAX_VALUES) -> None:
+    """Before any is made. Raises BadJson."""
     # Each value but the first has a sign of its own before it; those in texts are counted too, at first.
-    if sum(map(octets.count, (b",", b"[", b"{"))) < MAX_VALUES:
+    if sum(map(octets.count, (b",", b"[", b"{"))) < most:
         return
     number, at = 1, 0
     while found := _VALUE.match(octets, at):
         number, at = number + 1, found.end()
-        if number > MAX_VALUES:
-            raise TooManyValues
+        if number > most:
+            raise BadJson(JsonFault.TOO_MANY_VALUES, most)
+
+
+def has_surrogates(octets: bytes) -> bool:
+    """Whether some may be written in them, whole or half."""
+    return _SURROGATE.search(octets) is not None
+
+
+def check_surrogates(value: Any) -> None:
+    """Half a surrogate pair is no character, and no UTF-8 can write it. Raises UnicodeEncodeError."""
+    json.dumps(value, ensure_ascii=False).encode()
 
 
 def is_nested_deeply(value: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from relay.domain.address import parse_mailbox
-from relay.domain.errors import MalformedAddress
+from relay.domain.errors import MalformedAddress, RelayError
 from relay.domain.suppression import MAX_DESCRIPTION, Kind, Suppression, key_of
 from relay.schema.request import RequestBody
 
@@ -20,7 +20,7 @@ _NO_ADDRESS = "Recipient must be a valid email address"
 KindName = Annotated[str, WithJsonSchema({"type": "string", "enum": [kind.value for kind in Kind]})]
 
 
-class BadEntry(ValueError):
+class BadEntry(RelayError, ValueError):
     """What was sent is no entry; str() is the sentence to answer."""
 
     def __init__(self, sentence: str, value: object = None) -> None:

@@ -21,9 +21,10 @@ from relay.schema.content import parse_content
 from relay.schema.fault import Fault, optional, pool_name, sized, typed
 from relay.schema.scan import (
     MAX_NESTING,
-    MAX_VALUES,
-    TooManyValues,
+    BadJson,
     check_number_of_values,
+    check_surrogates,
+    has_surrogates,
     is_nested_deeply,
     scan_object,
 )
@@ -46,7 +47,6 @@ _KNOWN = frozenset(
         "substitution_data",
     }
 )
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[+-]\d\d:\d\d|Z)",
     re.ASCII,
@@ -89,16 +89,16 @@ class Asked:
 
 def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AHEAD) -> Asked:
     """Raises Fault with the first that is wrong with the whole; with single recipients it is in `faults`."""
-    recipients = _Recipients(checks_surrogates=_SURROGATE.search(body) is not None)
+    recipients = _Recipients(checks_surrogates=has_surrogates(body))
     try:
         check_number_of_values(body)
         given = scan_object(body.decode(), "recipients", recipients.add, _KNOWN)
         if recipients.checks_surrogates:
-            _check_surrogates(given)
+            check_surrogates(given)
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise Fault(1305, "Non-UTF-8 data found in json") from error
-    except TooManyValues as error:
-        raise Fault(1300, f"a body may have at most {MAX_VALUES:,} json values") from error
+    except BadJson as error:
+        raise Fault(1300, f"a body may have at most {error.limit:,} json values") from error
     except RecursionError as error:
         raise _nested() from error
     except ValueError as error:
@@ -132,11 +132,6 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
 
 def _nested() -> Fault:
     return Fault(1300, f"json values may be nested at most {MAX_NESTING} levels deep")
-
-
-def _check_surrogates(value: Any) -> None:
-    """Half a surrogate pair is no character, and no UTF-8 can write it."""
-    json.dumps(value, ensure_ascii=False).encode()
 
 
 def _options(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Options:
@@ -233,7 +228,7 @@ class _Recipients:
     def add(self, value: Any, size: int) -> None:
         """size: characters of JSON; a short recipient breaks no limit of size. Raises UnicodeEncodeError."""
         if self.checks_surrogates:
-            _check_surrogates(value)
+            check_surrogates(value)
         try:
             self.valid.append(_recipient(value, size))
         except Fault as fault:

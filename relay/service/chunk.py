@@ -182,7 +182,8 @@ class _Maker:
         id_ = mint_message_id(self._now, self._entropy, number)
         verdict = plant.verdict
         if isinstance(verdict, Rejection):
-            self._refuse(GenerationRejection, id_, recipient, verdict.reason)
+            kind = GenerationFailure if verdict.is_failure else GenerationRejection
+            self._refuse(kind, id_, recipient, verdict.reason)
             return
         try:
             filled = self._fill(recipient)
@@ -222,7 +223,7 @@ class _Maker:
 
     def _fail(self, id_: MessageId, recipient: Recipient, error: RelayError) -> None:
         self.cause = error
-        kind, reason = _reason(error)
+        kind, reason = reason_of(error)
         self._refuse(kind, id_, recipient, reason)
 
     def _message(
@@ -366,7 +367,7 @@ def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> 
     return entry is not None and entry.is_verified
 
 
-def _reason(error: RelayError) -> tuple[type[GenerationFailure] | type[GenerationRejection], str]:
+def reason_of(error: RelayError) -> tuple[type[GenerationFailure] | type[GenerationRejection], str]:
     """What a recipient's event says whose message cannot be made."""
     match error:
         case UnconfiguredDomain(domain=domain):

@@ -1,7 +1,7 @@
 """Transmissions whose time has come: decided, and made into messages step by step (R30-R33, C §5.4)."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.domain.directory import Principal
@@ -34,16 +34,20 @@ from relay.domain.transmission import (
     Verdict,
 )
 from relay.mail.compose import BadPart, Blueprint, unreadable
+from relay.mail.expression import OverBudget
 from relay.mail.mime import BadMime
-from relay.ports import Clock, Directory, Lane, QueueStore, TransmissionStanding, TransmissionStore
+from relay.ports import Clock, Directory, Lane, Made, QueueStore, TransmissionStanding, TransmissionStore
 from relay.service.authority import REST_GRANT, check_sender
-from relay.service.chunk import Plant, may_send_from
+from relay.service.chunk import Plant, may_send_from, reason_of
 from relay.service.transmit import Transmitter
 
 SET_ASIDE = "554 5.3.0 [internal] set aside: processes ended or hung at work on it"
 CANCELLED = "5.7.1 [internal] Campaign cancelled"
 _PLANTS = 8
-"""Compositions kept at once; others are made again when their turn comes."""
+_PLANT_BYTES = 64 << 20
+"""Compositions kept at once, and their octets; others are made again when their turn comes."""
+_OVERRUNS = 100
+"""Recipients in a row that took too much, after which the others are not tried."""
 _FEW = 10
 """Recipients of a step where a process ended at work on it: what can be stored is stored soon."""
 _SLICE = 500
@@ -59,6 +63,22 @@ class _Work:
     position: int
     doubtful_to: int
     """Up to this position a process has ended at work on it."""
+    overruns: int = 0
+    """Recipients that took too much, since one was made."""
+
+    @property
+    def size_bytes(self) -> int:
+        blueprint = self.plant.blueprint
+        return blueprint.estimated_bytes + len(blueprint.shared or b"")
+
+    def judge(self, made: Made) -> None:
+        """After many that took too much the others would do the same: seconds each."""
+        cause = made.cause
+        is_overrun = isinstance(cause, TooMuchWork | OverBudget) and not made.messages
+        self.overruns = self.overruns + made.num_failed if is_overrun else 0
+        if cause is not None and self.overruns >= _OVERRUNS:
+            rejection = Rejection(self.plant.verdict.decision, reason_of(cause)[1], is_failure=True)
+            self.plant = replace(self.plant, verdict=rejection)
 
 
 class DueTransmissions:
@@ -80,6 +100,7 @@ class DueTransmissions:
 
     async def step(self, standing: TransmissionStanding) -> None:
         """Decide it if it is not, then make the next messages. Raises NoSharedPool, Unavailable."""
+        self._transmitter.workshop.check_room()
         await self._store.check_room(standing.transmission.account)
         verdict = standing.verdict
         if verdict is None:
@@ -90,14 +111,15 @@ class DueTransmissions:
         if work is None:
             return
         next_ones = work.read[:_FEW] if work.position < work.doubtful_to else work.read
-        made = await self._transmitter.workshop.make(work.plant, next_ones, work.position)
-        is_ours = await self._store.advance(made, self._holder, self._clock.now())
+        async with self._transmitter.workshop.made(work.plant, next_ones, work.position) as made:
+            is_ours = await self._store.advance(made, self._holder, self._clock.now())
+            if is_ours:
+                work.read = work.read[made.next - made.position :]
+                work.position = made.next
+                work.judge(made)
+                self._transmitter.depart(made.messages)
         if not is_ours or made.next >= standing.transmission.num_rcpts:
-            self._works.pop(standing.transmission.id, None)
-        if is_ours:
-            work.read = work.read[made.next - made.position :]
-            work.position = made.next
-            self._transmitter.depart(made.messages)
+            self._drop(standing.transmission.id)
 
     async def set_aside(self, standing: TransmissionStanding) -> bool:
         """Nobody works on it until an operator retries or cancels it. False: it is not ours any more."""
@@ -143,24 +165,40 @@ class DueTransmissions:
             content = await self._store.content(transmission.id)
             if content is None:
                 return None
-            blueprint, fault = await self._composed(transmission, content)
-            if fault:
-                verdict = Rejection(verdict.decision, fault)
+            blueprint, error = await self._composed(transmission, content)
+            if error is not None:
+                verdict = _unmade(verdict.decision, error)
             plant = self._transmitter.plant(
                 transmission, content, blueprint, verdict, self._directory.snapshot
             )
             doubtful_to = position + CHUNK * (standing.tries > 0)
-            work = self._works[transmission.id] = _Work(plant, [], position, doubtful_to)
-            if len(self._works) > _PLANTS:
-                self._works.popitem(last=False)
+            work = _Work(plant, [], position, doubtful_to)
+            self._keep(transmission.id, work)
         if not work.read:
             work.read = await self._store.recipients(transmission.id, position)
         if not work.read:
-            del self._works[transmission.id]
+            self._drop(transmission.id)
             return None
         return work
 
-    async def _composed(self, transmission: Transmission, content: Content) -> tuple[Blueprint, str]:
+    def _keep(self, id_: TransmissionId, work: _Work) -> None:
+        """Those that are kept take their part of the budget of bodies."""
+        self._drop(id_)
+        self._works[id_] = work
+        self._transmitter.workshop.budget.count(work.size_bytes)
+        while len(self._works) > 1 and (
+            len(self._works) > _PLANTS or sum(one.size_bytes for one in self._works.values()) > _PLANT_BYTES
+        ):
+            self._drop(next(iter(self._works)))
+
+    def _drop(self, id_: TransmissionId) -> None:
+        work = self._works.pop(id_, None)
+        if work is not None:
+            self._transmitter.workshop.budget.give_back(work.size_bytes)
+
+    async def _composed(
+        self, transmission: Transmission, content: Content
+    ) -> tuple[Blueprint, RelayError | None]:
         """With why there is none, if it was accepted by an earlier version and is none to this one."""
         try:
             blueprint = await self._transmitter.workshop.compose(
@@ -170,11 +208,9 @@ class DueTransmissions:
                 transmission.substitutes,
                 transmission.options.inline_css,
             )
-        except NoSender:
-            return unreadable(), "550 5.7.1 [internal] From is not one mailbox"
-        except (BadPart, BadMime, MalformedOptions, TooMuchWork) as error:
-            return unreadable(), f"550 5.6.0 [internal] the content cannot be composed: {error!r}"
-        return blueprint, ""
+        except (NoSender, BadPart, BadMime, MalformedOptions, TooMuchWork) as error:
+            return unreadable(), error
+        return blueprint, None
 
     # ── deciding at the time ─────────────────────────────────────────────────────────────
 
@@ -184,12 +220,12 @@ class DueTransmissions:
         content = await self._store.content(transmission.id)
         if content is None:
             return None
-        blueprint, fault = await self._composed(transmission, content)
+        blueprint, error = await self._composed(transmission, content)
         while True:
             snapshot = await self._directory.refresh()
             verdict = self._verdict(standing, blueprint, self._clock.now())
-            if fault:
-                verdict = Rejection(verdict.decision, fault)
+            if error is not None:
+                verdict = _unmade(verdict.decision, error)
             try:
                 is_ours = await self._store.decide(transmission.id, verdict, snapshot.revision)
             except StaleDirectory:
@@ -228,6 +264,13 @@ class DueTransmissions:
             else:
                 return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
         return Rejection(Decision(PoolId((asked or DEFAULT_POOL).lower()), tuple(steps)), reason)
+
+
+def _unmade(decision: Decision, error: RelayError) -> Rejection:
+    if isinstance(error, TooMuchWork | NoSender):
+        kind, reason = reason_of(error)
+        return Rejection(decision, reason, is_failure=kind is GenerationFailure)
+    return Rejection(decision, f"550 5.6.0 [internal] the content cannot be composed: {error!r}")
 
 
 def _reason(error: RelayError) -> str:

@@ -238,20 +238,21 @@ class Transmitter:
         routing = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
         transmission = self._transmission(draft, id_)
         plant = self.plant(transmission, draft.content, blueprint, routing, snapshot)
-        made = await self.workshop.make(plant, draft.recipients[:], 0)
-        if made.next < len(draft.recipients):
-            raise _TooMuchAtOnce
-        if made.num_failed == len(draft.recipients):
-            _refuse_for_all(made)
-        batch = EnqueueBatch(
-            plant.submission(), made.bodies, made.messages, made.events, snapshot.revision, answered=answered
-        )
+        async with self.workshop.made(plant, draft.recipients[:], 0) as made:
+            if made.next < len(draft.recipients):
+                raise _TooMuchAtOnce
+            if made.num_failed == len(draft.recipients):
+                _refuse_for_all(made)
+            revision = snapshot.revision
+            batch = EnqueueBatch(
+                plant.submission(), made.bodies, made.messages, made.events, revision, answered=answered
+            )
 
-        def follow(in_flight: bool | None) -> None:
-            if in_flight is not None:
-                self.depart(made.messages)
+            def follow(in_flight: bool | None) -> None:
+                if in_flight is not None:
+                    self.depart(made.messages)
 
-        await self._queue.enqueue(batch, follow)
+            await self._queue.enqueue(batch, follow)
 
     async def _submit(
         self,

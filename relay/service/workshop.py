@@ -3,16 +3,17 @@ beside it, and the rest in the sandbox (ADR 14).
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
-from relay.domain.errors import RelayError
+from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import AccountId, MessageId, TransmissionId, mint_message_id
 from relay.domain.suppression import Source, key_of
 from relay.domain.transmission import Content, Recipient, Rejection, Routing
 from relay.mail.compose import Blueprint, Filled, compose, is_light
 from relay.mail.expression import OverBudget
 from relay.ports import Clock, Made, Sandbox, SuppressionStore
+from relay.service.budget import BodyBudget
 from relay.service.chunk import Limit, Plant, make_messages, to_of, values_of
 from relay.service.identify import Ids
 
@@ -35,9 +36,12 @@ class Workshop:
         suppressions: SuppressionStore,
         clock: Clock,
         ids: Ids,
+        budget: BodyBudget,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        """budget: of which what is made takes its part until it is stored."""
         self._sandbox, self._suppressions, self._clock, self._ids = sandbox, suppressions, clock, ids
+        self.budget = budget
         self.max_message_bytes = max_message_bytes
 
     async def compose(
@@ -62,8 +66,25 @@ class Workshop:
         """For what is told of a recipient and never comes to be a message."""
         return mint_message_id(self._clock.now(), self._ids.message_entropy(), 0)
 
-    async def make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
-        """What the next recipients become, off the loop."""
+    @asynccontextmanager
+    async def made(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> AsyncIterator[Made]:
+        """What the next recipients become, in memory until this is left. Raises OverCapacity, Busy."""
+        self.check_room()
+        made = await self._make(plant, recipients, position)
+        size_bytes = sum(len(body.content) for body in made.bodies)
+        self.budget.count(size_bytes)
+        try:
+            yield made
+        finally:
+            self.budget.give_back(size_bytes)
+
+    def check_room(self) -> None:
+        """Raises OverCapacity while there is none for more bodies."""
+        if not self.budget.room_bytes:
+            raise OverCapacity
+
+    async def _make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
+        """Off the loop."""
         found: dict[str, Source] = {}
         kind, transmission = plant.suppressing, plant.transmission
         if kind is not None and isinstance(plant.verdict, Routing):

@@ -49,7 +49,12 @@ async def test_a_method_that_is_not_supported_is_told_with_those_that_are(relay:
         pytest.param(b"{", "Problems parsing request as json", id="cut off"),
         pytest.param(b"[]", "Problems parsing request as json", id="a list"),
         pytest.param(b'{"name": NaN}', "Problems parsing request as json", id="NaN"),
-        pytest.param(b'{"a": ' + b"[" * 100_000, "Problems parsing request as json", id="deep"),
+        pytest.param(b'{"a": ' + b"[" * 9_000, "Problems parsing request as json", id="deep"),
+        pytest.param(
+            b'{"a": [' + b"[]," * 100_000 + b"0]}",
+            "a body may have at most 10,000 json values",
+            id="many values",
+        ),
         pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "Problems parsing request as json", id="a long number"),
         pytest.param('{"name": "é"}'.encode("latin-1"), "Non-UTF-8 data found in json", id="Latin-1"),
         pytest.param('{"name": "é"}'.encode("utf-16"), "Non-UTF-8 data found in json", id="UTF-16"),
@@ -111,6 +116,24 @@ async def test_a_long_body_is_refused_while_it_comes(relay: RelayHarness) -> Non
         assert refusal(unannounced) == (413, "Request body too large")
         results(await api.post(POOLS, content=b'{"name":"News"}' + b" " * 1_000_000, headers=headers))
     assert sent < 20
+
+
+async def test_a_transmission_may_have_50_mb(relay: RelayHarness) -> None:
+    """More is refused before it is sent, or where it goes past the limit (C §3.6)."""
+    whole = json.dumps(
+        {
+            "recipients": [{"address": "bob@b.example"}],
+            "content": {"from": "a@acme.test", "subject": "s", "text": "t"},
+        }
+    ).encode()
+    headers = {"Content-Type": "application/json"}
+    async with relay.api() as api:
+        path = "/transmissions"
+        taken = await api.post(path, content=whole + b" " * (50_000_000 - len(whole)), headers=headers)
+        assert results(taken)["total_accepted_recipients"] == 1
+        refused = await api.post(path, content=whole + b" " * (50_000_001 - len(whole)), headers=headers)
+        assert refusal(refused) == (413, "Request body too large")
+        assert refused.json()["errors"][0]["description"] == "the body may have at most 50000000 bytes"
 
 
 async def test_nobody_makes_us_read_a_body_without_a_key(relay: RelayHarness) -> None:

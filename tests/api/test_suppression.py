@@ -62,6 +62,31 @@ async def test_many_entries_are_made_at_once(relay: RelayHarness) -> None:
         assert seen == whole["results"]
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b'{"recipients": [%s]}' % b",".join([b'{"recipient": "b@c.example"}'] * 3000), 400, NO_TYPE),
+        (
+            b'{"recipients": [' + b"0," * 40_000 + b"0]}",
+            400,
+            "recipients must be an array of 1 to 10000 entries",
+        ),
+        (b'{"x": "' + b"x" * 70_000, 400, "Problems parsing request as json"),
+        (b'{"x": "\xff' + b"x" * 70_000 + b'"}', 400, "Non-UTF-8 data found in json"),
+        (b'{"x": [' + b"0," * 2_000_000 + b"0]}", 400, "a body may have at most 2,000,000 json values"),
+    ],
+)
+async def test_what_is_wrong_with_many_entries_is_said_too(
+    relay: RelayHarness, body: bytes, status: int, sentence: str
+) -> None:
+    """Such a body is read in the sandbox."""
+    async with relay.api() as client:
+        answer = await client.put(
+            "/suppression-list", content=body, headers={"Content-Type": "application/json"}
+        )
+    assert refusal(answer) == (status, sentence)
+
+
 async def test_the_older_flags_say_which_mail(relay: RelayHarness) -> None:
     body = {"recipients": [{"email": "a@b.example", "transactional": True, "non_transactional": True}]}
     async with relay.api() as client:

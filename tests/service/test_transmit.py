@@ -31,7 +31,8 @@ from relay.domain.transmission import (
 from relay.feed.scheduler import Scheduler
 from relay.mail.compose import BadPart
 from relay.mail.expression import OverBudget
-from relay.ports import Selection, TransmissionStanding
+from relay.ports import Sandbox, Selection, TransmissionStanding
+from relay.service.budget import BodyBudget
 from relay.service.chunk import MAX_CHUNK_BYTES
 from relay.service.draft import Draft, EstimateTooLarge
 from relay.service.due import DueTransmissions
@@ -60,8 +61,9 @@ class World:
         self.clock = HandMovedClock()
         self.news = asyncio.Event()
         self.ids = Ids(self.clock, SystemEntropy())
+        self.budget = BodyBudget(1 << 30)
 
-    def transmitter(self, ids: Ids | None = None) -> Transmitter:
+    def transmitter(self, ids: Ids | None = None, sandbox: Sandbox | None = None) -> Transmitter:
         return Transmitter(
             self.store.transmissions,
             self.store.queue,
@@ -73,15 +75,15 @@ class World:
             "relay.test",
             Turns(),
             self.news,
-            Workshop(Here(), self.store.suppressions, self.clock, self.ids),
+            Workshop(sandbox or Here(), self.store.suppressions, self.clock, self.ids, self.budget),
         )
 
-    def due(self, holder: str = "a") -> DueTransmissions:
+    def due(self, holder: str = "a", sandbox: Sandbox | None = None) -> DueTransmissions:
         return DueTransmissions(
             self.store.transmissions,
             self.store.queue,
             self.live,
-            self.transmitter(),
+            self.transmitter(sandbox=sandbox),
             self.clock,
             RetryPolicy(),
             holder,
@@ -155,8 +157,8 @@ async def test_a_killed_process_neither_loses_nor_doubles_a_message(world: World
             world.live.snapshot,
         )
         listed = await world.store.transmissions.recipients(id_, found.progress.position)
-        made = await transmitter.workshop.make(plant, listed, found.progress.position)
-        assert made.next - made.position == len(listed)
+        async with transmitter.workshop.made(plant, listed, found.progress.position) as made:
+            assert made.next - made.position == len(listed)
     told = await world.store.events.of_transmission(id_)
     injected = Counter(one.event.about.rcpt_to for one in told if isinstance(one.event, Injection))
     assert injected == {f"r{index}@b.example": 1 for index in range(number)}

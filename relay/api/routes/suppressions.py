@@ -1,22 +1,25 @@
 """`/suppression-list` (C §3.9)."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from relay.api.auth import Caller, Scope, require
-from relay.api.body import json_octets, parse_object
+from relay.api.body import QUICK_BYTES, json_octets, parse_object, refusal_of
 from relay.api.docs import refusals, takes
 from relay.api.errors import ApiError
+from relay.api.hangup import while_connected
 from relay.api.pages import decode_cursor, encode_cursor, links, per_page
 from relay.api.services import Services, ServicesDep
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.ports import SuppressionQuery
 from relay.schema.api import Message, Page, Results
+from relay.schema.scan import MAX_VALUES, BadJson, read_object
 from relay.schema.suppressions import (
     BadEntry,
     BulkBody,
@@ -35,6 +38,8 @@ router = APIRouter(tags=["suppression list"])
 Manager = Annotated[Caller, require("suppression_lists/manage")]
 
 USUAL_PAGE, LARGEST_PAGE = 1000, 10_000
+_INLINE = 500
+"""Entries that are written in the loop: more are more than a turn of it."""
 _DEEPEST = 10_000
 """How far `page` goes; a cursor goes on."""
 _LIKE: list[str | int] = [0, "", ""]
@@ -54,14 +59,30 @@ _PLACE_HOLDER = datetime(1970, 1, 1, tzinfo=UTC)
 @router.put("/suppression-list", responses=refusals(413, 415), openapi_extra=takes(BulkBody))
 async def update(request: Request, caller: Manager, services: ServicesDep) -> Results[Message]:
     """Add or change up to 10,000 entries: all, or none when one is wrong."""
-    octets, path = await json_octets(request), request.scope["path"]
+    octets = await json_octets(request)
     try:
-        # Ten thousand addresses are tens of milliseconds.
-        found = await asyncio.to_thread(lambda: wanted_of_bulk(parse_object(octets, path)))
+        if len(octets) <= QUICK_BYTES:
+            found = wanted_of_bulk(read_object(octets, MAX_VALUES))
+        else:
+            found = await while_connected(request, _read_beside(octets, services, caller))
+    except BadJson as error:
+        raise refusal_of(error, request.scope["path"]) from error
     except BadEntry as error:
         raise _refusal(error) from error
     await _put(services, caller, found)
     return Results(results=Message(message="Suppression List successfully updated"))
+
+
+async def _read_beside(octets: bytes, services: Services, caller: Caller) -> list[Wanted]:
+    """Raises BadJson, BadEntry, Busy, TooMuchWork."""
+    output = await services.sandbox.run(caller.account, "read suppressions", None, (octets,))
+    if output.error is not None:
+        raise output.error
+    found: list[Wanted] = []
+    for piece in output.pieces:
+        found += services.sandbox.read(piece)
+        await asyncio.sleep(0)
+    return found
 
 
 @router.put(
@@ -82,8 +103,8 @@ async def update_one(
 
 @router.get(
     "/suppression-list",
+    response_model=Page[EntryShape],
     responses=refusals(),
-    response_model_exclude_none=True,
     openapi_extra={"parameters": _MORE},
 )
 async def search(
@@ -96,7 +117,7 @@ async def search(
     description: str | None = None,
     cursor: str | None = None,
     page: str | None = None,
-) -> Page[EntryShape]:
+) -> Response:
     """The entries, by recipient."""
     asked = request.query_params
     size = per_page(asked.get("per_page", asked.get("limit")), USUAL_PAGE, LARGEST_PAGE)
@@ -118,7 +139,13 @@ async def search(
     if page is not None and next_link.next is not None:
         # The cursor says where to go on; the number of the page would skip as many again.
         next_link.next = "&".join(part for part in next_link.next.split("&") if not part.startswith("page="))
-    return Page(results=_shapes(found.entries), total_count=found.total, links=next_link)
+
+    def written() -> str:
+        shown = Page[EntryShape](results=_shapes(found.entries), total_count=found.total, links=next_link)
+        return shown.model_dump_json(exclude_none=True)
+
+    content = written() if size <= _INLINE else await asyncio.to_thread(written)
+    return Response(content, media_type="application/json")
 
 
 @router.get("/suppression-list/{recipient:path}", responses=refusals(404), response_model_exclude_none=True)
@@ -162,26 +189,18 @@ async def remove(recipient: str, request: Request, caller: Manager, services: Se
         raise ApiError(404, _NOT_FOUND)
 
 
-async def _put(services: Services, caller: Caller, found: Iterable[Wanted]) -> None:
+async def _put(services: Services, caller: Caller, found: Sequence[Wanted]) -> None:
     # The body may have been long in coming.
     caller.judge(await services.directory.refresh())
-    now = services.clock.now()
-    account, subaccount = caller.account, caller.subaccount
-    await services.suppressions.put(
-        [
-            Suppression(
-                account,
-                subaccount,
-                one.recipient,
-                one.kind,
-                Source.MANUALLY_ADDED,
-                one.description,
-                now,
-                now,
-            )
-            for one in found
-        ]
-    )
+    now, account, subaccount = services.clock.now(), caller.account, caller.subaccount
+
+    def entry(one: Wanted) -> Suppression:
+        source = Source.MANUALLY_ADDED
+        return Suppression(account, subaccount, one.recipient, one.kind, source, one.description, now, now)
+
+    # Ten thousand are more than a turn of the loop.
+    entries = await asyncio.to_thread(lambda: list(map(entry, found)))
+    await services.suppressions.put(entries)
 
 
 def _shapes(entries: Iterable[Suppression]) -> list[EntryShape]:

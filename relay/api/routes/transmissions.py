@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from relay.api.auth import Caller, require
-from relay.api.body import json_octets
+from relay.api.body import QUICK_BYTES, json_octets
 from relay.api.docs import refusals, takes
 from relay.api.errors import INVALID, ApiError
-from relay.api.hangup import Gone, while_connected
+from relay.api.hangup import while_connected
 from relay.api.idempotency import IdempotencyKey, answer_once
 from relay.api.services import Services, ServicesDep
 from relay.domain.errors import UnknownObject
@@ -39,8 +39,6 @@ router = APIRouter(tags=["transmissions"])
 Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
-_QUICK_BYTES = 64 << 10
-"""Bodies that are read in the loop itself; larger ones go to the sandbox."""
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _CLASSES: Mapping[int, tuple[int, str]] = {
     1300: (422, INVALID),
@@ -76,12 +74,9 @@ async def create_transmission(
 
     async def work(ticket: Ticket | None) -> Response:
         octets = await json_octets(request)
-        if len(octets) <= _QUICK_BYTES and b"inline_css" not in octets:
+        if len(octets) <= QUICK_BYTES and b"inline_css" not in octets:
             return await accept(octets, ticket)
-        try:
-            return await while_connected(request, accept(octets, ticket))
-        except Gone:
-            return Response(status_code=499)
+        return await while_connected(request, accept(octets, ticket))
 
     async def accept(octets: bytes, ticket: Ticket | None) -> Response:
         remote = request.client.host if request.client else ""
@@ -155,7 +150,7 @@ async def cancel_campaign(caller: Sender, services: ServicesDep, campaign_id: st
 async def _read(octets: bytes, services: Services, caller: Caller) -> Asked:
     """Raises Fault, Busy, TooMuchWork."""
     now, sandbox = services.clock.now(), services.sandbox
-    if len(octets) <= _QUICK_BYTES:
+    if len(octets) <= QUICK_BYTES:
         return parse_transmission(octets, now)
     output = await sandbox.run(caller.account, "read transmission", now, (octets,))
     if output.error is not None:

@@ -22,8 +22,7 @@ class SqliteSuppressions:
         self._executor = executor
 
     async def put(self, entries: Sequence[Suppression]) -> None:
-        rows = [_row(entry) for entry in entries]
-        await self._executor.write(lambda connection: _put(connection, rows))
+        await self._executor.write(lambda connection: _put(connection, entries))
 
     async def remove(
         self, account: AccountId, subaccount: SubaccountId | None, recipient: str, kinds: Collection[Kind]
@@ -105,8 +104,8 @@ def suppress_new(connection: Connection, entries: Sequence[Suppression]) -> None
     connection.executemany(_SQL["suppress_new"], [_row(entry) for entry in entries])
 
 
-def _put(connection: Connection, rows: Sequence[Row]) -> None:
-    connection.executemany(_SQL["suppress"], rows)
+def _put(connection: Connection, entries: Sequence[Suppression]) -> None:
+    connection.executemany(_SQL["suppress"], map(_row, entries))
 
 
 def _where(query: SuppressionQuery) -> tuple[str, dict[str, Any]]:
