@@ -1,12 +1,11 @@
-"""The relay, whose parent of workers takes them for hung after three seconds."""
+"""The relay, whose parent of workers takes them for hung after seconds: HUNG_AFTER_S, else three."""
 
+import os
 import sys
 
 from relay import supervise
 from relay.cli.main import main
 
-HUNG_AFTER_S = 3.0
-
 if __name__ == "__main__":
-    supervise.HUNG_AFTER_S = HUNG_AFTER_S
+    supervise.HUNG_AFTER_S = float(os.environ.get("HUNG_AFTER_S", "3"))
     sys.exit(main())
