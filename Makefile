@@ -26,7 +26,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
 run: .venv/installed ## start the relay with a local sink as its next hop; Ctrl-C stops it
-	@exec $(BIN)/python -m relay run --with-sink
+	@exec $(BIN)/python -m relay run --with-sink --show-link
 
 demo: .venv/installed ## one message for each routing rule, and where it left from
 	@$(BIN)/python -m relay.testing.demo

@@ -110,8 +110,8 @@ class Reception:
 
         Raises StoreUnavailable, OverCapacity.
         """
-        token = await self._sign_ins.first_link()
-        return None if token is None else f"{self.url}{LINK_PATH}{token}"
+        made = await self._sign_ins.first_link("start")
+        return None if made is None else f"{self.url}{LINK_PATH}{made[1]}"
 
     def warm_up(self) -> None:
         """Make what else the first to ask would wait for: a second's work, for a thread."""

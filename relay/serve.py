@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 import uvloop
 
@@ -49,17 +49,18 @@ _CURL = """
 log = logging.getLogger("relay")
 
 
-def serve(config: Config, *, with_sink: bool = False) -> int:
+def serve(config: Config, *, with_sink: bool = False, shows_link: bool = False) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop.
 
-    Raises RelayError or OSError when it cannot start.
+    shows_link: print the first operator's link even where no terminal shows it. Raises RelayError or
+    OSError when it cannot start.
     """
     configure_logging(config.log.format, config.log.level)
     _allow_open_files()
     _give_memory_back()
     count = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
     if count == 1:
-        return _in_a_loop(_serve(config, with_sink))
+        return _in_a_loop(_serve(config, with_sink, shows_link))
     # Once, and not by all of them at the same time.
     _in_a_loop(prepare(config))
     share = share_of(config, count)
@@ -69,15 +70,17 @@ def serve(config: Config, *, with_sink: bool = False) -> int:
 
     def work(number: int, beat: Beat) -> int:
         shares = smtp_shares(config, memory, number)
-        return _work(others if number else share, with_sink and number == 0, beat, count, shares)
+        is_first = number == 0
+        mine = share if is_first else others
+        return _work(mine, with_sink and is_first, shows_link, beat, count, shares)
 
     return supervise(count, work)
 
 
-def _work(config: Config, with_sink: bool, beat: Beat, workers: int, shares: Shares) -> int:
+def _work(config: Config, with_sink: bool, shows_link: bool, beat: Beat, workers: int, shares: Shares) -> int:
     """One of several processes. shares: what clients hold of all of them."""
     try:
-        return _in_a_loop(_serve(config, with_sink, beat, workers, shares))
+        return _in_a_loop(_serve(config, with_sink, shows_link, beat, workers, shares))
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -94,6 +97,7 @@ def _in_a_loop(run: Coroutine[None, None, int]) -> int:
 async def _serve(
     config: Config,
     with_sink: bool,
+    shows_link: bool,
     beat: Beat | None = None,
     workers: int = 1,
     shares: Shares | None = None,
@@ -112,17 +116,20 @@ async def _serve(
             await _start_sink(stack, _sink_address(config))
         relay = await stack.enter_async_context(Relay(config, workers=workers, shares=shares))
         link: str | None = None
+        shown_by = sys.stdout if shows_link else _terminal()
         if "web" in config.roles:
             try:
-                link = await relay.http.first_link()
+                link = await _first_link(relay.http, shown_by)
             except (StoreUnavailable, OverCapacity):
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
-                later = tasks.create_task(_tell_link_later(relay.http), name="first link")
+                later = tasks.create_task(_tell_link_later(relay.http, shown_by), name="first link")
                 stack.callback(later.cancel)
         if with_sink and relay.smtp_addresses:
-            _tell(_welcome(config, relay.smtp_address, relay.http_url, link))
-        elif link is not None:
-            _tell_link(link)
+            in_it = link if shown_by is sys.stdout else None
+            _tell(_welcome(config, relay.smtp_address, relay.http_url, in_it))
+            link = None if in_it else link
+        if link is not None:
+            _tell_link(link, shown_by)
         _settle_garbage()
         notify(READY)
         if beat is not None:
@@ -137,18 +144,37 @@ async def _serve(
     return 0
 
 
-def _tell_link(link: str) -> None:
-    _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}")
+def _terminal() -> TextIO | None:
+    """Which of our outputs a person reads, and nobody keeps."""
+    # None: the process was started with it closed.
+    outputs = (sys.stdout, sys.stderr)
+    return next((output for output in outputs if output is not None and output.isatty()), None)
 
 
-async def _tell_link_later(http: Reception) -> None:
+async def _first_link(http: Reception, shown_by: TextIO | None) -> str | None:
+    """A link for the first operator, if there is to be one; without an output for it, the log says how.
+
+    Whoever reads a log that keeps links could become operator. Raises StoreUnavailable, OverCapacity.
+    """
+    if shown_by is not None:
+        return await http.first_link()
+    if await http.sign_ins.lacks_first():
+        log.warning("nobody has signed in to the console yet: `relay user first-link` prints a link to do so")
+    return None
+
+
+def _tell_link(link: str, shown_by: TextIO | None) -> None:
+    _tell(f"Nobody can sign in to the console yet. This link lets the first operator in:\n  {link}", shown_by)
+
+
+async def _tell_link_later(http: Reception, shown_by: TextIO | None) -> None:
     """As soon as the store can be written."""
     log.warning("no link for the first operator yet: the store takes no writes for now")
     while True:
         await asyncio.sleep(_LINK_AGAIN_S)
         with suppress(StoreUnavailable, OverCapacity):
-            if (link := await http.first_link()) is not None:
-                _tell_link(link)
+            if (link := await _first_link(http, shown_by)) is not None:
+                _tell_link(link, shown_by)
             return
 
 
@@ -261,6 +287,8 @@ def _directory_tables(config: Config) -> dict[str, Any]:
     return tomllib.loads(config.directory.read_text(encoding="utf-8"))
 
 
-def _tell(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _tell(text: str, output: TextIO | None = None) -> None:
+    """output: standard output when None."""
+    output = output or sys.stdout
+    output.write(text + "\n")
+    output.flush()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli.main import main
+
 FILE = Path(__file__).parent.parent / "docker-compose.yml"
 
 
@@ -35,6 +37,20 @@ def test_the_sink_is_in_the_network_of_the_relay() -> None:
 
 
 def test_no_port_is_open_to_the_world() -> None:
-    ports = [line.strip() for line in FILE.read_text(encoding="utf-8").splitlines() if ":2525" in line]
-    assert '- "127.0.0.1:2525:2525"' in ports
-    assert not [line for line in ports if line.startswith("- ") and "127.0.0.1" not in line]
+    listed = FILE.read_text(encoding="utf-8").partition("    ports:\n")[2].partition("    volumes:\n")[0]
+    ports = [line.strip() for line in listed.splitlines()]
+    assert ports == ['- "127.0.0.1:2525:2525"', '- "127.0.0.1:8025:8025"']
+
+
+def test_the_first_operator_gets_a_link_that_leads_to_the_published_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = FILE.read_text(encoding="utf-8")
+    assert "docker compose exec relay relay user first-link" in text
+    environment = text.partition("    environment:\n")[2].partition("    ports:\n")[0]
+    for line in environment.splitlines():
+        name, _, value = line.strip().partition(": ")
+        monkeypatch.setenv(name, value.strip("'").strip('"'))
+    monkeypatch.setenv("RELAY_STORE", f"sqlite:///{tmp_path}/relay.db")
+    assert main(["user", "first-link", "--config", str(FILE.parent / "config/relay.toml")]) == 0
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:8025/sign-in/link/")

@@ -106,9 +106,15 @@ def run(
     with_sink: Annotated[
         bool, typer.Option("--with-sink", help="Also start a next hop that takes all mail, for trying out.")
     ] = False,
+    show_link: Annotated[
+        bool, typer.Option("--show-link", help="Print the first operator's link, terminal or not.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Run the relay until Ctrl-C or SIGTERM.
+
+    While nobody has signed in to the console yet, a link that lets the first operator in is printed to a
+    terminal. A log keeps what it is told: without a terminal `relay user first-link` is named instead.
 
     Example: relay run --with-sink
     """
@@ -117,7 +123,7 @@ def run(
     settings, _ = config_at(config)
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
-    raise typer.Exit(serve(settings, with_sink=with_sink))
+    raise typer.Exit(serve(settings, with_sink=with_sink, shows_link=show_link))
 
 
 @app.command()

@@ -9,6 +9,7 @@ import typer
 from relay.ambient import SystemEntropy
 from relay.cli.printing import plain, print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.users import Role, User
 from relay.passwords import Argon2Hasher
@@ -21,6 +22,11 @@ users = typer.Typer(help="People who sign in to the web console.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What they sign in with.")]
 
 Result = TypeVar("Result")
+
+_NOT_THE_FIRST = (
+    "there is no first operator to let in: somebody has signed in, or another operator is invited;"
+    " `relay user link NAME` makes a new link"
+)
 
 
 @users.command("add")
@@ -124,6 +130,26 @@ def link_user(name: NameArgument, json: JsonOption = False, config: ConfigOption
         return user, link_url(session.config, token)
 
     _show_link(*_with_users(config, work), json)
+
+
+@users.command("first-link")
+def first_link(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Show a link by which the first operator comes in, while nobody has signed in yet.
+
+    The operator admin is made, and chooses a password by it: once, within 24 hours. An earlier link
+    works no longer. The relay need not run. Later on, `relay user link NAME` helps who forgot a password.
+
+    Example: relay user first-link
+    """
+
+    async def work(sign_ins: SignIns, session: Session) -> tuple[User, str]:
+        made = await sign_ins.first_link(session.actor)
+        if made is None:
+            raise Conflict(_NOT_THE_FIRST)
+        user, token = made
+        return user, link_url(session.config, token)
+
+    _show_link(*_with_users(config, work, may_create=True), json)
 
 
 def link_url(config: Config, token: str) -> str:

@@ -51,10 +51,13 @@ class UserStore(Protocol):
     ) -> User:
         """With its first link. Raises Conflict for a taken name, UnknownObject for no such account."""
 
-    async def add_first(self, name: str, link: Link, actor: str, now: datetime) -> User | None:
-        """When there is nobody: an operator with that link.
+    async def lacks_first(self, name: str) -> bool:
+        """Whether `add_first` would make a link."""
 
-        The link anew while that operator is alone and has no password yet. Else None.
+    async def add_first(self, name: str, link: Link, actor: str, now: datetime) -> User | None:
+        """While nobody has a password, and no other operator is invited: an operator with that link.
+
+        The link anew when that operator is there. Else None.
         """
 
     async def remove(self, name: str, actor: str, now: datetime) -> User:

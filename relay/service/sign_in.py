@@ -337,14 +337,19 @@ class SignIns:
         token, link = self._new_link()
         return await self._users.put_link(parse_name(name), link, actor, self._clock.now()), token
 
-    async def first_link(self) -> str | None:
-        """The token by which the first operator comes in, while nobody has signed in yet; else None.
+    async def lacks_first(self) -> bool:
+        """Whether nobody has signed in yet, so that `first_link` makes a link."""
+        return await self._users.lacks_first(FIRST_NAME)
 
-        Each call makes a new one, and the earlier is no longer good.
+    async def first_link(self, actor: str) -> tuple[User, str] | None:
+        """The first operator, and the token by which they come in, while nobody has signed in yet.
+
+        Else None, and when an operator of another name is invited. Each call makes a new token, and
+        the earlier is no longer good.
         """
         token, link = self._new_link()
-        made = await self._users.add_first(FIRST_NAME, link, "start", self._clock.now())
-        return None if made is None else token
+        made = await self._users.add_first(FIRST_NAME, link, actor, self._clock.now())
+        return None if made is None else (made, token)
 
     def _new_link(self) -> tuple[str, Link]:
         token = self._new_token()

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,10 +35,11 @@ class RelayProcess:
         directory: str | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
         environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         """smarthost: HOST:PORT. directory: text of a directory.toml, the lab's when None.
 
-        environment: of `relay run`, beside ours.
+        environment, arguments: of `relay run`, beside ours.
         """
         self.directory = lab_directory() if directory is None else directory
         self.host, self.port, self.http_port = "127.0.0.1", free_port(), free_port()
@@ -46,7 +47,7 @@ class RelayProcess:
         http = f"{self.host}:{self.http_port}"
         self.config = write_files(folder, self.directory, smarthost, listen, settings or {}, http)
         self.log = folder / "relay.log"
-        self._environment = environment or {}
+        self._environment, self._arguments = environment or {}, arguments
         self._child: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,7 +99,7 @@ class RelayProcess:
         """Start it and wait for its greeting. Raises TimeoutError, ChildProcessError with the log's end."""
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: ASYNC220 - returns at once, and kill() is synchronous
-                [sys.executable, "-m", self.module, "run", "--config", str(self.config)],
+                [sys.executable, "-m", self.module, "run", *self._arguments, "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env={**_environment(), **self._environment},

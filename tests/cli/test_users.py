@@ -8,7 +8,7 @@ import pytest
 
 from relay.ambient import SystemClock, SystemEntropy
 from relay.cli.users import link_url
-from relay.domain.users import User
+from relay.domain.users import BadLink, User
 from relay.passwords import Argon2Hasher
 from relay.schema.config import Config, HttpSettings
 from relay.service.live import LiveDirectory
@@ -99,6 +99,35 @@ def test_a_forgotten_password_is_helped_by_a_new_link(lab: Cli) -> None:
     assert third["state"] == "active"
     assert len({token_in(link) for link in (first, second, third["link"])}) == 3
     assert follow(lab, third["link"]).name == "jane"
+
+
+def test_the_first_operator_comes_in_by_a_link_that_needs_no_running_relay(cli: Cli) -> None:
+    printed = cli("user", "first-link")
+    assert printed.status == 0
+    assert "By this link admin sets a password: once, within 24 hours." in printed.err
+    newer = cli.json("user", "first-link")
+    assert (newer["name"], newer["role"], newer["state"]) == ("admin", "operator", "invited")
+    with pytest.raises(BadLink):
+        follow(cli, printed.out)
+    held = b"".join(file.read_bytes() for file in cli.folder.glob("relay.db*") if file.is_file())
+    assert token_in(newer["link"]).encode() not in held
+    assert follow(cli, newer["link"]).name == "admin"
+    assert "somebody has signed in" in cli.refused("user", "first-link")
+
+
+def test_the_first_link_is_there_while_others_are_invited_but_no_other_operator(lab: Cli) -> None:
+    lab.ok("user", "add", "bob", "--role", "reader", "--account", "1")
+    assert lab.json("user", "first-link")["name"] == "admin"
+    lab.ok("user", "add", "jane", "--role", "operator")
+    assert "another operator is invited; `relay user link NAME`" in lab.refused("user", "first-link")
+
+
+def test_a_store_that_takes_no_writes_gets_a_sentence_and_keeps_the_link_before(cli: Cli) -> None:
+    first = cli.ok("user", "first-link")
+    with closing(sqlite3.connect(cli.folder / "relay.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "the store is unavailable: try again" in cli.refused("user", "first-link")
+    assert follow(cli, first).name == "admin"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The click path of docs/tour.md on the shipped lab, with only what the relay prints at its start."""
+"""The click path of docs/tour.md on the shipped lab, from the first operator's link."""
 
 import asyncio
 import re
@@ -9,7 +9,6 @@ from playwright.async_api import Browser, expect
 
 from relay.testing.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
-from relay.testing.waiting import eventually
 from tests.console.browser import visitor
 from tests.console.looks import tour_picture
 
@@ -25,7 +24,7 @@ async def test_a_newcomer_buys_two_ips_sends_through_them_and_finds_the_story(
     """R3-R11, R17, R23-R26: from the one-time link to "why this IP"."""
     directory = _towards(LAB.read_text(encoding="utf-8"), mta.address)
     async with RelayProcess(tmp_path, mta.address, directory=directory, settings=ROLES) as relay:
-        link = await _first_link(relay)
+        link = (await relay.run_cli("user", "first-link")).out.strip()
         host, port = relay.http_address
         async with visitor(chromium, f"http://{host}:{port}") as page:
             await page.goto(link)
@@ -83,13 +82,6 @@ def _towards(directory: str, smarthost: str) -> str:
     """The lab with this next hop instead of the sink of `make run`."""
     assert '"127.0.0.1:2526"' in directory
     return directory.replace('"127.0.0.1:2526"', f'"{smarthost}"')
-
-
-async def _first_link(relay: RelayProcess) -> str:
-    async def look() -> list[str]:
-        return re.findall(r"http://\S+/sign-in/link/\S+", relay.log_tail(100))
-
-    return (await eventually(look))[0]
 
 
 def _send(address: tuple[str, int], key: str) -> None:

@@ -233,7 +233,8 @@ async def test_the_first_operators_link_that_could_not_be_written_is_printed_lat
     tmp_path: Path, mta: FakeMta
 ) -> None:
     settings: dict[str, dict[str, object]] = {"": {"roles": ["smtp", "web"]}}
-    async with RelayProcess(tmp_path, mta.address, settings=settings) as relay:
+    arguments = ["--show-link"]
+    async with RelayProcess(tmp_path, mta.address, settings=settings, arguments=arguments) as relay:
         await relay.stop()
         with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

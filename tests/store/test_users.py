@@ -193,13 +193,25 @@ async def test_the_first_operator_is_made_once_and_their_link_renewed_until_it_i
     assert await users.linked("three", NOW) is None
 
 
-async def test_somebody_else_who_is_there_makes_a_first_operator_needless(store: Store) -> None:
+async def test_there_is_no_first_operator_once_somebody_signed_in_or_is_another_one(store: Store) -> None:
+    users = store.users
+    assert await users.lacks_first("admin")
     await add(store, "jane")
-    assert await store.users.add_first("admin", link("one"), "start", NOW) is None
+    assert not await users.lacks_first("admin"), "jane is an operator, and invited"
+    assert await users.add_first("admin", link("one"), "start", NOW) is None
     await add(store, "admin")
-    await store.users.remove("jane", "test", NOW)
-    assert await store.users.add_first("admin", link("one"), "start", NOW) is not None
-    await add(store, "bob", 1)
+    await users.remove("jane", "test", NOW)
+    bob = await add(store, "bob", 1)
+    assert await users.lacks_first("admin"), "bob has not signed in"
+    assert await users.add_first("admin", link("one"), "start", NOW) is not None
+    assert await users.use_link("link of bob", "hash", build_session(bob))
+    assert not await users.lacks_first("admin")
+    assert await users.add_first("admin", link("two"), "start", NOW) is None
+
+
+async def test_a_reader_of_the_first_operators_name_stays_a_reader(store: Store) -> None:
+    await add(store, "admin", 1)
+    assert not await store.users.lacks_first("admin")
     assert await store.users.add_first("admin", link("one"), "start", NOW) is None
 
 

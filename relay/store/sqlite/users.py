@@ -58,17 +58,18 @@ class SqliteUsers:
 
         return await self._executor.write(unit)
 
+    async def lacks_first(self, name: str) -> bool:
+        return await self._executor.read(lambda connection: _lacks_first(connection, name))
+
     async def add_first(self, name: str, link: Link, actor: str, now: datetime) -> User | None:
         def unit(connection: Connection) -> User | None:
-            match [_user(row) for row in connection.execute(_SQL["all"]).fetchall()]:
-                case []:
-                    return _add(connection, name, Role.OPERATOR, None, link, actor, now)
-                case [User(name=known, role=Role.OPERATOR, password_hash="", is_disabled=False) as user] if (
-                    known == name
-                ):
-                    _put_link(connection, user, link, actor, now)
-                    return user
-            return None
+            if not _lacks_first(connection, name):
+                return None
+            user = _find(connection, name)
+            if user is None:
+                return _add(connection, name, Role.OPERATOR, None, link, actor, now)
+            _put_link(connection, user, link, actor, now)
+            return user
 
         return await self._executor.write(unit)
 
@@ -233,6 +234,16 @@ def forget_users_of(connection: Connection, account: AccountId, actor: str, now:
 def _find(connection: Connection, name: str) -> User | None:
     row = connection.execute(_SQL["by_key"], (name_key(name),)).fetchone()
     return None if row is None else _user(row)
+
+
+def _lacks_first(connection: Connection, name: str) -> bool:
+    """Nobody has signed in, and whoever has that name, if anybody, is the one operator."""
+    user = _find(connection, name)
+    if user is not None and (user.role is not Role.OPERATOR or user.is_disabled):
+        return False
+    return not _holds(connection, "has_been_used", ()) and not _holds(
+        connection, "has_other_operator", (-1 if user is None else user.id,)
+    )
 
 
 def _existing(connection: Connection, name: str) -> User:

@@ -29,6 +29,9 @@ SELECT EXISTS (SELECT 1 FROM directory_entry WHERE kind = 'account' AND key = ?)
 -- name: has_other_operator
 SELECT EXISTS (SELECT 1 FROM user WHERE role = 'operator' AND NOT is_disabled AND id <> ?);
 
+-- name: has_been_used
+SELECT EXISTS (SELECT 1 FROM user WHERE password_hash <> '');
+
 -- name: put_link
 INSERT INTO user_link (user, token_sha256, expires_us) VALUES (?, ?, ?)
 ON CONFLICT (user) DO UPDATE SET token_sha256 = excluded.token_sha256, expires_us = excluded.expires_us;
