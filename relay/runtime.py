@@ -137,6 +137,7 @@ class Relay:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Listeners first: an address that is taken ends the start before anything runs."""
+        stack.callback(self._refusals.sum_up)
         config = self._config
         worker = WorkerId(f"{config.node}-{os.getpid()}-{self._entropy.octets(4).hex()}")
         carries = "egress" in config.roles

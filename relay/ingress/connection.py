@@ -38,6 +38,7 @@ log = logging.getLogger("relay.ingress")
 
 FOREIGN = "does not speak SMTP"
 _NO_PLACE = "no place"
+_FULL = b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n"
 
 
 class Connection(SMTP):
@@ -88,12 +89,14 @@ class Connection(SMTP):
         peer = transport.get_extra_info("peername") or ("::", 0)
         self._client = client_address(peer[0])
         self._client_port: int = peer[1]
-        around = self._around
-        if not self._is_encrypted:
-            self._is_surplus = not self._is_let_in()
-        if not self._is_surplus:
-            around.enter(self)
-        super().connection_made(transport)
+        if self._is_encrypted or self._is_let_in():
+            self._around.enter(self)
+            super().connection_made(transport)
+        else:
+            # The least that can be done for it: no task, no timer, nothing read.
+            self._is_surplus = self._is_hung_up = True
+            self._wire.write(_FULL)
+            self._wire.close()
 
     def begin(self, host: str) -> bool:
         """Whether there is a place for this client, whose handshake is still to come."""
@@ -162,7 +165,8 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self._around.leave(self, is_gone=True)
         self._give_back()
-        super().connection_lost(error)
+        if not self._is_surplus:
+            super().connection_lost(error)
 
     def _timeout_cb(self) -> None:
         """aiosmtpd starts this timer; it runs on and looks how long ago the last octet came."""
@@ -205,16 +209,15 @@ class Connection(SMTP):
 
     async def _open(self) -> bool:
         """Whether there is a place for one more; PROXY says for whom."""
-        if self._around.is_proxy(self._client) and not self._is_surplus:
+        if self._around.is_proxy(self._client):
             peer = self._client
             if not await self._read_proxy_header():
                 self._wire.abort()
                 return False
-            self._is_surplus = self._client is not peer and not self._takes_place(counted=1)
-        if self._is_surplus:
-            self._wire.write(b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n")
-            self._wire.close()
-            return False
+            if self._client is not peer and not self._takes_place(counted=1):
+                self._wire.write(_FULL)
+                self._wire.close()
+                return False
         return True
 
     async def _read_proxy_header(self) -> bool:

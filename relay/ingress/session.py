@@ -195,6 +195,7 @@ class Session(Connection):
                 password = None if username is None else await self._answer("334 UGFzc3dvcmQ6", "")
                 return None if username is None or password is None else credentials_of(username, password)
         except ValueError:
+            self._tell_refusal("reason=malformed")
             raise Complaint("501 5.5.2 Authentication response not understood") from None
         raise Complaint("504 5.5.4 Authentication mechanism not supported")
 

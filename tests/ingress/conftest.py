@@ -20,6 +20,7 @@ from relay.net.tls import ensure_self_signed, server_context
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.generate import Handed
+from relay.tally import refusals
 from relay.testing.clock import HandMovedClock
 from relay.testing.wire import Wire, connect
 
@@ -126,6 +127,7 @@ class Served:
         self.directory, self.core = HandMadeDirectory(), Recorder()
         self.budget = BodyBudget(settings.body_budget_bytes)
         self.clock = HandMovedClock(NOW)
+        self.refused = refusals()
         self.server = SmtpServer(
             settings,
             self.directory,
@@ -136,6 +138,7 @@ class Served:
             HOST,
             NODE,
             data_timeout_s=data_timeout_s,
+            refused=self.refused,
         )
 
     @property

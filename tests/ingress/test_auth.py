@@ -249,3 +249,47 @@ async def test_in_clear_no_key_is_asked_for_unless_configured(serve: Serve) -> N
         assert "AUTH" not in await hello(wire)
         assert (await login(wire))[:10] == "538 5.7.11"
         assert (await wire.ask(b"AUTH LOGIN"))[:10] == "538 5.7.11"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        pytest.param([b"AUTH PLAIN " + plain("nobodys-key")], "key", id="no such key"),
+        pytest.param([b"AUTH PLAIN " + plain("office-key")], "key", id="from another address"),
+        pytest.param([b"AUTH PLAIN " + plain("account-key", "x\nclient=192.0.2.66")], "key", id="name"),
+        pytest.param([b"AUTH PLAIN " + plain("account-key", authzid="root")], "malformed", id="for another"),
+        pytest.param([b"AUTH PLAIN", b"no base64!"], "malformed", id="no base64"),
+        pytest.param([b"AUTH LOGIN", b"U01UUF9JbmplY3Rpb24=", b"bm9ib2R5cy1rZXk="], "key", id="LOGIN"),
+    ],
+)
+async def test_each_refused_credential_is_told_with_the_clients_address_and_no_word_of_its_own(
+    smtp: Served, caplog: pytest.LogCaptureFixture, said: list[bytes], reason: str
+) -> None:
+    async with smtp.connect() as wire:
+        await hello(wire)
+        for line in said:
+            reply = await wire.ask(line)
+        assert reply[:3] in ("501", "535")
+    assert caplog.messages == [f"client=127.0.0.1 door=smtp reason={reason}"]
+
+
+async def test_what_is_no_guess_is_not_told(smtp: Served, caplog: pytest.LogCaptureFixture) -> None:
+    async with smtp.connect() as wire:
+        await hello(wire)
+        await wire.ask(b"AUTH PLAIN")
+        assert (await wire.ask(b"*"))[:3] == "501"
+        assert (await wire.ask(b"AUTH GSSAPI"))[:3] == "504"
+        assert await login(wire) == ACCEPTED
+    assert caplog.messages == []
+
+
+async def test_who_has_guessed_enough_is_told_on_and_counted(
+    smtp: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(25):
+        async with smtp.connect() as wire:
+            await hello(wire)
+            assert (await login(wire, "nobodys-key"))[:3] in ("535", "421")
+    assert caplog.messages == ["client=127.0.0.1 door=smtp reason=key"] * 10
+    smtp.refused.sum_up()
+    assert caplog.messages[10:] == ["client=127.0.0.1 door=smtp more=15"]
