@@ -73,7 +73,9 @@ def cancel(id_: IdArgument, config: ConfigOption = None) -> None:
 
     async def work(session: Session) -> TransmissionStanding:
         standing = await _find(session, id_)
-        if not await session.store.transmissions.end(standing.transmission.id, session.clock.now()):
+        if not await session.store.transmissions.end(
+            standing.transmission.id, session.clock.now(), session.actor
+        ):
             raise _ended(standing)
         return standing
 
@@ -96,7 +98,9 @@ def retry(id_: IdArgument, config: ConfigOption = None) -> None:
 
     async def work(session: Session) -> TransmissionStanding:
         standing = await _find(session, id_)
-        if not await session.store.transmissions.retry(standing.transmission.id):
+        if not await session.store.transmissions.retry(
+            standing.transmission.id, session.clock.now(), session.actor
+        ):
             if standing.progress.ended is not None:
                 raise _ended(standing)
             raise Conflict(f"transmission {id_} is not set aside: nothing keeps it from being worked on")

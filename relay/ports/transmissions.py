@@ -108,8 +108,11 @@ class TransmissionStore(Protocol):
     async def set_aside(self, transmission: TransmissionId, holder: str, event: Event, now: datetime) -> bool:
         """Nobody takes it until `retry`; with the event that tells it. False: the holder has it no more."""
 
-    async def retry(self, transmission: TransmissionId) -> bool:
-        """What was set aside may be taken again, with no tries counted; False when it was not."""
+    async def retry(self, transmission: TransmissionId, now: datetime, actor: str) -> bool:
+        """What was set aside may be taken again, with no tries counted; False when it was not.
+
+        With an audit line.
+        """
 
     async def release(self, holder: str) -> None:
         """Give up all that this holder has; in good order, so that nothing is counted."""
@@ -158,10 +161,10 @@ class TransmissionStore(Protocol):
     async def cancel(self, transmission: TransmissionId, now: datetime) -> bool:
         """`submitted` → `Canceled`, its recipients gone; False when it is not `submitted` any more."""
 
-    async def end(self, transmission: TransmissionId, now: datetime) -> bool:
+    async def end(self, transmission: TransmissionId, now: datetime, actor: str) -> bool:
         """→ `Canceled` from wherever it stands, for the operator; False when it had ended.
 
-        Messages that were made stay. An immediate one is forgotten.
+        With an audit line. Messages that were made stay. An immediate one is forgotten.
         """
 
     async def cancel_campaign(self, cancellation: CampaignCancellation) -> None:

@@ -116,9 +116,13 @@ class TransmissionRow(BaseModel):
     description: str
     content: dict[str, str]
     subaccount_id: int | None = None
+    set_aside_time: datetime | None = None
+    """Since when nobody works on it, until an operator does something about it."""
 
     @classmethod
-    def of(cls, transmission: Transmission, progress: Progress) -> "TransmissionRow":
+    def of(
+        cls, transmission: Transmission, progress: Progress, set_aside: datetime | None
+    ) -> "TransmissionRow":
         return cls(
             id=transmission.id,
             state=progress.state.value,
@@ -126,6 +130,7 @@ class TransmissionRow(BaseModel):
             description=transmission.description,
             content={"template_id": "inline"},
             subaccount_id=transmission.subaccount,
+            set_aside_time=set_aside,
         )
 
 
@@ -149,10 +154,16 @@ class TransmissionShape(BaseModel):
     substitution_data: dict[str, Any]
     return_path: str
     subaccount_id: int | None = None
+    set_aside_time: datetime | None = None
+    """As in the list."""
 
     @classmethod
     def of(
-        cls, transmission: Transmission, progress: Progress, content: Content | None
+        cls,
+        transmission: Transmission,
+        progress: Progress,
+        content: Content | None,
+        set_aside: datetime | None,
     ) -> "TransmissionShape":
         return cls(
             id=transmission.id,
@@ -172,6 +183,7 @@ class TransmissionShape(BaseModel):
             substitution_data=dict(transmission.substitution_data),
             return_path=transmission.return_path,
             subaccount_id=transmission.subaccount,
+            set_aside_time=set_aside,
         )
 
 

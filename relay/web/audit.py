@@ -8,6 +8,13 @@ from datetime import datetime
 from relay.domain.ids import from_us
 from relay.ports import AuditLine
 
+_DEEDS: Mapping[str, str] = {
+    "put": "changed",
+    "set": "changed",
+    "remove": "removed",
+    "cancel": "cancelled",
+    "retry": "retried",
+}
 _KINDS: Mapping[str, str] = {
     "account": "Account",
     "pool": "IP pool",
@@ -57,7 +64,7 @@ def change_of(line: AuditLine) -> Change:
     verb, _, what = line.what.partition(" ")
     kind, _, key = what.partition(" ")
     before, after = _fields(line.before), _fields(line.after)
-    deed = "changed" if verb in ("put", "set") else f"{verb}d" if verb.endswith("e") else verb
+    deed = _DEEDS.get(verb, verb)
     if verb == "put" and line.before is None:
         deed = "added"
     if verb == "put" and line.after is None:

@@ -15,12 +15,14 @@ import pytest
 
 from relay.domain.changes import Put
 from relay.domain.directory import Check, SendingDomain
-from relay.domain.events import Bounce, GenerationFailure, GenerationRejection
+from relay.domain.events import Bounce, GenerationFailure, GenerationRejection, Subject
 from relay.domain.ids import AccountId, TransmissionId
+from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.net.records import RsaKeys
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
+from tests.support.mail import build_message
 
 FROM = "news@acme.test"
 CONTENT: dict[str, Any] = {"from": FROM, "subject": "Hello", "text": "Hello."}
@@ -667,6 +669,28 @@ async def test_the_list_shows_scheduled_ones_in_scope(relay: RelayHarness) -> No
     }
     async with relay.api(subaccount=123) as api:
         assert (await api.delete(f"/transmissions/{ids['sub']}")).status_code == 204
+
+
+async def test_what_was_set_aside_is_told_as_such(relay: RelayHarness) -> None:
+    """In a field of ours: SparkPost's states are four, and its clients know no other."""
+    options = {"start_time": (relay.clock.now() + timedelta(hours=1)).isoformat()}
+    id_ = accepted(await post(relay, body(BOB, {"address": "eve@b.example"}, options=options)))["id"]
+    store, now = relay.inside.store.transmissions, relay.clock.now()
+    assert await store.hold_due("other", now + timedelta(hours=1), 60, 10)
+    about = Subject.of(build_message(transmission=TransmissionId(id_)))
+    event = GenerationFailure(now, about, ADMIN_FAILURE, 554, "554 set aside")
+    assert await store.set_aside(TransmissionId(id_), "other", event, now)
+
+    async def shown() -> list[str | None]:
+        async with relay.api() as api:
+            one = (await api.get(f"/transmissions/{id_}")).json()["results"]["transmission"]
+            (row,) = (await api.get("/transmissions")).json()["results"]
+        assert one["state"] == row["state"] == "submitted"
+        return [one["set_aside_time"], row.get("set_aside_time")]
+
+    assert await shown() == ["2026-01-05T09:00:00Z"] * 2
+    assert await store.retry(TransmissionId(id_), now, "test")
+    assert await shown() == [None, None]
 
 
 async def test_a_repeated_request_sends_once(relay: RelayHarness, mta: FakeMta) -> None:

@@ -1,5 +1,6 @@
 """`relay transmission`: what it shows, what it ends, and what it lets go on."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -49,6 +50,17 @@ async def _submit(store: Store, transmission: Transmission) -> None:
     assert await store.transmissions.advance(made(transmission, 0, 2), HOLDER, NOW)
 
 
+def audited(lab: Cli, id_: str) -> list[tuple[str, str, str]]:
+    """What was done to it by this user, newest first: the verb, and the states before and after."""
+    lines = [line for line in lab.json("directory", "audit") if line["what"].endswith(f" transmission {id_}")]
+    assert all(line["actor"].startswith("cli:") for line in lines)
+    told = [
+        (line["what"].split()[0], json.loads(line["before"]), json.loads(line["after"])) for line in lines
+    ]
+    assert all(one["account"] == 1 for _, before, after in told for one in (before, after))
+    return [(verb, before["state"], after["state"]) for verb, before, after in told]
+
+
 def test_nothing_to_list(lab: Cli) -> None:
     assert lab.ok("transmission", "list") == "no unfinished transmissions\n"
     assert lab.json("transmission", "list") == []
@@ -91,6 +103,7 @@ def test_retry_goes_on_where_it_stood(lab: Cli, put: Put) -> None:
     assert "recipient 3 of 5" in lab.ok("transmission", "retry", id_)
     assert lab.json("transmission", "show", id_)["state"] == "Generating"
     assert "is not set aside" in lab.refused("transmission", "retry", id_)
+    assert audited(lab, id_) == [("retry", "set aside", "Generating")]
 
     async def held(store: Store) -> int:
         (standing,) = await store.transmissions.hold_due(HOLDER, NOW, 60, 10)
@@ -110,6 +123,7 @@ def test_cancel_ends_it_and_says_what_becomes_of_messages(lab: Cli, put: Put, as
     assert [one["state"] for one in lab.json("transmission", "list", "--all")] == ["Canceled"]
     assert "has ended (Canceled)" in lab.refused("transmission", "cancel", id_)
     assert "has ended (Canceled)" in lab.refused("transmission", "retry", id_)
+    assert audited(lab, id_) == [("cancel", "set aside" if aside else "Generating", "Canceled")]
 
 
 def test_a_scheduled_one_is_cancelled_shortly_before_its_time_too(lab: Cli) -> None:

@@ -310,6 +310,13 @@ async def test_older_changes_are_on_further_pages_and_a_search_says_how_far_it_l
             "put link of user ann", None, {"expires": "x"}, "added Link of user ann: expires None → x"
         ),
         pytest.param(
+            "retry transmission 7",
+            {"account": 1, "state": "set aside", "position": 2},
+            {"account": 1, "state": "Generating", "position": 2},
+            "retried Transmission 7: state set aside → Generating",
+            id="a verb",
+        ),
+        pytest.param(
             "set routes", [{"patterns": ["*"]}], [], 'changed Routes: routes [{"patterns": ["*"]}] → None'
         ),
     ],

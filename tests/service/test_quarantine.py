@@ -86,7 +86,7 @@ async def test_the_third_death_sets_it_aside_with_an_event_and_retry_goes_on(
     (failure,) = [event for event in told if isinstance(event, GenerationFailure)]
     assert (failure.about.rcpt_to, failure.error_code) == (f"r{CHUNK}@b.example", 554)
     assert f"relay transmission show {id_}" in caplog.text
-    assert await world.store.transmissions.retry(id_)
+    assert await world.store.transmissions.retry(id_, world.clock.now(), "test")
     async with scheduler(world, world.due()):
 
         async def is_done() -> bool:

@@ -88,8 +88,8 @@ async def test_what_is_set_aside_is_told_and_nobody_takes_it_until_it_is_retried
     assert await held(store) == []
     (listed,) = await store.transmissions.all(ACCOUNT, 10, with_ended=False)
     assert listed.set_aside == NOW
-    assert await store.transmissions.retry(build(1).id)
-    assert not await store.transmissions.retry(build(1).id), "it is not set aside any more"
+    assert await store.transmissions.retry(build(1).id, NOW, "test")
+    assert not await store.transmissions.retry(build(1).id, NOW, "test"), "it is not set aside any more"
     (again,) = await held(store)
     assert (again.tries, again.is_begun, again.set_aside, again.progress.position) == (0, False, None, 0)
     assert await store.transmissions.advance(made(again.transmission, 0, 2), HOLDER, NOW)
@@ -107,8 +107,8 @@ async def test_an_operator_ends_it_wherever_it_stands(store: Store, is_scheduled
     await submitted(store, build(1, 3, is_scheduled=is_scheduled), ROUTING)
     (standing,) = await held(store)
     assert await store.transmissions.advance(made(standing.transmission, 0, 1), HOLDER, NOW)
-    assert await store.transmissions.end(build(1).id, NOW + timedelta(seconds=1))
-    assert not await store.transmissions.end(build(1).id, NOW)
+    assert await store.transmissions.end(build(1).id, NOW + timedelta(seconds=1), "test")
+    assert not await store.transmissions.end(build(1).id, NOW, "test")
     assert await store.transmissions.recipients(build(1).id, 1) == []
     assert not await store.transmissions.advance(made(standing.transmission, 1, 1), HOLDER, NOW)
     if is_scheduled:

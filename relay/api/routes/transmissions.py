@@ -111,7 +111,9 @@ async def list_transmissions(
         and campaign_id in (None, one.transmission.options.campaign_id)
         and template_id in (None, "inline")
     ]
-    return Results(results=[TransmissionRow.of(one.transmission, one.progress) for one in found])
+    return Results(
+        results=[TransmissionRow.of(one.transmission, one.progress, one.set_aside) for one in found]
+    )
 
 
 @router.get("/transmissions/{id}", responses=refusals(404))
@@ -122,7 +124,7 @@ async def get_transmission(id: str, caller: Viewer, services: ServicesDep) -> Re
     except UnknownObject as error:
         raise _unknown(id) from error
     content = await services.transmitter.content(TransmissionId(id))
-    shape = TransmissionShape.of(found.transmission, found.progress, content)
+    shape = TransmissionShape.of(found.transmission, found.progress, content, found.set_aside)
     return Results(results=OneTransmission(transmission=shape))
 
 

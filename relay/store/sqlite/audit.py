@@ -1,16 +1,26 @@
-"""Reading the audit lines: the latest, those of one object, and those that concern an account."""
+"""The audit lines: adding one; the latest, those of one object, and those that concern an account."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from relay.domain.ids import AccountId, Revision, from_us
+from relay.domain.ids import AccountId, Revision, from_us, to_us
 from relay.ports import AuditLine
 from relay.store.sqlite.executor import Connection
+from relay.store.sqlite.statements import SQL, one
 
 # As the indexes have them.
 _ABOUT = "substr(what, instr(what, ' ') + 1)"
 _BEFORE = "iif(json_valid(before), before ->> '$.account', NULL)"
 _AFTER = "iif(json_valid(after), after ->> '$.account', NULL)"
+
+
+def add_line(
+    connection: Connection, actor: str, now: datetime, what: str, before: str | None, after: str | None
+) -> None:
+    """Of what is no change of the directory. before, after: JSON objects; `account` says whose it is."""
+    revision = one(connection, "revision")
+    connection.execute(SQL["audit"], (to_us(now), actor, revision, what, before, after))
 
 
 def audit_of(

@@ -30,6 +30,7 @@ from relay.ports.idempotency import Answered
 from relay.ports.transmissions import Made, TransmissionStanding
 from relay.store.codec import MESSAGE_COLUMNS, message, submission_row, to_json
 from relay.store.sql import load_queries
+from relay.store.sqlite.audit import add_line
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
@@ -162,11 +163,10 @@ class SqliteTransmissions:
 
         return await self._executor.write(unit)
 
-    async def retry(self, transmission: TransmissionId) -> bool:
-        def unit(connection: Connection) -> bool:
-            return connection.execute(_SQL["retry"], (transmission,)).rowcount > 0
-
-        return await self._executor.write(unit)
+    async def retry(self, transmission: TransmissionId, now: datetime, actor: str) -> bool:
+        return await self._executor.write(
+            lambda connection: _steer(connection, "retry", "retry", transmission, now, actor) is not None
+        )
 
     async def release(self, holder: str) -> None:
         def unit(connection: Connection) -> None:
@@ -295,14 +295,12 @@ class SqliteTransmissions:
 
         return await self._executor.write(unit)
 
-    async def end(self, transmission: TransmissionId, now: datetime) -> bool:
-        values = {"id": transmission, "now_us": to_us(now)}
-
+    async def end(self, transmission: TransmissionId, now: datetime, actor: str) -> bool:
         def unit(connection: Connection) -> bool:
-            rows = connection.execute(_SQL["end"], values).fetchall()
-            for (is_scheduled,) in rows:
-                _empty(connection, transmission, is_scheduled)
-            return bool(rows)
+            stood = _steer(connection, "cancel", "end", transmission, now, actor)
+            if stood is not None:
+                _empty(connection, transmission, stood.transmission.is_scheduled)
+            return stood is not None
 
         return await self._executor.write(unit)
 
@@ -350,6 +348,25 @@ class SqliteTransmissions:
 def _check(connection: Connection, revision: Revision) -> None:
     if one(connection, "revision") != revision:
         raise StaleDirectory
+
+
+def _steer(
+    connection: Connection, verb: str, query: str, id_: str, now: datetime, actor: str
+) -> TransmissionStanding | None:
+    """As it stood before, and an audit line; None when it stands so that the verb means nothing to it."""
+    before = connection.execute(_SQL["find"], (id_,)).fetchone()
+    if not connection.execute(_SQL[query], {"id": id_, "now_us": to_us(now)}).rowcount:
+        return None
+    after = connection.execute(_SQL["find"], (id_,)).fetchone()
+    stood = standing(before)
+    add_line(connection, actor, now, f"{verb} transmission {id_}", _told(stood), _told(standing(after)))
+    return stood
+
+
+def _told(found: TransmissionStanding) -> str:
+    state = "set aside" if found.set_aside is not None else found.progress.state.value
+    told = {"account": found.transmission.account, "state": state, "position": found.progress.position}
+    return to_json(told)
 
 
 def _empty(connection: Connection, id_: str, is_kept: bool) -> None:

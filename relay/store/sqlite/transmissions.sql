@@ -40,7 +40,7 @@ WHERE id = :id AND holder = :holder AND ended_us IS NULL;
 
 -- name: retry
 UPDATE transmission SET set_aside_us = NULL, tries = 0
-WHERE id = ? AND set_aside_us IS NOT NULL AND ended_us IS NULL;
+WHERE id = :id AND set_aside_us IS NOT NULL AND ended_us IS NULL;
 
 -- name: next_start
 SELECT min(start_us) FROM transmission WHERE ended_us IS NULL AND start_us > ?;
@@ -105,7 +105,7 @@ UPDATE transmission SET state = 'Canceled', ended_us = :now_us WHERE id = :id AN
 
 -- name: end
 UPDATE transmission SET state = 'Canceled', ended_us = :now_us, set_aside_us = NULL
-WHERE id = :id AND ended_us IS NULL RETURNING is_scheduled;
+WHERE id = :id AND ended_us IS NULL;
 
 -- name: cancel_campaign
 UPDATE transmission SET state = 'Canceled', ended_us = :asked_us, set_aside_us = NULL

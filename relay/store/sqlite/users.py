@@ -11,8 +11,8 @@ from relay.domain.users import IDLE, LIFE, Link, Role, Session, SessionId, User,
 from relay.ports import Verified
 from relay.store.codec import Row
 from relay.store.sql import load_queries
+from relay.store.sqlite.audit import add_line
 from relay.store.sqlite.executor import Connection, Executor
-from relay.store.sqlite.statements import SQL, one
 
 _USER = ("id", "name", "role", "account", "password_hash", "is_disabled", "created_us")
 _SESSION = ("id", "user", "token_sha256", "created_us", "last_seen_us", "user_agent", "client", "acting_for")
@@ -92,7 +92,7 @@ class SqliteUsers:
                 _shut_out(connection, user)
             connection.execute(_SQL["set_disabled"], (is_disabled, user.id)).fetchall()
             after = replace(user, is_disabled=is_disabled)
-            _audit(connection, actor, now, f"put user {user.name}", _told(user), _told(after))
+            add_line(connection, actor, now, f"put user {user.name}", _told(user), _told(after))
             return after
 
         return await self._executor.write(unit)
@@ -184,7 +184,7 @@ class SqliteUsers:
         def unit(connection: Connection) -> bool:
             if not connection.execute(_SQL["revoke"], (user.id, session)).fetchall():
                 return False
-            _audit(connection, actor, now, f"remove session {session} of user {user.name}", None, None)
+            add_line(connection, actor, now, f"remove session {session} of user {user.name}", None, None)
             return True
 
         return await self._executor.write(unit)
@@ -276,7 +276,7 @@ def _add(
 ) -> User:
     values = (name, name_key(name), role, account, to_us(now))
     user = _user(connection.execute(_SQL["add"], values).fetchone())
-    _audit(connection, actor, now, f"put user {name}", None, _told(user))
+    add_line(connection, actor, now, f"put user {name}", None, _told(user))
     _put_link(connection, user, link, actor, now)
     return user
 
@@ -284,7 +284,7 @@ def _add(
 def _remove(connection: Connection, user: User, actor: str, now: datetime) -> None:
     _shut_out(connection, user)
     connection.execute(_SQL["remove"], (user.id,))
-    _audit(connection, actor, now, f"remove user {user.name}", _told(user), None)
+    add_line(connection, actor, now, f"remove user {user.name}", _told(user), None)
 
 
 def _shut_out(connection: Connection, user: User, but: str = "") -> None:
@@ -296,7 +296,7 @@ def _shut_out(connection: Connection, user: User, but: str = "") -> None:
 def _put_link(connection: Connection, user: User, link: Link, actor: str, now: datetime) -> None:
     connection.execute(_SQL["put_link"], (user.id, link.token_sha256, to_us(link.expires)))
     told = json.dumps({"expires": link.expires.isoformat()})
-    _audit(connection, actor, now, f"put link of user {user.name}", None, told)
+    add_line(connection, actor, now, f"put link of user {user.name}", None, told)
 
 
 def _set_password(
@@ -308,7 +308,7 @@ def _set_password(
         return False
     _shut_out(connection, user, keep)
     told = json.dumps({"set": how})
-    _audit(connection, f"user:{user.name}", now, f"put password of user {user.name}", None, told)
+    add_line(connection, f"user:{user.name}", now, f"put password of user {user.name}", None, told)
     return True
 
 
@@ -350,10 +350,3 @@ def _told(user: User) -> str:
     return json.dumps(
         {"name": user.name, "role": user.role, "account": user.account, "is_disabled": user.is_disabled}
     )
-
-
-def _audit(
-    connection: Connection, actor: str, now: datetime, what: str, before: str | None, after: str | None
-) -> None:
-    revision = one(connection, "revision")
-    connection.execute(SQL["audit"], (to_us(now), actor, revision, what, before, after))
