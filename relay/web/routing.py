@@ -12,7 +12,7 @@ from relay.service.sign_in import SignedIn, is_csrf
 from relay.web.errors import NotHere, WebError
 from relay.web.forms import Form, read_form
 from relay.web.services import Services
-from relay.web.visit import MAY, TOAST_COOKIE, Right, Visit, check_may_change
+from relay.web.visit import MAY, SESSION_COOKIE, TOAST_COOKIE, Right, Visit, check_may_change
 
 Page = Callable[[Visit], Awaitable[Response]]
 
@@ -47,7 +47,7 @@ class Pages:
 
 async def _answer(request: Request, page: Page, right: Right) -> Response:
     services = services_of(request)
-    token = request.cookies.get(cookie_name(services), "")
+    token = request.cookies.get(services.cookie(SESSION_COOKIE), "")
     signed_in = await services.sign_ins.of(token) if token else None
     if signed_in is None:
         return _to_sign_in(request)
@@ -62,7 +62,7 @@ async def _answer(request: Request, page: Page, right: Right) -> Response:
         raise WebError(409, _OTHER_ACCOUNT)
     if request.method == "POST" and right is Right.CHANGE:
         check_may_change(snapshot, signed_in.user, account.id)
-    toast = unquote(request.cookies.get(TOAST_COOKIE, ""))
+    toast = unquote(request.cookies.get(services.cookie(TOAST_COOKIE), ""))
     return await page(Visit(request, services, signed_in, token, snapshot, account, form, toast))
 
 
@@ -81,11 +81,6 @@ def services_of(request: Request) -> Services:
     """Those of the application that answers the request."""
     services: Services = request.app.state.services
     return services
-
-
-def cookie_name(services: Services) -> str:
-    """Of the session. With the prefix, no other host and no clear-text page can set it."""
-    return "__Host-relay_session" if services.is_secure else "relay_session"
 
 
 def local_path(asked: str) -> str:

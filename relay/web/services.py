@@ -72,3 +72,7 @@ class Services:
     def is_secure(self) -> bool:
         """Whether browsers come by TLS: then cookies do not go without it."""
         return self.base_url.startswith("https://")
+
+    def cookie(self, name: str) -> str:
+        """What browsers call it. With the prefix, no other host and no clear-text page can set it."""
+        return f"__Host-{name}" if self.is_secure else name

@@ -22,6 +22,7 @@ from relay.web.services import Services
 from relay.web.shown_once import Secret
 from relay.web.templating import render
 
+SESSION_COOKIE = "relay_session"
 TOAST_COOKIE = "relay_toast"
 _TOAST_LENGTH = 300
 
@@ -134,7 +135,8 @@ class Visit:
         """The template as an answer; it also gets `visit`."""
         response = HTMLResponse(render(template, visit=self, **values), status)
         if self.toast:
-            response.delete_cookie(TOAST_COOKIE)
+            services = self.services
+            response.delete_cookie(services.cookie(TOAST_COOKIE), secure=services.is_secure, httponly=True)
         return response
 
     def go(self, path: str, said: str = "") -> Response:
@@ -143,7 +145,7 @@ class Visit:
         if said:
             shown = said if len(said) <= _TOAST_LENGTH else said[:_TOAST_LENGTH] + "…"
             response.set_cookie(
-                TOAST_COOKIE,
+                self.services.cookie(TOAST_COOKIE),
                 quote(shown),
                 max_age=60,
                 httponly=True,

@@ -5,10 +5,47 @@ from pathlib import Path
 import httpx
 import pytest
 
+from relay.service.sign_in import csrf_of
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 PATHS = ("/sign-in", "/api/v1/ip-pools", "/api/docs", "/healthz")
+TWICE = {"password": "correct horse battery", "again": "correct horse battery"}
+
+
+class _Browser:
+    """Keeps cookies as a browser does that came by TLS, though the proxy does not (RFC 6265bis §4.1.3.2)."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self.cookies: dict[str, str] = {}
+        self._csrf = ""
+
+    async def get(self, path: str) -> httpx.Response:
+        answer = self._keep(await self._http.get(path, headers=self._headers()))
+        self._csrf = answer.text.partition('name="csrf" value="')[2].partition('"')[0] or self._csrf
+        return answer
+
+    async def post(self, path: str, **fields: str) -> httpx.Response:
+        form = {"csrf": self._csrf, **fields}
+        return self._keep(await self._http.post(path, data=form, headers=self._headers()))
+
+    def _headers(self) -> dict[str, str]:
+        self._http.cookies.clear()
+        return {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+
+    def _keep(self, answer: httpx.Response) -> httpx.Response:
+        for line in answer.headers.get_list("set-cookie"):
+            first, *more = line.split("; ")
+            name, _, value = first.partition("=")
+            attributes = {one.lower() for one in more}
+            assert name.startswith("__Host-"), line
+            assert {"secure", "path=/", "httponly"} <= attributes, line
+            assert not any(one.startswith("domain") for one in attributes), line
+            self.cookies[name] = value
+            if "max-age=0" in attributes:
+                del self.cookies[name]
+        return answer
 
 
 @pytest.mark.parametrize(
@@ -39,11 +76,42 @@ async def test_behind_a_proxy_with_tls_cookies_never_go_without_it(tmp_path: Pat
         host, port = relay.http_address
         async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
             answer = await http.get("/sign-in")
-            assert "secure" in answer.headers["set-cookie"].lower()
             assert "strict-transport-security" in answer.headers
             link = await relay.inside.http.first_link()
             assert link is not None
             assert link.startswith("https://relay.example.com/sign-in/link/")
+            browser = _Browser(http)
+            await browser.get(link.removeprefix("https://relay.example.com"))
+            assert set(browser.cookies) == {"__Host-relay_visitor"}
+            answer = await browser.post(link.removeprefix("https://relay.example.com"), **TWICE)
+            assert answer.status_code == 303
+            assert set(browser.cookies) == {"__Host-relay_session"}, "the visitor's is gone"
+            await browser.get("/profile")
+            answer = await browser.post("/act-for", account="2", next="/")
+            assert answer.status_code == 303
+            assert set(browser.cookies) == {"__Host-relay_session", "__Host-relay_toast"}
+            assert "You now act for" in (await browser.get("/profile")).text
+            assert set(browser.cookies) == {"__Host-relay_session"}
+            assert (await browser.post("/sign-out")).status_code == 303
+            assert browser.cookies == {}
+
+
+async def test_over_tls_a_cookie_that_another_host_could_have_set_is_none(
+    tmp_path: Path, mta: FakeMta
+) -> None:
+    settings: dict[str, dict[str, object]] = {
+        "": {"roles": ["web"]},
+        "http": {"public_url": "https://relay.example.com"},
+    }
+    async with RelayHarness(tmp_path, mta, settings=settings) as relay:
+        host, port = relay.http_address
+        form = {"csrf": csrf_of("planted"), "name": "mallory", "password": "correct horse battery"}
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
+            for name in ("relay_visitor", "__Host-relay_visitor"):
+                answer = await http.post("/sign-in", data=form, headers={"Cookie": f"{name}=planted"})
+                assert answer.status_code == 403
+                is_ours = "did not come from this console" not in answer.text
+                assert is_ours == name.startswith("__Host-")
 
 
 async def test_the_first_link_is_there_until_somebody_has_used_it(tmp_path: Path, mta: FakeMta) -> None:

@@ -19,10 +19,10 @@ from relay.service.sign_in import LINK_PATH, csrf_of
 from relay.web.client import client_of, tell_refusal
 from relay.web.errors import sentence
 from relay.web.forms import Form, query_of
-from relay.web.routing import Pages, cookie_name, guarded_form, local_path, services_of
+from relay.web.routing import Pages, guarded_form, local_path, services_of
 from relay.web.services import Services
 from relay.web.templating import render, span
-from relay.web.visit import Right, Visit
+from relay.web.visit import SESSION_COOKIE, Right, Visit
 
 _VISITOR = "relay_visitor"
 """A cookie for whoever has not signed in: forms carry a token made of it."""
@@ -34,7 +34,7 @@ pages = Pages()
 
 async def _show(request: Request) -> Response:
     services = services_of(request)
-    token = request.cookies.get(cookie_name(services), "")
+    token = request.cookies.get(services.cookie(SESSION_COOKIE), "")
     if token and await services.sign_ins.of(token) is not None:
         return RedirectResponse(local_path(query_of(request)["next"]), 303)
     return _form(request, Form())
@@ -42,14 +42,14 @@ async def _show(request: Request) -> Response:
 
 async def _sign_in(request: Request) -> Response:
     services = services_of(request)
-    form = await guarded_form(request, request.cookies.get(_VISITOR, ""))
+    form = await guarded_form(request, _visitor(request))
     try:
         token = await services.sign_ins.sign_in(
             form["name"],
             form.raw("password"),
             client_of(request),
             request.headers.get("user-agent", ""),
-            request.cookies.get(cookie_name(services)),
+            request.cookies.get(services.cookie(SESSION_COOKIE)),
         )
     except BadCredentials:
         tell_refusal(request, "password")
@@ -73,7 +73,7 @@ async def _show_link(request: Request) -> Response:
 
 async def _follow_link(request: Request) -> Response:
     services = services_of(request)
-    form = await guarded_form(request, request.cookies.get(_VISITOR, ""))
+    form = await guarded_form(request, _visitor(request))
     link = request.path_params["token"]
     try:
         user = await services.sign_ins.link(link)
@@ -108,7 +108,9 @@ def too_many_tries(error: TooManyTries) -> str:
 async def sign_out(visit: Visit) -> Response:
     await visit.services.sign_ins.sign_out(visit.token)
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(cookie_name(visit.services), secure=visit.services.is_secure, httponly=True)
+    response.delete_cookie(
+        visit.services.cookie(SESSION_COOKIE), secure=visit.services.is_secure, httponly=True
+    )
     return response
 
 
@@ -133,9 +135,14 @@ def _common_path(asked: str) -> str:
 def _welcome(services: Services, token: str, path: str) -> Response:
     response = RedirectResponse(path, 303)
     response.set_cookie(
-        cookie_name(services), token, path="/", httponly=True, samesite="lax", secure=services.is_secure
+        services.cookie(SESSION_COOKIE),
+        token,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=services.is_secure,
     )
-    response.delete_cookie(_VISITOR)
+    response.delete_cookie(services.cookie(_VISITOR), secure=services.is_secure, httponly=True)
     return response
 
 
@@ -150,10 +157,17 @@ def _link_form(request: Request, user: User, form: Form, status: int = 200) -> R
 
 def _with_visitor(request: Request, template: str, status: int, **values: object) -> Response:
     """The page, whose form only the browser that got it can send."""
-    known = request.cookies.get(_VISITOR, "")
+    known = _visitor(request)
     visitor = known or secrets.token_urlsafe(32)
     response = HTMLResponse(render(template, csrf=csrf_of(visitor), **values), status)
     if not known:
-        secure = services_of(request).is_secure
-        response.set_cookie(_VISITOR, visitor, httponly=True, samesite="lax", secure=secure)
+        services = services_of(request)
+        response.set_cookie(
+            services.cookie(_VISITOR), visitor, httponly=True, samesite="lax", secure=services.is_secure
+        )
     return response
+
+
+def _visitor(request: Request) -> str:
+    """Empty for a browser that has not been here."""
+    return request.cookies.get(services_of(request).cookie(_VISITOR), "")
