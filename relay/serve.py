@@ -25,6 +25,7 @@ from relay.runtime import Relay, prepare, smtp_shares
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
+from relay.store import wide_folders
 from relay.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
 from relay.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
 from relay.telemetry import configure_logging
@@ -56,6 +57,7 @@ def serve(config: Config, *, with_sink: bool = False, shows_link: bool = False) 
     OSError when it cannot start.
     """
     configure_logging(config.log.format, config.log.level)
+    _warn_of_others(config)
     _allow_open_files()
     _give_memory_back()
     count = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
@@ -182,6 +184,17 @@ def _keep_up(beat: Beat, every_s: float) -> None:
     """Beat for as long as the loop of this process goes round."""
     beat()
     asyncio.get_running_loop().call_later(every_s, _keep_up, beat, every_s)
+
+
+def _warn_of_others(config: Config) -> None:
+    """Say who else can reach what this process can, and what to do about it."""
+    if os.geteuid() == 0:
+        log.warning(
+            "running as root, which the relay does not need: start it as a user of its own, with"
+            " CAP_NET_BIND_SERVICE for ports below 1024, as docs/relay.service does"
+        )
+    for folder, mode in wide_folders(config.store):
+        log.warning("others on this machine can look into %s (mode %04o): chmod 700 %s", folder, mode, folder)
 
 
 def _allow_open_files() -> None:

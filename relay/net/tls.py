@@ -58,7 +58,7 @@ def ensure_self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
     certificate, key = folder / _CERTIFICATE, folder / _KEY
     if certificate.exists() and key.exists():
         return certificate, key
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, exist_ok=True)
     _write_once(key, _new_key())
     private = cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(key.read_bytes(), None))
     _write_once(certificate, _self_signed(private, hostname))

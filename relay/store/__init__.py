@@ -23,6 +23,7 @@ from relay.ports import (
     UserStore,
     WakeUps,
 )
+from relay.store.folders import make_private, open_to_others
 from relay.store.migrate import UnusableStore, migrate, migrations
 from relay.store.sqlite.billing import SqliteBilling
 from relay.store.sqlite.directory import SqliteDirectory
@@ -40,7 +41,7 @@ from relay.store.sqlite.users import SqliteUsers
 from relay.store.sqlite.wakeups import DatagramWakeUps
 from relay.store.sqlite.wal import connect
 
-__all__ = ["Store", "UnusableStore", "migrate_store", "open_store"]
+__all__ = ["Store", "UnusableStore", "migrate_store", "open_store", "wide_folders"]
 
 _SCHEME = "sqlite:///"
 
@@ -112,6 +113,15 @@ def migrate_store(url: str) -> tuple[int, int]:
         return migrate(connection, migrations("relay.store.sqlite"))
 
 
+def wide_folders(url: str) -> list[tuple[Path, int]]:
+    """Folders of that store into which others on this machine can look, and their modes.
+
+    Raises UnusableStore for what is no URL of a store.
+    """
+    path = _path(url)
+    return list(open_to_others((path.parent, path.resolve().parent, _folder(path))))
+
+
 def _open(
     url: str, worker: WorkerId | None, loop: asyncio.AbstractEventLoop, account_queue_bytes: int | None
 ) -> Store:
@@ -151,7 +161,7 @@ def _failures_named(path: Path) -> Iterator[None]:
 def _alone(path: Path) -> Iterator[None]:
     """No two processes make or migrate the same store at once. Makes the folders."""
     folder = _folder(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

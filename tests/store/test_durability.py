@@ -15,14 +15,14 @@ import pytest
 
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import MessageId
-from relay.store import UnusableStore, migrate_store, open_store
+from relay.store import UnusableStore, migrate_store, open_store, wide_folders
 from relay.store.migrate import migrations
 from relay.store.sqlite.executor import Connection, Executor
 from tests.store.conftest import EVERYTHING, kinds, seed, stored, stray_bodies
 
 CHILD = """
 import asyncio, sys
-from relay.store import open_store
+from relay.store import open_store, wide_folders
 from tests.store.conftest import build_batch, stray_bodies
 
 async def main():
@@ -98,6 +98,34 @@ async def test_the_folder_is_made_and_the_file_is_its_owners_alone(tmp_path: Pat
         assert await store.queue.count(EVERYTHING) == 0
         for name in (path, path.with_name("relay.db-wal")):
             assert stat.S_IMODE(name.stat().st_mode) == 0o600
+        made = (tmp_path / "some", path.parent, path.with_name("relay.db.workers"))
+        assert {stat.S_IMODE(folder.stat().st_mode) for folder in made} == {0o700}
+    assert wide_folders(f"sqlite:///{path}") == []
+
+
+async def test_a_folder_that_is_there_keeps_its_mode_and_is_told_when_others_can_look_in(
+    tmp_path: Path,
+) -> None:
+    there, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
+    there.mkdir(0o700)
+    elsewhere.mkdir(0o700)
+    (there / "relay.db").symlink_to(elsewhere / "relay.db")
+    url = f"sqlite:///{there / 'relay.db'}"
+    assert wide_folders(url) == []
+    async with await open_store(url):
+        pass
+    assert wide_folders(url) == []
+    for mode in (0o755, 0o750, 0o701):
+        there.chmod(mode)
+        assert wide_folders(url) == [(there, mode)]
+    elsewhere.chmod(0o770)
+    (there / "relay.db.workers").chmod(0o711)
+    async with await open_store(url):
+        assert dict(wide_folders(url)) == {
+            there: 0o701,
+            elsewhere: 0o770,
+            there / "relay.db.workers": 0o711,
+        }
 
 
 async def test_a_relative_path_has_three_slashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from relay.domain.ids import Epoch, IpAddress, NodeName, WorkerId
 from relay.ports import Lane
 from relay.store.codec import to_json
+from relay.store.folders import make_private
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import SQL, one
 
@@ -26,7 +27,7 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         """folder: beside the store; made when missing."""
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         self._held: dict[WorkerId, int] = {}
         for path in folder.iterdir():
             file = _lock_of_the_dead(path)
