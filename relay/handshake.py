@@ -85,6 +85,11 @@ class _Accepted(asyncio.Protocol):
         # None when the client has gone in the meantime.
         peer = transport.get_extra_info("peername")
         if peer is not None and self._protocol.begin(peer[0]):
-            copy = os.dup(transport.get_extra_info("socket").fileno())
-            self._handshakes.start(self._protocol, socket.socket(fileno=copy), peer[0])
+            try:
+                copy = os.dup(transport.get_extra_info("socket").fileno())
+            except OSError:
+                # No descriptor is left.
+                self._protocol.fail()
+            else:
+                self._handshakes.start(self._protocol, socket.socket(fileno=copy), peer[0])
         transport.abort()

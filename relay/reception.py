@@ -1,6 +1,7 @@
 """What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -57,6 +58,8 @@ class Means:
     """Of all processes, this one among them."""
     refusals: Tally
     """Of credentials, by all doors."""
+    trouble: Callable[[], str | None]
+    """Why this process can take no mail, in words that name no path; None: it can."""
 
 
 class Reception:
@@ -129,8 +132,9 @@ class Reception:
             finally:
                 stopping.set()
 
-    async def close(self) -> None:
-        await self._server.close()
+    async def close(self, grace_s: float) -> None:
+        """Listen no more; what is being answered has grace_s to end."""
+        await self._server.close(grace_s)
 
     def _operator(self, actor: str) -> Operator:
         means, store = self._means, self._means.store
@@ -156,7 +160,7 @@ class Reception:
             suppressions=store.suppressions,
             domains=self._domains,
             caps=_caps_of(self._config),
-            trouble=lambda: store.trouble,
+            trouble=means.trouble,
             trusted_proxies=self._config.http.trusted_proxies,
             refusals=means.refusals,
             requests_per_second=self._config.http.requests_per_second,

@@ -1,11 +1,9 @@
 """The one module that knows concrete adapters: it builds them and runs the chosen roles."""
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,15 +22,14 @@ from relay.net.dns import DnsResolver
 from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
-from relay.net.tls import ensure_self_signed, server_context
+from relay.net.tls import server_context
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
+from relay.preparation import certificate_of, first_directory
 from relay.reception import Means as HttpMeans
 from relay.reception import Reception, exempt_networks
 from relay.sandbox.pool import Pool
 from relay.schema.config import Config
-from relay.schema.directory import load_directory
 from relay.service.budget import BodyBudget
-from relay.service.directory import changes_to
 from relay.service.due import DueTransmissions
 from relay.service.identify import Ids
 from relay.service.inject import Injector
@@ -50,8 +47,8 @@ from relay.web.services import Entrance
 
 GRACE_S = 30.0
 """How long what is in hand may take to end once we are asked to stop."""
-
-log = logging.getLogger("relay")
+_LEAST_GRACE_S = 5.0
+"""Of that, for requests by HTTP, which are listened to until SMTP has ended."""
 
 
 class Relay:
@@ -88,6 +85,8 @@ class Relay:
         self._refusals = refusals()
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
+        self._ends_at: float | None = None
+        """By the loop's clock: when the grace is over; None before we are asked to stop."""
         self._server: SmtpServer | None = None
         self._http: Reception | None = None
         self._listeners: list[Listener] = []
@@ -147,7 +146,7 @@ class Relay:
             account_queue_bytes=config.limits.account_queue_bytes,
         )
         self.store = await stack.enter_async_context(store)
-        await _first_directory(store, config, self._clock)
+        await first_directory(store, config, self._clock)
         self.directory = LiveDirectory(store.directory, await store.directory.snapshot(), self._clock)
         # One each: hosts that take their time with large mail must not keep us from accepting more.
         share = max(config.smtp.max_message_bytes, config.smtp.body_budget_bytes // 2)
@@ -173,6 +172,7 @@ class Relay:
                 self._records,
                 store.wakeups if egress is None else _Everybody(store.wakeups, egress),
                 self._refusals,
+                self._trouble,
             )
             try:
                 self._http = await Reception.bind(config, means, self._entrance(), GRACE_S)
@@ -197,14 +197,34 @@ class Relay:
         if egress is not None:
             tasks.create_task(egress.run(self._stopping, GRACE_S), name="egress")
         stack.callback(self._stopping.set)
-        if self._server is not None:
-            # Before anything else stops: clients inside a transaction still get their answer.
-            stack.push_async_callback(self._server.close, GRACE_S)
         if self._http is not None:
             summaries = keep_summaries(store.events, self._clock, self._stopping)
             tasks.create_task(summaries, name="summaries")
             tasks.create_task(self._http.run(), name="http")
-            stack.push_async_callback(self._http.close)
+            stack.push_async_callback(self._close_http, self._http)
+        if self._server is not None:
+            # Before anything else stops: clients inside a transaction still get their answer.
+            stack.push_async_callback(self._server.close, GRACE_S)
+        stack.callback(self._begin_to_stop)
+
+    def _begin_to_stop(self) -> None:
+        self._ends_at = asyncio.get_running_loop().time() + GRACE_S
+
+    async def _close_http(self, http: Reception) -> None:
+        """After SMTP: `/readyz` says why no more mail is taken while the last of it comes in."""
+        now = asyncio.get_running_loop().time()
+        await http.close(max((self._ends_at or now) - now, _LEAST_GRACE_S))
+
+    def _trouble(self) -> str | None:
+        if self._ends_at is not None:
+            return "the relay is stopping"
+        if (trouble := self.store.trouble) is not None:
+            return trouble
+        if self._server is not None:
+            return self._server.trouble
+        if "api" not in self._config.roles:
+            return "this process takes no mail: it has neither role smtp nor api"
+        return None
 
     def _own_listeners(self) -> list[Listener]:
         if self._http is not None:
@@ -329,39 +349,6 @@ class Relay:
 def smtp_shares(config: Config, memory: memoryview | None = None, worker: int = 0) -> Shares:
     """What each client may hold of the SMTP listeners; memory: that of all workers."""
     return Shares(config.smtp.max_connections_per_client, exempt_networks(config), memory, worker)
-
-
-async def prepare(config: Config) -> int:
-    """What several workers should find done: the store, its first directory, the certificate. 0."""
-    async with await open_store(config.store) as store:
-        await _first_directory(store, config, SystemClock())
-    if "smtp" in config.roles:
-        await asyncio.to_thread(certificate_of, config)
-    return 0
-
-
-async def _first_directory(store: Store, config: Config, clock: Clock) -> None:
-    """A store without a directory takes that of the file (I §3)."""
-    if await store.directory.revision() > 0:
-        return
-    if not config.directory.exists():
-        log.warning(
-            "%s is not there: the store begins without accounts, and nobody may send", config.directory
-        )
-        return
-    wanted = load_directory(config.directory)
-    snapshot = await store.directory.snapshot()
-    plan = changes_to(snapshot, wanted.entries, wanted.routes, prune=False)
-    await store.directory.apply(plan.changes, snapshot.revision, "start", clock.now())
-    log.info("applied %s to the empty store", config.directory)
-
-
-def certificate_of(config: Config) -> tuple[Path, Path]:
-    """The configured PEM files, or the self-signed pair beside the store, made when missing."""
-    if config.smtp.certificate is not None and config.smtp.key is not None:
-        return config.smtp.certificate, config.smtp.key
-    beside = Path(config.store.removeprefix("sqlite:///")).parent
-    return ensure_self_signed(beside, config.hostname)
 
 
 class _NoDepartures:

@@ -20,8 +20,9 @@ import uvloop
 from relay.api.errors import BASE
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
+from relay.preparation import prepare
 from relay.reception import Reception
-from relay.runtime import Relay, prepare, smtp_shares
+from relay.runtime import Relay, smtp_shares
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError

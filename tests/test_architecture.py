@@ -14,7 +14,7 @@ MAX_LINES = 400
 
 CORE = {"domain", "mail", "ports"}
 DRIVERS = CORE | {"schema", "service", "telemetry"}
-LISTENERS = {"handshake", "tally"}
+LISTENERS = {"descriptors", "handshake", "tally"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
     "domain": (set(), set()),
@@ -37,6 +37,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "systemd": (set(), set()),
     "handshake": ({"domain", "tally"}, set()),
     "tally": ({"domain"}, set()),
+    "descriptors": (set(), set()),
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 HOMES = {
@@ -44,7 +45,7 @@ HOMES = {
     ("mail", "css_inline"): "relay/mail/inline_css.py",
 }
 """The one file of a layer that may use a package which the rest of it has no business with."""
-FREE = {"__init__", "__main__", "cli", "reception", "runtime", "serve", "testing"}
+FREE = {"__init__", "__main__", "cli", "preparation", "reception", "runtime", "serve", "testing"}
 """These put the rest together: anything goes."""
 PURE = {"domain", "mail"}
 IMPURE = {

@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from relay.domain.address import Mailbox
-from relay.domain.errors import SourceUnplumbed
+from relay.domain.errors import OverCapacity, SourceUnplumbed
 from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Envelope, Message
@@ -28,6 +28,8 @@ _MAX_HOSTS = 5
 """Addresses tried for one connection, over all hosts of the site."""
 _SUSPENSION = timedelta(seconds=60)
 """How long mail waits when its IP is not on this machine, or when a bug of ours met it."""
+_SHORTAGE = timedelta(seconds=10)
+"""How long it waits when this process can open no more connections."""
 _TOO_MANY = {452, 552}
 """Codes for a recipient too many (RFC 5321 §4.5.3.1.10)."""
 
@@ -248,6 +250,10 @@ class Conversation:
             self._station.unplumbed(bind)
             reason = f"451 4.3.0 [internal] Sending IP temporarily suspended: {bind} is not on this machine"
             return NotTried(self._means.clock.now() + _SUSPENSION, reason)
+        except OverCapacity:
+            self._path.pause(_SHORTAGE)
+            reason = "451 4.3.1 [internal] No file descriptor is left for a connection"
+            return NotTried(self._means.clock.now() + _SHORTAGE, reason)
 
     async def _hang_up(self) -> None:
         session, self._session = self._session, None

@@ -164,6 +164,11 @@ class Path:
         """Leave the host alone for a while. What a live conversation can still carry, it carries."""
         self.rest = self.rest.longer(self._now(), first_retry)
 
+    def pause(self, length: timedelta) -> None:
+        """No new connection for so long, for a reason that is not the host's."""
+        until = max(self.rest.until, self._now() + length)
+        self.rest = Rest(max(1, self.rest.failures), until)
+
     @property
     def has_others(self) -> bool:
         """Whether a conversation that asks is not the only one."""

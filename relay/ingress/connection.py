@@ -117,6 +117,9 @@ class Connection(SMTP):
         if around.is_full:
             around.tally.tell(self._client, _NO_PLACE, "reason=max_connections")
             return False
+        if around.descriptors.run_short():
+            around.tally.tell(self._client, _NO_PLACE, "reason=descriptors")
+            return False
         return around.is_proxy(self._client) or self._takes_place()
 
     def _takes_place(self, counted: int = 0) -> bool:

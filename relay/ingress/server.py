@@ -73,6 +73,15 @@ class SmtpServer:
         """Clients being served, or about to be."""
         return len(self._around.connections) + len(self._handshakes)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why clients that come now are not served, in words for the public; None: they are."""
+        if not (self._servers and all(server.is_serving() for server in self._servers)):
+            return "no listener takes mail by SMTP"
+        if self._around.descriptors.ran_short():
+            return "almost all file descriptors are in use"
+        return None
+
     async def start(self) -> None:
         """Listen everywhere or nowhere. Raises OSError, which names the address."""
         settings = self._around.settings

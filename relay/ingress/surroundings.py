@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay.descriptors import Descriptors, for_clients
 from relay.domain.clients import ClientAddress
 from relay.domain.ids import NodeName
 from relay.domain.shares import Shares
@@ -38,6 +39,7 @@ class Surroundings:
     """Of credentials, by this and the other doors."""
     tally: Tally
     """Of what else strangers do."""
+    descriptors: Descriptors = field(default_factory=for_clients)
     failures: Failures = field(default_factory=Failures)
     connections: set["Connection"] = field(default_factory=set)
     """Those being served."""

@@ -5,7 +5,8 @@ import errno
 import ipaddress
 import socket
 
-from relay.domain.errors import PeerUnreachable, SourceUnplumbed
+from relay.descriptors import NONE_LEFT
+from relay.domain.errors import OverCapacity, PeerUnreachable, SourceUnplumbed
 from relay.domain.ids import IpAddress
 
 _NOT_OURS = {errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT}
@@ -16,7 +17,7 @@ async def dial(source: IpAddress, host: IpAddress, port: int, timeout_s: float) 
     """A connected, non-blocking socket bound to source, without Nagle's delay.
 
     Raises SourceUnplumbed before any packet leaves, and PeerUnreachable after, or when the
-    address families differ.
+    address families differ; OverCapacity without a descriptor for it.
     """
     peer = f"{host}:{port}"
     try:
@@ -52,10 +53,12 @@ async def dial(source: IpAddress, host: IpAddress, port: int, timeout_s: float) 
 
 
 def _bound(source: IpAddress, family: socket.AddressFamily) -> socket.socket:
-    """Raises SourceUnplumbed."""
+    """Raises SourceUnplumbed, OverCapacity."""
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
+        if error.errno in NONE_LEFT:
+            raise OverCapacity from error
         if error.errno == errno.EAFNOSUPPORT:
             raise SourceUnplumbed(source) from error
         raise
@@ -78,6 +81,6 @@ def _is_plumbed(source: IpAddress, family: socket.AddressFamily) -> bool:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind((source, 0))
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _NOT_OURS
     return True

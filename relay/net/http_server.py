@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from relay.descriptors import for_http
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.shares import Shares
 from relay.handshake import Handshakes
@@ -116,13 +118,18 @@ class HttpServer:
         finally:
             self._over.set()
 
-    async def close(self) -> None:
-        """Listen no more; what is being answered is finished, or cut off after the grace."""
+    async def close(self, grace_s: float | None = None) -> None:
+        """Listen no more; what is being answered is finished, or cut off after the grace.
+
+        grace_s: less than that which it was made with.
+        """
+        grace_s = self._grace_s if grace_s is None else grace_s
+        self._config.timeout_graceful_shutdown = math.ceil(grace_s)
         self._server.stopping.set()
         if self._config.handshakes is not None:
             self._config.handshakes.cancel()
         try:
-            async with asyncio.timeout(self._grace_s + _LAST_S):
+            async with asyncio.timeout(grace_s + _LAST_S):
                 await self._over.wait()
         except TimeoutError:
             log.warning("the HTTP server did not end in time")
@@ -142,6 +149,7 @@ class _Config(uvicorn.Config):
         super().__init__(_nobody, **more)
         self.headers_s, self.max_connections = headers_s, max_connections
         self.handshakes, self.shares, self.tally = handshakes, shares, tally
+        self.descriptors = for_http()
 
 
 async def _nobody(*_: object) -> None:
@@ -208,6 +216,8 @@ class _Protocol(H11Protocol):
         self._client = client
         if len(self.connections) + len(config.handshakes or ()) > config.max_connections:
             config.tally.tell(client, _NO_PLACE, "reason=max_connections")
+        elif config.descriptors.run_short():
+            config.tally.tell(client, _NO_PLACE, "reason=descriptors")
         elif not config.shares.take(client):
             config.tally.tell(client, _NO_PLACE, "reason=max_connections_per_client")
         else:

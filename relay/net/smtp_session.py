@@ -11,7 +11,8 @@ from typing import cast
 
 import aiosmtplib
 
-from relay.domain.errors import PeerUnreachable
+from relay.descriptors import Descriptors, for_connections_out
+from relay.domain.errors import OverCapacity, PeerUnreachable
 from relay.domain.ids import IpAddress
 from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
@@ -36,15 +37,17 @@ class SmtpDialer:
         timeouts: Timeouts | None = None,
         connect_timeout_s: float = 60,
         context_for: Callable[[TlsPolicy], ssl.SSLContext] = client_context,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._connect_timeout_s = connect_timeout_s
         self._context_for = context_for
+        self._descriptors = descriptors or for_connections_out()
 
     async def connect(
         self, bind: IpAddress, ehlo: str, host: Host, tls: TlsPolicy, login: Login | None
     ) -> SmtpSession | NoSession:
-        """A session ready for MAIL, or why there is none; see `Dialer`. Raises SourceUnplumbed.
+        """A session ready for MAIL, or why there is none; see `Dialer`. Raises SourceUnplumbed, OverCapacity.
 
         Opportunistic TLS that fails is followed by one more connection, in clear text, but not
         with a login.
@@ -62,7 +65,9 @@ class SmtpDialer:
     async def _open(
         self, bind: IpAddress, ehlo: str, host: Host, tls: TlsPolicy, login: Login | None, outbound_tls: int
     ) -> SmtpSession | NoSession:
-        """Raises SourceUnplumbed and _TlsFailed."""
+        """Raises SourceUnplumbed, OverCapacity and _TlsFailed."""
+        if self._descriptors.run_short():
+            raise OverCapacity
         try:
             sock = await dial(bind, host.address, host.port, self._connect_timeout_s)
         except PeerUnreachable:

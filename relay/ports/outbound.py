@@ -94,7 +94,8 @@ class Dialer(Protocol):
     ) -> SmtpSession | NoSession:
         """A session ready for MAIL: connected from bind, greeted, EHLO said, TLS and AUTH done as asked.
 
-        Raises SourceUnplumbed when bind is not on this machine, before any packet leaves.
+        Raises SourceUnplumbed when bind is not on this machine, before any packet leaves, and OverCapacity
+        when this process may open no more connections.
         """
 
 

@@ -67,7 +67,11 @@ class Pool:
         # A content of many megabytes is no turn of the loop.
         question = await asyncio.to_thread(pack, (job, argument))
         async with self._place(account):
-            child = await self._child()
+            try:
+                child = await self._child()
+            except OSError as failure:
+                log.error("no process for hard work could be started: %s", failure)
+                raise Busy from failure
             pieces: list[bytes] = []
             error: RelayError | None = None
             is_well = False

@@ -19,7 +19,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Errors, "description": "No mail can be taken; the reason."}})
 async def readyz(services: ServicesDep) -> Health:
-    """The process can take mail: its store answers, is where it was, and has room."""
+    """It takes mail: it listens, does not stop, and its store answers, is where it was, and has room."""
     if (trouble := services.trouble()) is not None:
         raise ApiError(503, f"{trouble[0].upper()}{trouble[1:]}")
     try:
