@@ -96,7 +96,7 @@ def build_dsn(
 
 def _one_line(text: str) -> str:
     """Text fit for a header value: no control character, and short enough for one line."""
-    return "".join(char if char.isprintable() else " " for char in text)[:900]
+    return "".join(char if char.isprintable() else " " for char in text[:900])
 
 
 def _date(moment: datetime) -> str:

@@ -35,7 +35,7 @@ _ADDRESSES = (
     *("b" * 64 + "@b.example", "b@[192.0.2.1]", "b{{v}}@b.example", "b\u2028@b.example", "b@b.example\r\n"),
 )
 _EXPRESSIONS = ("{{ v }}", "{{{ v }}}", "{{ w.v }}", "{{each l}}{{ loop_var }}{{end}}")
-_KIND = st.sampled_from(("x", "x@acme.test", "Ann"))
+_BENIGN = st.sampled_from(("x", "x@acme.test", "Ann"))
 _NAMES = (
     *("X-A", "Cc", "Sender", "Date", "date", "Message-ID", "Message-Id", "MIME-Version", "Received", "DKIM"),
     *("Resent-From", "Resent-To", "Bcc", "bcc", "List-Unsubscribe", "References", "X" * 100, "Return-Path"),
@@ -59,7 +59,7 @@ def _form(draw: Draw, forms: tuple[str, ...]) -> str:
 
 
 def _data(draw: Draw) -> Values:
-    value = draw(_KIND | TEXT | st.sampled_from((None, True, 1e300, [], {}, ["a", "\r\n"], {"v": "\n"})))
+    value = draw(_BENIGN | TEXT | st.sampled_from((None, True, 1e300, [], {}, ["a", "\r\n"], {"v": "\n"})))
     more = draw(TEXT)
     return {"v": value, "w": {"v": more}, "l": [more, value], "address": {"name": more}}
 

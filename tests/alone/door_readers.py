@@ -1,0 +1,175 @@
+"""As `readers`, of what stands at the doors: JSON, DNS, next hops and strangers."""
+
+import h11
+
+from relay.api.body import parse_object
+from relay.api.pages import decode_cursor
+from relay.domain.classify import bounce_class
+from relay.domain.clients import client_behind
+from relay.domain.reply import Phase, Reply
+from relay.ingress.auth import decode_base64, decode_plain
+from relay.ingress.commands import parse_mail, parse_rcpt
+from relay.ingress.data import DataReader, cleaned, message_of
+from relay.ingress.proxy import parse_proxy
+from relay.mail.dkim import (
+    check_key,
+    is_record_of,
+)
+from relay.schema.msys import parse_msys
+from relay.schema.suppressions import wanted_of_bulk
+from relay.schema.transmissions import parse_transmission
+from relay.service.budget import BodyBudget
+from relay.web.forms import _parse as parse_form  # its callers read it from a request
+from tests.alone.readers import NOW, Reader
+
+
+def _data(octets: bytes) -> None:
+    """As it comes from a socket, and in small pieces."""
+    for size in (65_536, 500):
+        reader = DataReader(BodyBudget(1 << 30), 1 << 29)
+        for at in range(0, len(octets), size):
+            reader.feed(octets[at : at + size])
+        reader.feed(b"\r\n.\r\n")
+        message_of(b"".join(cleaned(reader.content())), 1 << 29)
+
+
+def _bulk(text: str) -> None:
+    wanted_of_bulk({"recipients": [{"recipient": text, "type": "transactional", "description": text}] * 10})
+
+
+def _http(octets: bytes) -> None:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=32_768)
+    connection.receive_data(octets)
+    while type(connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+        pass
+
+
+DOORS = (
+    # ── DNS and next hops ──
+    Reader(
+        "TXT record",
+        lambda text: is_record_of(text, "x"),
+        100_000,
+        (";", "v=DKIM1; …p=", "p=… ", "=", "h=…:"),
+    ),
+    Reader("key", check_key, 100_000, ("A", "\n", " ", "-----\n", "=")),
+    Reader(
+        "reply",
+        lambda text: bounce_class(Reply(550, text, Phase.RCPT)),
+        500_000,
+        ("a", "<", "@", "a@", "<a> ", "time ", " ", "spam-", "dns "),
+    ),
+    # ── JSON ──
+    Reader(
+        "object",
+        lambda octets: parse_object(octets, "/api/v1/ip-pools"),
+        200_000,
+        (
+            '{"a": …[…',
+            '{"a": "…\\u0041…"}',
+            '{"a": […[],…[]]}',
+            '{…"a":1,…"b":2}',
+            "[",
+            '"',
+            "\\",
+            '{"a":… …1}',
+            '{"a": …1…}',
+            "-",
+        ),
+        as_octets=True,
+    ),
+    Reader(
+        "transmission",
+        lambda octets: parse_transmission(octets, NOW),
+        100_000,
+        tuple(
+            '{"content": {"from": "a@b.test", "subject": "s", "text": "t"}, "recipients": [' + one
+            for one in (
+                '…{"address": "a@b.test"},…{"address": "a@b.test"}]}',
+                '…{"address": ""},…1]}',
+                "…[…",
+                '{"address": {"email": "a@b.test", "header_to": "…(…"}}]}',
+                '{"address": "a@b.test", "tags": ["…a…"]}]}',
+                '{"address": "a@b.test", "metadata": {…"a":[],…"b":1}}]}',
+                '…"a",…1]}',
+                "… …]}",
+            )
+        ),
+        as_octets=True,
+    ),
+    Reader(
+        "X-MSYS-API",
+        parse_msys,
+        200_000,
+        (
+            '{"a": …[…',
+            '{"cc": […"a@b.test",…"a@b.test"]}',
+            '{"tags": ["…=?utf-8?q?a?= …"]}',
+            '{"metadata": {"a": "…=?utf-8?q?a?= …"}}',
+            "=?utf-8?q?…a",
+            "\r\n ",
+            '{"a": "…\\"',
+            '{"a": […1,…1]}',
+            '{"metadata": {"a": …[…',
+        ),
+        as_octets=True,
+    ),
+    Reader("suppression list", _bulk, 200_000, ("a", "a@b.", "é", '"', "a@[")),
+    Reader("cursor", lambda text: decode_cursor(text, ["a"]), 1_000_000, ("A", "[", "=", "W1tb")),
+    # ── strangers ──
+    Reader(
+        "MAIL",
+        lambda text: parse_mail(text, True),
+        12_000,
+        (
+            "FROM:<…a",
+            'FROM:<"…\\"',
+            'FROM:<…""',
+            "FROM:<a@b.c> …a=b ",
+            "FROM:… ",
+            "FROM:<a@b.c>… ",
+            "FROM:<a@b.c> SIZE=…1",
+        ),
+    ),
+    Reader(
+        "RCPT",
+        lambda text: parse_rcpt(text, True, True),
+        12_000,
+        ("TO:<…a", 'TO:<"…\\"', 'TO:<…""', "TO:<a@b.c> …a=b ", "TO:… ", "TO:<a@b.c>… "),
+    ),
+    Reader("AUTH", lambda text: decode_plain(decode_base64(text)), 12_000, ("AAAA", "=", "A")),
+    Reader(
+        "PROXY",
+        parse_proxy,
+        100_000,
+        ("PROXY …a", "PROXY TCP4 …1.", "PROXY …\r\n", "\r\n\r\n\0\r\nQUIT\n…!"),
+        as_octets=True,
+    ),
+    Reader(
+        "content in",
+        _data,
+        500_000,
+        ("\r\n.", ".", "\r", "\n", "\r\n", "a", "X: y\r\n", ".\r\n", "\r\n..\r\n", "\r\n.\r"),
+        as_octets=True,
+    ),
+    Reader(
+        "HTTP",
+        _http,
+        30_000,
+        (
+            "GET / HTTP/1.1\r\n…X: y\r\n",
+            "GET / HTTP/1.1\r\nX: …a…\r\n\r\n",
+            "GET /…a",
+            "\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n…X:\r\n …\r\n\r\n",
+        ),
+        as_octets=True,
+    ),
+    Reader("a form", parse_form, 65_000, ("a=b&", "&", "%41", "a", "%", "a=%00&", "="), as_octets=True),
+    Reader(
+        "forwarded for",
+        lambda text: client_behind("127.0.0.1", text, []),
+        30_000,
+        (",", "127.0.0.1,", "[", ":", "::,"),
+    ),
+)
