@@ -38,6 +38,8 @@ POOLS = ("marketing", "receipts", None)
 DOMAINS = 7
 FOR_SALE = 400
 _SMTP_CLIENTS = 3
+_START_S = 240
+"""For a machine with much else to do."""
 _ADOPTED = re.compile(r"adopts messages=(\d+) left in flight")
 
 
@@ -79,7 +81,7 @@ class Storm:
         acts = [self._kill] * kills
         acts += [(self._hang, self._stop_and_kill, self._stop_in_commit)[i % 3] for i in range(stops)]
         self.chance.shuffle(acts)
-        await self.relay.start(timeout_s=60)
+        await self.relay.start(timeout_s=_START_S)
         token = await self._sign_in()
         async with asyncio.TaskGroup() as tasks:
             for number in range(_SMTP_CLIENTS):
@@ -113,7 +115,7 @@ class Storm:
 
         for what in (all_arrived, is_empty):
             try:
-                await eventually(what, timeout_s=60)
+                await eventually(what, timeout_s=_START_S)
             except TimeoutError:
                 raise TimeoutError(f"{what.__name__}: {self._left()}\n{self.relay.log_tail()}") from None
         assert await self.relay.stop() == 0
@@ -146,7 +148,7 @@ class Storm:
     async def _kill(self) -> None:
         self.relay.kill()
         self.done["killed"] += 1
-        await self.relay.start(timeout_s=60)
+        await self.relay.start(timeout_s=_START_S)
 
     async def _hang(self) -> None:
         """Until the parent kills it."""
@@ -173,7 +175,7 @@ class Storm:
             there = workers(self.relay)
             return pid not in there and len(there) == 2
 
-        await eventually(is_so, timeout_s=60)
+        await eventually(is_so, timeout_s=_START_S)
 
     # ── what it does ─────────────────────────────────────────────────────────────────────
 
@@ -195,7 +197,7 @@ class Storm:
             return len(self.acknowledged) >= goal
 
         try:
-            await eventually(is_reached, timeout_s=60)
+            await eventually(is_reached, timeout_s=_START_S)
         except TimeoutError:
             raise TimeoutError(f"nothing is taken any more: {self.told}\n{self.relay.log_tail()}") from None
 
