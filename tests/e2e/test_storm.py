@@ -13,7 +13,7 @@ async def test_what_was_acknowledged_outlives_a_short_storm(
 ) -> None:
     storm = Storm(tmp_path, seed=1)
     async with storm.mta:
-        await storm.run(kills=3, stops=3)
+        await storm.run(kills=3, stops=2)
         await storm.is_over()
         await storm.check_store()
     with capsys.disabled():

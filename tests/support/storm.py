@@ -79,7 +79,7 @@ class Storm:
     async def run(self, kills: int, stops: int) -> None:
         """So many kill -9 of the whole, and so many SIGSTOP of one worker, in an order by chance."""
         acts = [self._kill] * kills
-        acts += [(self._hang, self._stop_and_kill, self._stop_in_commit)[i % 3] for i in range(stops)]
+        acts += [(self._stop_in_commit, self._stop_and_kill, self._hang)[i % 3] for i in range(stops)]
         self.chance.shuffle(acts)
         await self.relay.start(timeout_s=_START_S)
         token = await self._sign_in()
