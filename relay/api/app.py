@@ -38,10 +38,13 @@ ROUTERS: tuple[APIRouter, ...] = (
 """Each resource's, under /api/v1."""
 
 
-def build_app(services: Services, idle_s: float = 60.0, *, has_resources: bool = True) -> FastAPI:
+def build_app(
+    services: Services, idle_s: float = 60.0, body_s: float = 600.0, *, has_resources: bool = True
+) -> FastAPI:
     """has_resources: without, only health is told.
 
-    idle_s: how long a client may be silent inside a body, or not take what we answer.
+    idle_s: how long a client may be silent inside a body, or not take what we answer. body_s: how
+    long a body may take as a whole.
     """
     app = FastAPI(
         title="relay",
@@ -60,5 +63,5 @@ def build_app(services: Services, idle_s: float = 60.0, *, has_resources: bool =
             app.include_router(router, prefix=BASE)
     add_handlers(app)
     describe(app)
-    app.add_middleware(Guard, budget=services.budget, idle_s=idle_s)
+    app.add_middleware(Guard, budget=services.budget, idle_s=idle_s, body_s=body_s)
     return app

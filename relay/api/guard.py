@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,16 +25,20 @@ _UNREAD_BYTES = MAX_BODY_BYTES
 class Guard:
     """ASGI middleware. It also answers `/path/` as `/path`: SparkPost ignores a trailing slash."""
 
-    def __init__(self, app: ASGIApp, budget: BodyBudget, idle_s: float) -> None:
-        """idle_s: how long a client may be silent inside a body, or not take what we answer."""
-        self._app, self._budget, self._idle_s = app, budget, idle_s
+    def __init__(self, app: ASGIApp, budget: BodyBudget, idle_s: float, body_s: float) -> None:
+        """idle_s: how long a client may be silent inside a body, or not take what we answer.
+
+        body_s: how long a body may take as a whole.
+        """
+        self._app, self._budget, self._idle_s, self._body_s = app, budget, idle_s, body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"].rstrip("/") or "/"
-        exchange = _Exchange(path, dict(scope["headers"]), self._budget, self._idle_s, receive, send)
+        patience = _Patience(self._idle_s, asyncio.get_running_loop().time() + self._body_s)
+        exchange = _Exchange(path, dict(scope["headers"]), self._budget, patience, receive, send)
         try:
             await self._app({**scope, "path": path}, exchange.receive, exchange.send)
         except Exception as error:
@@ -44,6 +49,13 @@ class Guard:
             self._budget.give_back(exchange.taken_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    idle_s: float
+    body_until: float
+    """By the loop's clock."""
+
+
 class _Exchange:
     """One request and its answer."""
 
@@ -52,13 +64,13 @@ class _Exchange:
         path: str,
         headers: dict[bytes, bytes],
         budget: BodyBudget,
-        idle_s: float,
+        patience: _Patience,
         receive: Receive,
         send: Send,
     ) -> None:
         self._limit = MAX_BODIES.get(path, MAX_BODY_BYTES)
         self._announced = _length(headers)
-        self._budget, self._idle_s = budget, idle_s
+        self._budget, self._patience = budget, patience
         self._receive, self._send = receive, send
         self._is_read = self._announced == 0
         self.taken_bytes = 0
@@ -70,11 +82,7 @@ class _Exchange:
             return await self._receive()
         if self._announced is not None and self._announced > self._limit:
             raise _too_large(self._limit)
-        try:
-            async with asyncio.timeout(self._idle_s):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise ApiError(408, "Request timed out", headers={"Connection": "close"}) from error
+        message = await self._next()
         size = len(message.get("body", b""))
         if self.taken_bytes + size > self._limit:
             raise _too_large(self._limit)
@@ -84,13 +92,25 @@ class _Exchange:
         self._is_read = not message.get("more_body", False)
         return message
 
+    async def _next(self) -> Message:
+        """Raises ApiError 408: a client that is silent for too long, or sends an octet now and then."""
+        left_s = self._patience.body_until - asyncio.get_running_loop().time()
+        try:
+            # What lies there already is got without a turn of the loop, and no time-out would see it.
+            if left_s <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(min(self._patience.idle_s, left_s)):
+                return await self._receive()
+        except TimeoutError as error:
+            raise ApiError(408, "Request timed out", headers={"Connection": "close"}) from error
+
     async def send(self, message: Message) -> None:
         """Raises TimeoutError when the client does not take it."""
         if message["type"] == "http.response.start":
             self.is_answered = True
             if not self._is_read and (self._announced is None or self._announced > _UNREAD_BYTES):
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-        async with asyncio.timeout(self._idle_s):
+        async with asyncio.timeout(self._patience.idle_s):
             await self._send(message)
 
 

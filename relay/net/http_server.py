@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relay.descriptors import for_http
@@ -30,6 +31,8 @@ _LAST_S = 5.0
 _TICK_S = 1.0
 """The Date field says the second."""
 _NO_PLACE = "no place"
+_LENGTHS = {b"content-length", b"transfer-encoding"}
+"""Two ways to say where a body ends."""
 
 log = logging.getLogger("relay.http")
 
@@ -203,9 +206,8 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # None when the client has gone in the meantime.
-        peer = transport.get_extra_info("peername")
-        if self.config.handshakes is None and (peer is None or not self.begin(peer[0])):
+        # None when the client has gone in the meantime: nobody could say whose request it was.
+        if self.client is None or (self.config.handshakes is None and not self.begin(self.client[0])):
             transport.abort()
         else:
             self._await_request()
@@ -244,6 +246,9 @@ class _Protocol(H11Protocol):
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         """The application, which gives up in the midst of an answer that the client does not take."""
         cycle = self.cycle
+        if {name for name, _ in scope["headers"]} >= _LENGTHS:
+            # A proxy that goes by Content-Length sees another end of this request: RFC 9112 §6.1.
+            scope["headers"].append(CLOSE_HEADER)
         try:
             await self._served(scope, receive, send)
         except TimeoutError:

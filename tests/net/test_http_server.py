@@ -169,7 +169,7 @@ async def test_a_client_that_does_not_finish_its_headers_is_hung_up_on(begun: by
 
 
 async def test_the_second_request_of_a_connection_may_not_dawdle_either(relay: RelayHarness) -> None:
-    app = build_app(_services(relay))
+    app = build_app(services_of(relay))
     async with listening(app, headers_s=0.2) as http, connected(http.address) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b'{"status":"ok"}')
@@ -180,7 +180,7 @@ async def test_the_second_request_of_a_connection_may_not_dawdle_either(relay: R
 async def test_a_client_that_falls_silent_inside_a_body_is_told_and_hung_up_on(relay: RelayHarness) -> None:
     key = await relay.make_key()
     head = f"POST /api/v1/ip-pools HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n"
-    app = build_app(_services(relay), idle_s=0.2)
+    app = build_app(services_of(relay), idle_s=0.2)
     async with listening(app) as http, connected(http.address) as (reader, writer):
         writer.write(head.encode() + b'{"name"')
         answer = await reader.read()
@@ -266,7 +266,7 @@ async def test_trusted_networks_and_proxies_are_exempt_from_shares(tmp_path: Pat
             assert answers.count(b"HTTP/1.1 200") == expected
 
 
-def _services(relay: RelayHarness) -> Services:
+def services_of(relay: RelayHarness) -> Services:
     services: Services = relay.inside.http_app.state.services  # type: ignore[attr-defined] # FastAPI's
     return services
 
