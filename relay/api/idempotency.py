@@ -16,7 +16,7 @@ from relay.api.errors import ApiError, says_message_alone
 from relay.api.services import services_of
 from relay.domain.errors import RelayError, StaleRequest, StoreUnavailable
 from relay.ports import Answer, Answered, Begun, Ticket
-from relay.service.retention import ANSWERS_KEPT, GIVEN_UP_AFTER
+from relay.service.retention import ended_before
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -54,12 +54,12 @@ async def answer_once(
             request, 400, "invalid params", f"{HEADER} must be 1 to 255 printable characters", "1200"
         )
     services = services_of(request)
-    now = services.clock.now()
+    expired, given_up = ended_before(services.clock)
     found = await services.idempotency.begin(
-        Ticket(f"{caller.account}/{caller.subaccount or 0}", key, now),
+        Ticket(f"{caller.account}/{caller.subaccount or 0}", key, services.clock.now()),
         await _fingerprint(request),
-        expired=now - ANSWERS_KEPT,
-        given_up=now - GIVEN_UP_AFTER,
+        expired=expired,
+        given_up=given_up,
     )
     if isinstance(found, Begun):
         return await _first(request, found.ticket, work)

@@ -100,7 +100,9 @@ class Scheduler:
         when this process ends too.
         """
         now = self._clock.now()
-        self._resting = {id_: until for id_, until in self._resting.items() if until > now}
+        # Further away than a rest lasts, the clock was set back meanwhile.
+        resting = self._resting.items()
+        self._resting = {id_: until for id_, until in resting if now < until <= now + _REST}
         busy = set(self._running)
         held = await self._store.hold_due(self._holder, now, LEASE_S, _MOST + len(self._resting))
         ready: list[TransmissionStanding] = []

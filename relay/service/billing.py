@@ -206,7 +206,8 @@ def inventory(snapshot: Snapshot) -> tuple[SendingIp, ...]:
 def _in_force(snapshot: Snapshot, number: AccountId, clock: Clock) -> Account:
     """The account on the plan that it has at this moment; on the one it had, soon after the time was set."""
     account = account_of(snapshot, number)
-    return replace(account, plan=plan_at(account, clock.now())) if clock.is_steady() else account
+    now = clock.now()
+    return replace(account, plan=plan_at(account, now)) if clock.is_steady() else account
 
 
 def check_plan(account: Account, by_operator: bool) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from relay.domain.errors import StoreUnavailable
 from relay.ports import Clock, DirectoryStore, EventLog, IdempotencyStore
@@ -20,7 +20,18 @@ _EVERY = timedelta(hours=1)
 _LOOK_AGAIN = timedelta(minutes=1)
 """After the time was set."""
 
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
 log = logging.getLogger("relay.retention")
+
+
+def ended_before(clock: Clock) -> tuple[datetime, datetime]:
+    """Answers from before the first are gone, requests without one from before the second given up.
+
+    Soon after the time was set none is: what was done already would be done again.
+    """
+    now = clock.now()
+    return (now - ANSWERS_KEPT, now - GIVEN_UP_AFTER) if clock.is_steady() else (_NEVER, _NEVER)
 
 
 async def keep_trim(
@@ -36,14 +47,16 @@ async def keep_trim(
     forget_more: does the same for what else grows old in this process's care.
     """
     while True:
+        # Taken before it is asked whether it is sound.
+        now = clock.now()
         if not clock.is_steady():
             if await clock.wait(stopping, clock.now() + _LOOK_AGAIN):
                 return
             continue
         try:
-            removed = await events.trim(clock.now() - EVENTS_KEPT)
-            await answers.forget(clock.now() - ANSWERS_KEPT)
-            await directory.trim_audit(clock.now() - CHANGES_KEPT, MOST_CHANGES)
+            removed = await events.trim(now - EVENTS_KEPT)
+            await answers.forget(now - ANSWERS_KEPT)
+            await directory.trim_audit(now - CHANGES_KEPT, MOST_CHANGES)
             if forget_more is not None:
                 await forget_more()
         except StoreUnavailable:

@@ -32,17 +32,19 @@ async def keep_up(directory: Directory, store: DirectoryStore, clock: Clock, sto
 
 async def tend(directory: Directory, store: DirectoryStore, clock: Clock) -> None:
     """Carry out what is due, but soon after the time was set. Raises StaleDirectory, StoreUnavailable."""
+    # Taken before it is asked whether it is sound: the store may let us wait.
+    now = clock.now()
     if not clock.is_steady():
         return
     snapshot = await directory.refresh()
-    if changes := downgrade(snapshot, clock.now()):
+    if changes := downgrade(snapshot, now):
         snapshot = await directory.apply(changes, _ACTOR)
         log.info("downgrades carried out: changes=%d", len(changes))
-    if forgotten := expired(snapshot, clock.now()):
+    if forgotten := expired(snapshot, now):
         snapshot = await directory.apply(forgotten, "upkeep")
         log.info("sending domains that nobody verified: removed=%d", len(forgotten))
     if any(ip.is_retired or ip.released_from is not None for ip in snapshot.ips.values()):
-        reaped = await store.reap_ips(clock.now())
+        reaped = await store.reap_ips(now)
         if reaped:
             log.info("sending IPs without mail: removed or free again=%d", reaped)
             await directory.refresh()

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from relay.domain.errors import RelayError, StaleRequest, StoreUnavailable
 from relay.ports import Begun, Ticket
-from relay.service.retention import ANSWERS_KEPT, GIVEN_UP_AFTER
+from relay.service.retention import ended_before
 from relay.web.visit import Visit
 
 FIELD = "once"
@@ -41,14 +41,13 @@ async def do_once(visit: Visit, values: Sequence[str], work: Callable[[Ticket], 
     raises, UsedForm (also without a token of ours), StaleRequest (the first is still worked on).
     """
     token, store, now = visit.form[FIELD], visit.services.idempotency, visit.services.clock.now()
+    expired, given_up = ended_before(visit.services.clock)
     if not _TOKEN.fullmatch(token):
         raise UsedForm(b"")
     ticket = Ticket(f"console/{visit.account.id}/{visit.user.id}", token, now)
     fingerprint = hashlib.sha256("\n".join((visit.request.url.path, *values)).encode()).hexdigest()
     for _ in range(_LOOKS):
-        found = await store.begin(
-            ticket, fingerprint, expired=now - ANSWERS_KEPT, given_up=now - GIVEN_UP_AFTER
-        )
+        found = await store.begin(ticket, fingerprint, expired=expired, given_up=given_up)
         if isinstance(found, Begun):
             break
         if found.fingerprint != fingerprint:

@@ -55,6 +55,19 @@ async def test_a_repeated_purchase_buys_once_and_is_answered_again(relay: RelayH
     assert len(held(relay)) == 3
 
 
+async def test_soon_after_the_time_was_set_no_answer_is_forgotten(relay: RelayHarness) -> None:
+    first = await again(relay, "k-1")
+    relay.clock.steady = False
+    relay.clock.advance(days=4)
+    second = await again(relay, "k-1")
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert second.json() == first.json()
+    assert len(held(relay)) == 1
+    relay.clock.steady = True
+    assert "Idempotent-Replayed" not in (await again(relay, "k-1")).headers
+    assert len(held(relay)) == 2
+
+
 async def test_repetitions_at_the_same_moment_buy_once(relay: RelayHarness) -> None:
     answers: list[httpx.Response] = []
 

@@ -1,8 +1,11 @@
 """Finding events without counting them: the same as the search, however much was summarised."""
 
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +142,18 @@ async def test_found_is_what_the_search_finds_before_and_after_summaries(log: St
         *("recipient of another account", "no recipient", "no kind", "no from"),
         *("words of a reason in another order", "empty word", "none together"),
     }
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_stops_no_summaries(
+    log: Store, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "store" / "relay.db")) as other, other:
+        (now_us,) = other.execute("SELECT unixepoch() * 1000000").fetchone()
+        for ahead_s, done in ((30, 0), (30 * 86400, 3)):
+            other.execute("UPDATE event_block_lease SET until_us = ?", (now_us + ahead_s * 1_000_000,))
+            other.execute("UPDATE event_block_lease SET holder = 'one that died'")
+            other.commit()
+            assert await log.events.summarise() == done
 
 
 async def test_the_search_counts_the_same_with_summaries(log: Store) -> None:

@@ -342,6 +342,13 @@ async def test_what_has_ended_is_forgotten(store: Store) -> None:
 # ── tries ────────────────────────────────────────────────────────────────────────────────
 
 
+async def test_tries_made_before_the_clock_was_set_back_keep_nobody_out(store: Store) -> None:
+    day = 24 * HOUR
+    assert await store.users.begin_try("t1", {"k": 1}, NOW + day - HOUR, NOW + day) is None
+    assert await store.users.begin_try("t2", {"k": 1}, NOW - HOUR, NOW) is None
+    assert await store.users.begin_try("t3", {"k": 1}, NOW - HOUR, NOW) == NOW
+
+
 async def test_tries_count_under_each_key_until_one_has_its_limit(store: Store) -> None:
     since = NOW - HOUR
     for number in range(3):

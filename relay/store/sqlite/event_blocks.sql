@@ -31,9 +31,9 @@ FROM submission WHERE id IN (SELECT value FROM json_each(?));
 -- name: keep
 INSERT OR IGNORE INTO event_block (block, since_us, until_us, terms) VALUES (?, ?, ?, ?);
 
--- name: lease
+-- name: lease (one that lasts longer than a lease was taken before the clock was set back)
 UPDATE event_block_lease SET until_us = :until_us, holder = :holder
-WHERE holder = :holder OR until_us <= :now_us;
+WHERE holder = :holder OR until_us <= :now_us OR until_us > 2 * :until_us - :now_us;
 
 -- name: blocks
 SELECT block, since_us, until_us, terms FROM event_block WHERE block <= ? ORDER BY block DESC;

@@ -196,7 +196,9 @@ class SqliteUsers:
     ) -> datetime | None:
         def unit(connection: Connection) -> datetime | None:
             oldest = [
-                connection.execute(_SQL["oldest_counted"], (key, to_us(since), limit - 1)).fetchone()[0]
+                connection.execute(
+                    _SQL["oldest_counted"], (key, to_us(since), to_us(now), limit - 1)
+                ).fetchone()[0]
                 for key, limit in limits.items()
             ]
             if blocking := [at_us for at_us in oldest if at_us is not None]:

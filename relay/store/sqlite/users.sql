@@ -79,8 +79,8 @@ DELETE FROM user_session WHERE user = ? AND id = ? RETURNING id;
 -- name: end_sessions
 DELETE FROM user_session WHERE user = ? AND token_sha256 <> ?;
 
--- name: oldest_counted (NULL: fewer failures than the limit)
-SELECT (SELECT at_us FROM sign_in_try WHERE key = ? AND at_us > ? ORDER BY at_us DESC LIMIT 1 OFFSET ?);
+-- name: oldest_counted (NULL: fewer failures than the limit; one to come is of a clock that was set back)
+SELECT (SELECT at_us FROM sign_in_try WHERE key = ? AND at_us > ? AND at_us <= ? ORDER BY at_us DESC LIMIT 1 OFFSET ?);
 
 -- name: count_try
 INSERT INTO sign_in_try (key, at_us, try) VALUES (?, ?, ?);
