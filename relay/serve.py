@@ -114,6 +114,9 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if beat is not None:
+        # A start writes to the store too, and may hang there with the lock in its hands.
+        _keep_up(beat, BEAT_EVERY_S)
     async with AsyncExitStack() as stack:
         if with_sink:
             await _start_sink(stack, _sink_address(config))
@@ -135,9 +138,7 @@ async def _serve(
             _tell_link(link, shown_by)
         _settle_garbage()
         notify(READY)
-        if beat is not None:
-            _keep_up(beat, BEAT_EVERY_S)
-        elif (every_s := watchdog_every_s()) is not None:
+        if beat is None and (every_s := watchdog_every_s()) is not None:
             _keep_up(partial(notify, ALIVE), every_s)
         if {"api", "web"} & config.roles:
             await asyncio.to_thread(relay.http.warm_up)

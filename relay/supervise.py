@@ -17,11 +17,9 @@ COULD_NOT_START = 3
 """Exit status of a worker that would fail again."""
 
 HUNG_AFTER_S = 30.0
-"""A worker that gave no sign of life for so long is killed, whatever it is stopped in."""
+"""A worker that gave no sign of life for so long is killed, whatever it is stopped in, its start too."""
 BEAT_EVERY_S = 1.0
 """How often a worker gives one, from its event loop."""
-_START_S = 300.0
-"""For the first."""
 _STALLED_S = 5.0
 """Between two looks of the parent: it did not run itself, and the workers perhaps did not either."""
 
@@ -66,14 +64,13 @@ class _Beats:
 
     def is_hung(self, number: int) -> bool:
         (last,) = struct.unpack_from("d", self._memory, 8 * number)
-        allowed = HUNG_AFTER_S if last else _START_S
-        return self._looked - max(last or self._begun[number], self._steady_from) > allowed
+        return self._looked - max(last or self._begun[number], self._steady_from) > HUNG_AFTER_S
 
 
 def supervise(count: int, work: Callable[[int, Beat], int]) -> int:
     """Fork that many workers until SIGTERM or SIGINT; 0 when all ended well.
 
-    Each does work(its number, what it calls every BEAT_EVERY_S once it has started).
+    Each does work(its number, what it calls every BEAT_EVERY_S from its beginning on).
     Workers die with this process. Called before any thread is started.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

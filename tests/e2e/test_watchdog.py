@@ -90,12 +90,29 @@ async def test_workers_that_live_are_left_alone_and_a_stalled_parent_blames_nobo
     # All of them stand still for longer than one may be silent, as when the machine was held.
     for pid in (running.pid, *before):
         os.kill(pid, signal.SIGSTOP)
-    await asyncio.sleep(6)
+    await asyncio.sleep(8)
     for pid in (running.pid, *before):
         os.kill(pid, signal.SIGCONT)
-    await asyncio.sleep(4)
+    await asyncio.sleep(6)
     assert workers(running) == before, running.log_tail()
     await running.inject("a@b.example")
+
+
+async def test_a_worker_stopped_while_it_starts_is_replaced(running: Impatient) -> None:
+    before = workers(running)
+    os.kill(min(before), signal.SIGKILL)
+
+    async def comes() -> int:
+        return next(iter(workers(running) - before), 0)
+
+    young = await eventually(comes, timeout_s=30)
+    os.kill(young, signal.SIGSTOP)
+
+    async def is_replaced() -> bool:
+        there = workers(running)
+        return young not in there and len(there) == 2
+
+    await eventually(is_replaced, timeout_s=60)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -1,4 +1,4 @@
-"""The relay, whose parent of workers takes them for hung after seconds: HUNG_AFTER_S, else three."""
+"""The relay, whose parent of workers takes them for hung after seconds: HUNG_AFTER_S, else five."""
 
 import os
 import sys
@@ -7,5 +7,5 @@ from relay import supervise
 from relay.cli.main import main
 
 if __name__ == "__main__":
-    supervise.HUNG_AFTER_S = float(os.environ.get("HUNG_AFTER_S", "3"))
+    supervise.HUNG_AFTER_S = float(os.environ.get("HUNG_AFTER_S", "5"))
     sys.exit(main())

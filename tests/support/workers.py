@@ -11,7 +11,7 @@ from relay.testing.process import RelayProcess
 
 
 class Impatient(RelayProcess):
-    """Its parent takes a worker for hung after three seconds, or HUNG_AFTER_S of its environment."""
+    """Its parent takes a worker for hung after five seconds, or HUNG_AFTER_S of its environment."""
 
     module = "tests.support.impatient"
 
