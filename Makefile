@@ -34,6 +34,7 @@ demo: .venv/installed ## one message for each routing rule, and where it left fr
 test: programs lint ## the whole suite
 	$(BIN)/pytest -q -n $(PARALLEL) --dist loadfile \
 	  --cov relay/domain --cov relay/mail --cov-branch --cov-report term-missing:skip-covered --cov-fail-under 100
+	$(BIN)/pytest -q -m alone tests/alone
 
 unit: .venv/installed-dev ## the folders of tests that are quick: under half a minute
 	$(BIN)/pytest -q $(UNIT)

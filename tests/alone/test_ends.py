@@ -1,0 +1,76 @@
+"""Hard work does not keep the relay from ending, nor from starting again with that work in its store."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.testing.fake_mta import FakeMta
+from relay.testing.lab import WITH_API
+from relay.testing.waiting import eventually
+from tests.alone.doors import DIRECTORY, GREETING_S, MEMORY_BYTES, exchange, post
+from tests.corpus import transmissions
+from tests.support.oracles import WatchedProcess, spent_by
+
+ENDS_S, STARTS_S, TOLD_S = 40.0, 5.0, 10.0
+"""From SIGTERM to the end; from the start to a greeting; and to what became of the first recipient."""
+_COUNT = 60
+"""Recipients: more than are made before the answer, so that all of the work is done afterwards."""
+
+_RULES = "".join(f"[id*=c{number}]~p{{color:red}}" for number in range(299))
+HARD: Mapping[str, tuple[dict[str, object], dict[str, Any]]] = {
+    "work in a child": (
+        {"html": f"<style>{_RULES}</style>" + "<p>x{{ email }}" * 2_990},
+        {"options": {"ip_pool": "marketing", "inline_css": True}},
+    ),
+    "steps": (
+        {"text": "{{each a}}{{each a}}{{end}}{{end}}{{ email }}"},
+        {"substitution_data": {"a": [0] * 2_000}},
+    ),
+    "octets": (
+        {"text": "{{each a}}" + "x" * 20_000 + "{{end}}{{ email }}"},
+        {"substitution_data": {"a": [0] * 900}},
+    ),
+}
+
+
+def _told(store: Path) -> int:
+    """Events of messages so far."""
+    with closing(sqlite3.connect(store)) as connection:
+        return int(connection.execute("SELECT count(*) FROM event").fetchone()[0])
+
+
+@pytest.mark.parametrize("name", HARD)
+async def test_a_hard_transmission_delays_neither_the_end_nor_the_next_start(
+    name: str, tmp_path: Path, mta: FakeMta
+) -> None:
+    content, more = HARD[name]
+    async with WatchedProcess(tmp_path, mta.address, directory=DIRECTORY, settings=WITH_API) as relay:
+        assert await post(relay, transmissions.body(content, _COUNT, **more)) == 200
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        os.kill(relay.pid, signal.SIGTERM)
+        assert await relay.stop(timeout_s=ENDS_S) == 0
+        assert time.monotonic() - began <= ENDS_S
+        store = relay.config.parent / "relay.db"
+        before = _told(store)
+        began = time.monotonic()
+        await relay.start()
+        assert time.monotonic() - began <= STARTS_S
+
+        async def is_told() -> bool:
+            return _told(store) > before
+
+        await eventually(is_told, TOLD_S)
+        for _ in range(20):
+            async with asyncio.timeout(GREETING_S):
+                await exchange((relay.host, relay.port), b"", until=b"220 ")
+            assert spent_by(relay.pid).memory_bytes <= MEMORY_BYTES
+            await asyncio.sleep(0.2)
