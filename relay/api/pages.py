@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 
 from relay.api.errors import ApiError
-from relay.schema.api import Links
+from relay.schema.api import Link, Links
 
 INITIAL = "initial"
 """The cursor of the first page."""
@@ -78,7 +78,21 @@ def page_of(
 
 def links(request: Request, cursor: str | None) -> Links:
     """`next` is the same request with the cursor of the next page; cursor None: there is none."""
-    if cursor is None:
-        return Links()
-    asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return Links(next=f"{request.scope['path']}?{urlencode([('cursor', cursor), *asked])}")
+    return Links() if cursor is None else Links(next=_at(request, cursor))
+
+
+def relations(request: Request, cursor: str | None) -> list[Link]:
+    """The same as a list, with the first page, as the suppression list tells it (C §3.9)."""
+    is_first = request.query_params.get("cursor", INITIAL) == INITIAL
+    if cursor is None and is_first:
+        return []
+    found = [Link(href=_at(request, INITIAL), rel="first")]
+    return found if cursor is None else [*found, Link(href=_at(request, cursor), rel="next")]
+
+
+def _at(request: Request, cursor: str) -> str:
+    """The same request with that cursor. `page` goes: the cursor says where to go on."""
+    asked = [
+        (name, value) for name, value in request.query_params.multi_items() if name not in {"cursor", "page"}
+    ]
+    return f"{request.scope['path']}?{urlencode([('cursor', cursor), *asked])}"

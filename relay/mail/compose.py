@@ -4,7 +4,8 @@ What is the same for all recipients is one body that they share in the queue; th
 differ go before it. Only where the body itself has substitutions does each message get its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
@@ -17,8 +18,9 @@ from relay.mail.expression import BadTemplate, Budget
 from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import Named, names_nobody, read_mailboxes, read_name, sole_mailbox, split_name
-from relay.mail.mime import Leaf, read_leaves
+from relay.mail.mime import BadMime, Leaf, read_leaves
 from relay.mail.template import Kind, Template, compile_template, literal
+from relay.mail.weight import estimated_bytes
 from relay.mail.words import mailbox, mailbox_list, unstructured, written
 
 Data = Mapping[str, Any]
@@ -33,7 +35,6 @@ _DROPPED_INLINE = _DROPPED | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
 _NOT_COPIED = _DROPPED | {"from"}
 _HTML = "text/html"
-_LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
 
 
 @dataclass
@@ -140,6 +141,7 @@ def compose(
 
     Raises BadPart, BadMime for a message that is none, NoSender for a From that can be no one mailbox.
 
+    substitutes: whether values are filled into the bodies; into fields they are always.
     inlines_css: rules go into the elements of HTML, once the values are in their places.
     """
     make = _Maker(substitutes, inlines_css)
@@ -152,6 +154,8 @@ def compose(
             friendly_from = f"{name} <{content.from_email}>" if name else content.from_email
         case Rfc822Content():
             header, _ = split_message(content.message)
+            if not header:
+                raise BadMime("it does not begin with a header section")
             read = fields_of(header)
             sender = make.sender_of(read)
             fields, body = make.client_fields(read), make.client_body(content.message)
@@ -178,35 +182,6 @@ def unreadable() -> Blueprint:
     """What stands for a content that cannot be composed (any more): nobody gets a copy of it."""
     nothing = literal("")
     return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), "", 0, frozenset(), (), (), ())
-
-
-def estimated_bytes(content: Content) -> int:
-    """About what a message will have, without its header section; values that are filled in are not known."""
-    if isinstance(content, Rfc822Content):
-        return len(content.message)
-    texts = sum(
-        len(text if text.isascii() else text.encode("utf-8", "replace")) for text in _texts_of(content)
-    )
-    files = sum(len(file.data) for file in (*content.attachments, *content.inline_images))
-    return texts + files * 4 // 3
-
-
-def is_light(content: Content) -> bool:
-    """Whether composing it takes a few milliseconds at most, however it was meant."""
-    if isinstance(content, InlineContent) and sum(map(len, _texts_of(content))) > _LIGHT_BYTES:
-        return False
-    if estimated_bytes(content) > _LIGHT_BYTES:
-        return False
-    if isinstance(content, Rfc822Content):
-        return content.message.count(b"{{") <= _LIGHT_BRACES
-    texts = (*_texts_of(content), content.subject, *content.headers.values())
-    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES
-
-
-def _texts_of(content: InlineContent) -> Iterator[str]:
-    for text in (content.text, content.html, content.amp_html):
-        if text is not None:
-            yield text
 
 
 def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
@@ -250,7 +225,7 @@ class _Maker:
         self._substitutes, self._inlines_css = substitutes, inlines_css
 
     def template(self, part: str, text: str, kind: Kind = Kind.HEADER) -> Template:
-        if not self._substitutes:
+        if kind is not Kind.HEADER and not self._substitutes:
             return literal(text)
         try:
             return compile_template(text, kind)
@@ -264,16 +239,18 @@ class _Maker:
         return Sender(names, addresses, _sole(name, email) if is_fixed else None)
 
     def sender_of(self, fields: Sequence[Field]) -> Sender:
-        """Raises BadPart, NoSender."""
+        """Raises BadPart, BadMime, NoSender."""
         values = [
             unfolded(field.value).decode("utf-8", "replace") for field in fields if field.name == "from"
         ]
         if len(values) != 1:
             raise NoSender
+        if len(fields) == 1 and re.search(r"\\r|\\n", values[0]):
+            raise BadMime("its line breaks are written as backslashes and letters")
         # Words are decoded in names alone: in an address they could not be told from its structure.
         name, email = split_name(values[0])
         name = read_name(name)
-        is_template = self._substitutes and ("{{" in name or "{{" in email)
+        is_template = "{{" in name or "{{" in email
         return self.sender(name, email) if is_template else self.sender("", values[0])
 
     # ── fields ───────────────────────────────────────────────────────────────────────────
@@ -306,7 +283,7 @@ class _Maker:
 
     def _text_with_braces(self, field: Field) -> str:
         """What the field says, when values are to be filled in; else empty."""
-        if not self._substitutes or not (b"{{" in field.value or b"=?" in field.value):
+        if not (b"{{" in field.value or b"=?" in field.value):
             return ""
         text = decoded(field.value)
         if "{{" not in text:
@@ -343,7 +320,7 @@ class _Maker:
         pieces: list[Piece] = [field.raw for field in fields_of(header) if field.name.startswith("content-")]
         at, is_top = len(header), True
         for leaf in read_leaves(message):
-            if self._is_made_anew(leaf):
+            if self._is_made_anew(leaf) and leaf.text is not None:
                 if leaf.header_start == 0:
                     pieces = [raw for raw in pieces if isinstance(raw, bytes) and not _describes_text(raw)]
                 else:
@@ -355,6 +332,11 @@ class _Maker:
         return [*pieces, message[at:]] if is_top or at < len(message) else pieces
 
     def _is_made_anew(self, leaf: Leaf) -> bool:
+        """Raises BadMime when it should be and cannot."""
+        if leaf.text is None:
+            if self._substitutes:
+                raise BadMime(f"the text of a part {leaf.type} cannot be decoded as its fields say")
+            return False
         has_rules = self._inlines_css and leaf.type == _HTML and "<style" in leaf.text.lower()
         return has_rules or (self._substitutes and "{{" in leaf.text)
 

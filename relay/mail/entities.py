@@ -1,6 +1,7 @@
 """Entities of MIME, written: a text, a file, several as one (RFC 2045, RFC 2046)."""
 
 import binascii
+import re
 from base64 import encodebytes
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -12,6 +13,10 @@ Later = TypeVar("Later")
 """What stands for octets that are not known yet."""
 
 _MAX_7BIT_LINE = 998
+_COMPOSITE = re.compile(r"(?:message|multipart)/", re.IGNORECASE)
+"""Types that have no transfer coding of their own."""
+_OCTETS = b"application/octet-stream"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def text_entity(type_: str, text: str) -> bytes:
@@ -30,19 +35,36 @@ def text_entity(type_: str, text: str) -> bytes:
 
 
 def file_entity(file: File, is_inline: bool) -> bytes:
-    """A file with its fields, in base64."""
-    name = file.name.replace("/", "_").replace("\\", "_") or "file"
+    """A file with its fields, in base64 unless its type knows none (RFC 2045 §6.4)."""
+    name = file.name.replace("/", "_").replace("\\", "_")
+    type_, encoding = file.type.encode("ascii", "replace"), b"base64"
+    content = None
+    if _COMPOSITE.match(file.type):
+        content = _in_lines(file.data)
+        type_, encoding = (_OCTETS, b"base64") if content is None else (type_, b"7bit")
+    if content is None:
+        content = encodebytes(file.data).replace(b"\n", b"\r\n")
+    disposition = b"inline" if is_inline else b"attachment"
     fields = [
-        b"Content-Type: " + file.type.encode("ascii", "replace") + b";\r\n " + parameter("name", name),
-        b"Content-Transfer-Encoding: base64",
-        b"Content-Disposition: "
-        + (b"inline" if is_inline else b"attachment")
-        + b";\r\n "
-        + parameter("filename", name),
+        b"Content-Type: " + type_ + _named("name", name),
+        b"Content-Transfer-Encoding: " + encoding,
+        b"Content-Disposition: " + disposition + _named("filename", name),
     ]
     if is_inline:
         fields.append(b"Content-ID: <" + file.name.encode("ascii", "replace") + b">")
-    return b"\r\n".join(fields) + b"\r\n\r\n" + encodebytes(file.data).replace(b"\n", b"\r\n")
+    return b"\r\n".join(fields) + b"\r\n\r\n" + content
+
+
+def _named(parameter_name: str, name: str) -> bytes:
+    return b";\r\n " + parameter(parameter_name, name) if name else b""
+
+
+def _in_lines(octets: bytes) -> bytes | None:
+    """As any host takes it: ASCII in short lines. None when it is not."""
+    lines = _LINE_END.sub(b"\r\n", octets)
+    if not lines.isascii() or b"\0" in lines or _has_long_line(lines):
+        return None
+    return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
 
 
 def multipart(subtype: str, boundary: str, parts: Sequence[Sequence[bytes | Later]]) -> list[bytes | Later]:

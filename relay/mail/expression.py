@@ -3,15 +3,20 @@
     or            lowest; the first operand that counts, or the last
     and
     == != < > <= >=
-    not  #        # is the length of an array or a text
+    + -
+    * /
+    not  #  -     # is the length of an array or a text
     name  a.b  a['b']  a[1]  'text'  12.5  true false nil  (…)  macro(…)
 
 As in Lua, from which the language comes, only false and null do not count: an empty text and 0
-do; arrays begin at 1. Ours: values of unlike kinds are neither equal nor in any order.
+do; arrays begin at 1; numbers are doubles, told with 14 digits, and a text that is a number is one in
+arithmetic. Ours: values of unlike kinds are neither equal nor in any order.
 """
 
+import math
+import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -106,15 +111,22 @@ KEYWORDS = frozenset(
 )
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<sign>==|!=|<=|>=|[<>#.,()\[\]]))",
+    r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<sign>==|!=|<=|>=|[<>#.,()\[\]*/+-]))",
     re.DOTALL,
 )
 _BRACES = {
+    "opening_single_curly": "{",
+    "closing_single_curly": "}",
     "opening_double_curly": "{{",
     "closing_double_curly": "}}",
     "opening_triple_curly": "{{{",
     "closing_triple_curly": "}}}",
 }
+_DIGITS = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_MAX_SIGNS = 250
+"""Before one operand."""
+_WHOLE = 10.0**14
+"""Whole numbers up to here are told with all their digits."""
 DYNAMIC = "render_dynamic_content"
 _LITERALS: Mapping[str, Value] = {"true": True, "false": False, "nil": None}
 
@@ -217,21 +229,66 @@ class _Parser:
         return join
 
     def _comparison(self) -> Function:
-        left = self._unary()
-        while self._at < len(self.tokens) and (sign := self.tokens[self._at][1]) in _COMPARE:
-            self._at += 1
-            left = _compared(_COMPARE[sign], left, self._unary())
-            self.last_name = ""
+        left = self._sum()
+        while (sign := self._sign_of(_COMPARE)) is not None:
+            left = _compared(_COMPARE[sign], left, self._sum())
         return left
+
+    def _sum(self) -> Function:
+        return self._chain("+-", self._product)
+
+    def _product(self) -> Function:
+        return self._chain("*/", self._unary)
+
+    def _chain(self, signs: str, operand: Callable[[], Function]) -> Function:
+        """Operands with signs of one rank between them, from left to right."""
+        first = operand()
+        rest: list[tuple[str, Function]] = []
+        while (sign := self._sign_of(signs)) is not None:
+            rest.append((sign, operand()))
+        return self._computed(first, rest) if rest else first
+
+    def _sign_of(self, signs: Container[str]) -> str | None:
+        """One of these signs, if it is what comes next."""
+        if self._at == len(self.tokens) or self.tokens[self._at][0] != "sign":
+            return None
+        sign = self.tokens[self._at][1]
+        if sign not in signs:
+            return None
+        self._at += 1
+        self.last_name = ""
+        return sign
+
+    def _computed(self, first: Function, rest: Sequence[tuple[str, Function]]) -> Function:
+        line = self._line
+        self.last_name = ""
+
+        def compute(run: Run) -> Value:
+            total, sign = first(run), ""
+            try:
+                for sign, operand in rest:
+                    total = _told(_COMPUTE[sign](_number(total), _number(operand(run))))
+            except ValueError:
+                raise BadTemplate(f"'{sign}' needs two numbers", line) from None
+            except ArithmeticError:
+                raise BadTemplate(f"no number comes of '{sign}'", line) from None
+            return total
+
+        return compute
 
     def _unary(self) -> Function:
         signs = []
-        while self._is("name", "not") or self._is("sign", "#"):
+        while self._is("name", "not") or self._is("sign", "#") or self._is("sign", "-"):
             signs.append(self.tokens[self._at][1])
             self._at += 1
+        if len(signs) > _MAX_SIGNS:
+            raise BadTemplate("nested too deeply", self._line)
         value = self._primary()
         for sign in reversed(signs):
-            value = _applied(_negated if sign == "not" else _length, value)
+            if sign == "-":
+                value = self._computed(_constant(0), [("-", value)])
+            else:
+                value = _applied(_negated if sign == "not" else _length, value)
             self.last_name = ""
         return value
 
@@ -353,6 +410,29 @@ def _member(value: Value, key: Value) -> Value:
 
 def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Value) -> float:
+    """What arithmetic takes it for. Raises ValueError."""
+    if _is_number(value) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
+        return float(value)
+    raise ValueError(value)
+
+
+def _told(number: float) -> int | float:
+    """With 14 digits, and without a fraction where there is none. Raises OverflowError."""
+    if math.isinf(number) or math.isnan(number):
+        raise OverflowError
+    told = float(f"{number:.14g}")
+    return int(told) if told.is_integer() and abs(told) < _WHOLE else told
+
+
+_COMPUTE: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 def _equal(budget: Budget, left: Value, right: Value) -> bool:

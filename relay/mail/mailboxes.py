@@ -70,6 +70,9 @@ def sole_mailbox(text: str) -> Named:
     return found[0]
 
 
+NOBODY = "undisclosed-recipients:;"
+
+
 def names_nobody(text: str) -> bool:
     """Whether it is an empty group, such as `undisclosed-recipients:;`."""
     return _NOBODY.fullmatch(text.strip()) is not None

@@ -31,6 +31,7 @@ _FALSE_MARK_BYTES = 256
 """What a line costs that only begins as a boundary does."""
 _TEXT = re.compile(r"text/[\w!#$&^.+-]{1,100}", re.ASCII)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r\n|\Z)")
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 _BEGINS_FIELD = re.compile(rb"[ \t]|[!-9;-~]+[ \t]*:")
 
 
@@ -48,7 +49,8 @@ class Leaf:
 
     type: str
     """Lower-case, as `text/plain`."""
-    text: str
+    text: str | None
+    """None when it cannot be decoded and there may be braces in it."""
     header_start: int
     """Where its header section begins in the message; 0 for the message itself."""
     end: int
@@ -90,8 +92,8 @@ class _Reader:
         if described.type.startswith("multipart/"):
             yield from self._read_parts(described, body_start, end, depth)
         elif _TEXT.fullmatch(described.type) and described.disposition != "attachment":
-            text = _decoded(self._message[body_start:end], described)
-            if text is not None:
+            text, has_braces = _decoded(self._message[body_start:end], described)
+            if text is not None or has_braces:
                 kept = tuple(
                     field.raw
                     for field in fields
@@ -164,11 +166,9 @@ def _described(fields: tuple[Field, ...]) -> _Described:
     )
 
 
-def _decoded(body: bytes, described: _Described) -> str | None:
-    """The text; None when it cannot be read, so that it stays as it is."""
+def _decoded(body: bytes, described: _Described) -> tuple[str | None, bool]:
+    """The text, None when it cannot be read; and whether there may be braces in it."""
     charset = described.parameters.get("charset", "").partition("(")[0].strip() or "utf-8"
-    if not is_known(charset):
-        return None
     try:
         match described.encoding:
             case "base64":
@@ -178,7 +178,17 @@ def _decoded(body: bytes, described: _Described) -> str | None:
             case "7bit" | "8bit" | "binary":
                 pass
             case _:
-                return None
-        return body.decode(charset)
-    except (binascii.Error, LookupError, UnicodeDecodeError):
-        return None
+                return None, b"{{" in body
+    except binascii.Error:
+        return None, b"{{" in _whole_groups(body)
+    has_braces = b"{{" in body
+    try:
+        return (body.decode(charset) if is_known(charset) else None), has_braces
+    except (LookupError, UnicodeDecodeError):
+        return None, has_braces
+
+
+def _whole_groups(body: bytes) -> bytes:
+    """As much of damaged base64 as can be decoded."""
+    signs = _NO_BASE64.sub(b"", body)
+    return binascii.a2b_base64(signs[: len(signs) // 4 * 4])

@@ -1,8 +1,9 @@
 """SparkPost's substitution language: compiled once for a transmission, rendered for each recipient.
 
 Outside braces text is itself. `{{…}}` is an expression, escaped for where it stands; `{{{…}}}`
-is one unescaped; `if`, `elseif`, `else`, `each` and `end` are statements, and one that stands
-alone on its line leaves no empty line behind.
+is one unescaped; `if`, `elseif`, `else`, `each` and `end` are statements, and a line that holds
+nothing else leaves no line. What follows an `else` or `end` that begins its line goes on where the text
+before it ended, without the line break.
 """
 
 import json
@@ -95,6 +96,7 @@ def _render(nodes: Sequence[Node], run: Run) -> None:
 
 _STATEMENT = re.compile(r"(if|elseif|else|each|end)(?![A-Za-z0-9_])\s*(.*)", re.DOTALL)
 _THEN = re.compile(r"(.*\S)\s+(?:then|do)", re.DOTALL)
+_GOES_ON = frozenset({"else", "elseif", "end"})
 _REST_OF_LINE = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 _OUTSIDE_URLS = " \t\r\n\"'<>"
 _MAX_EXPRESSION = 1000
@@ -123,6 +125,8 @@ class _Compiler:
         self._stack = [_Block("", 1)]
         self._is_fresh_line = True
         """Only blanks and statements stand before, on this line."""
+        self._begins_line = True
+        """Not even a statement does."""
         self._is_in_url = False
 
     def compile(self) -> tuple[Node, ...]:
@@ -141,9 +145,14 @@ class _Compiler:
             self._count_tokens(2)
             statement = None if is_raw else _STATEMENT.fullmatch(inner)
             if statement:
+                begins_line = self._begins_line
                 self._add_statement(statement[1], statement[2])
+                self._begins_line = False
                 rest = _REST_OF_LINE.match(text, at) if self._is_fresh_line else None
-                at = rest.end() if rest else at
+                if rest:
+                    at, self._begins_line = rest.end(), True
+                elif begins_line and statement[1] in _GOES_ON:
+                    self._stack[-1].nodes.append(_unbroken)
             else:
                 self._add_expression(inner, is_raw)
         self._add_text(text[at:])
@@ -174,13 +183,14 @@ class _Compiler:
         before, newline, last_line = text.rpartition("\n")
         is_blank = not last_line.strip(" \t")
         self._is_fresh_line = is_blank and (bool(newline) or (self._is_fresh_line and not before))
+        self._begins_line = is_blank and (bool(newline) or self._begins_line)
         begins = max(map(text.rfind, _OUTSIDE_URLS)) + 1
         is_url = text.startswith(("https://", "http://"), begins)
         self._is_in_url = (self._is_in_url and not begins) or is_url
 
     def _add_expression(self, text: str, is_raw: bool) -> None:
         expression = self._expression(text)
-        self._is_fresh_line = False
+        self._is_fresh_line = self._begins_line = False
         if expression.is_dynamic:
             self._stack[-1].nodes.append(_dynamic(expression, self._kind))
         else:
@@ -236,6 +246,16 @@ def _written(expression: Expression, escape: Callable[[str], str]) -> Node:
         run.put(escape(text))
 
     return write
+
+
+def _unbroken(run: Run) -> None:
+    """Take back the line break that the text ends in so far."""
+    if not run.out:
+        return
+    run.budget.spend(1 + len(run.out[-1]) // OCTETS_A_STEP)
+    line = run.out[-1].rstrip(" \t")
+    if line.endswith("\n"):
+        run.out[-1] = line[:-1].removesuffix("\r")
 
 
 def _chosen(block: _Block) -> Node:

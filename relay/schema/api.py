@@ -1,6 +1,6 @@
 """The frame of all REST answers: results, or errors (C §3.1)."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
@@ -26,6 +26,21 @@ class Page(BaseModel, Generic[Shape]):
     results: list[Shape]
     total_count: int
     links: Links
+
+
+class Link(BaseModel):
+    """Another page of a list that is walked through by relation."""
+
+    href: str
+    rel: Literal["first", "next"]
+
+
+class LinkedPage(BaseModel, Generic[Shape]):
+    """A part of a list; no links when it is the whole."""
+
+    results: list[Shape]
+    total_count: int
+    links: list[Link]
 
 
 class Message(BaseModel):

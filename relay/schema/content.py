@@ -54,6 +54,8 @@ def parse_content(given: Mapping[str, Any]) -> Content:
         if parts:
             raise Fault(1301, f"content.email_rfc822 and content.{parts[0]} are mutually exclusive")
         message: str = typed(content, "email_rfc822", str, "", "content.")
+        if not message.strip():
+            raise Fault(1400, "content.email_rfc822 is a required field")
         return Rfc822Content(_LINE_END.sub(b"\r\n", message.encode("utf-8", "replace")))
     if not parts:
         raise Fault(1400, "No valid fields exist in the 'content' object")
@@ -131,7 +133,7 @@ def _file(given: Any, field: str, is_inline: bool) -> File:
     if not isinstance(given, dict):
         typed({field: given or 0}, field, dict, {})
     for name in ("name", "type", "data"):
-        if not typed(given, name, str, "", f"{field}."):
+        if not typed(given, name, str, "", f"{field}.") and (is_inline or name != "name"):
             raise Fault(1400, f"{field}.{name} is a required field")
     name = sized(given, "name", MAX_FILE_NAME_BYTES, f"{field}.")
     if is_inline and not _CONTENT_ID.fullmatch(name):

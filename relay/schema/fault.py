@@ -9,13 +9,13 @@ from relay.domain.errors import RelayError
 MAX_POOL_CHARACTERS = 255
 
 _TYPE_NAMES: Mapping[type, str] = {
-    dict: "json object",
-    list: "json array",
-    str: "json string",
-    bool: "json boolean",
-    int: "json number",
-    float: "json number",
-    type(None): "json null",
+    dict: "json_object",
+    list: "json_array",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    type(None): "null",
 }
 
 

@@ -1,5 +1,6 @@
 """Entries of the suppression list as REST shows and takes them (C §3.9)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -12,6 +13,8 @@ from relay.domain.suppression import MAX_DESCRIPTION, Kind, Suppression, key_of
 from relay.schema.request import RequestBody
 
 MOST_ENTRIES = 10_000
+_MOST_TOLD = 1000
+"""Recipients that one refusal names."""
 
 _NO_TYPE = "Must supply a suppression type"
 _BAD_TYPE = "Type must be one of: 'transactional', 'non_transactional'"
@@ -26,6 +29,10 @@ class BadEntry(RelayError, ValueError):
     def __init__(self, sentence: str, value: object = None) -> None:
         super().__init__(sentence)
         self.value = value
+
+
+class NoRecipient(BadEntry):
+    """What was sent as a recipient is no address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +113,40 @@ def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ENTRIES:
         raise BadEntry(f"recipients must be an array of 1 to {MOST_ENTRIES} entries")
     found: list[Wanted] = []
+    bad: list[str] = []
     for fields in listed:
         if not isinstance(fields, dict):
             raise BadEntry("each of recipients must be an object")
-        found += wanted(fields.get("recipient", fields.get("email")), fields)
+        recipient = fields.get("recipient", fields.get("email"))
+        try:
+            found += wanted(recipient, fields)
+        except NoRecipient:
+            bad.append(_shown(recipient))
+    if bad:
+        told = ", ".join(bad[:_MOST_TOLD]) + ", …" * (len(bad) > _MOST_TOLD)
+        raise BadEntry(f"PUT body contains {len(bad)} invalid or malformed recipient(s): {told}")
     return found
 
 
+def _shown(recipient: object) -> str:
+    """Enough to find it again."""
+    match recipient:
+        case str():
+            return recipient[:254]
+        case dict() | list():
+            return "{…}" if isinstance(recipient, dict) else "[…]"
+        case _:
+            return json.dumps(recipient)[:254]
+
+
 def parse_recipient(text: object) -> str:
-    """The form in which recipients are listed. Raises BadEntry."""
+    """The form in which recipients are listed. Raises NoRecipient."""
     if isinstance(text, str):
         try:
             return key_of(parse_mailbox(text.strip()))
         except MalformedAddress:
             pass
-    raise BadEntry(_NO_ADDRESS, text[:254] if isinstance(text, str) else None)
+    raise NoRecipient(_NO_ADDRESS, text[:254] if isinstance(text, str) else None)
 
 
 def parse_kind(text: object) -> Kind:

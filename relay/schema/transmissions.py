@@ -15,7 +15,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.message import Options
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
-from relay.mail.mailboxes import names_nobody
+from relay.mail.mailboxes import NOBODY, names_nobody
 from relay.mail.words import mailbox_list
 from relay.schema.content import parse_content
 from relay.schema.fault import Fault, optional, pool_name, sized, typed
@@ -246,6 +246,9 @@ def _recipient(value: Any, size: int) -> Recipient:
     if isinstance(address, dict):
         name = sized(address, "name", MAX_NAME_BYTES, "address.")
         header_to = sized(address, "header_to", MAX_NAME_BYTES, "address.")
+        if address.get("header_to") == "":
+            # Nobody is to be shown, which is something else than nothing being said.
+            header_to = NOBODY
         address = address.get("email")
     if address is None or address == "":
         raise Fault(1400, "address.email is required for each recipient")

@@ -142,8 +142,7 @@ async def test_a_customer_may_bring_a_key_or_want_none(relay: RelayHarness) -> N
             422,
             {
                 "message": "invalid data format/type",
-                "description": "field 'domain' is of type 'json number',"
-                " but needs to be of type 'json string'",
+                "description": "field 'domain' is of type 'number', but needs to be of type 'string'",
                 "code": "1300",
             },
             id="a number",

@@ -23,6 +23,13 @@ async def suppress(relay: RelayHarness, recipient: str, account: int = 1, **body
         assert results(answer) == {"message": "Suppression list successfully updated"}
 
 
+def _next(page: Mapping[str, Any]) -> str:
+    """Empty on the last page."""
+    found = {link["rel"]: link["href"] for link in page["links"]}
+    assert found.keys() <= {"first", "next"}
+    return str(found.get("next", ""))
+
+
 # ── the resource ─────────────────────────────────────────────────────────────────────────
 
 
@@ -39,7 +46,7 @@ async def test_an_entry_is_made_shown_and_removed(relay: RelayHarness) -> None:
             "source": "Manually Added",
             "description": "asked by phone",
         }
-        assert (shown["total_count"], shown["links"]) == (1, {})
+        assert (shown["total_count"], shown["links"]) == (1, [])
         assert (await client.delete("/suppression-list/bob+x@b.example")).status_code == 204
         for method in ("GET", "DELETE"):
             gone = await client.request(method, "/suppression-list/bob+x@b.example")
@@ -55,8 +62,8 @@ async def test_many_entries_are_made_at_once(relay: RelayHarness) -> None:
         assert (len(page["results"]), page["total_count"]) == (1000, 10_000)
         seen = page["results"]
         whole = (await client.get("/suppression-list?per_page=10000")).json()
-        assert (len(whole["results"]), whole["links"]) == (10_000, {})
-        while next_page := page["links"].get("next"):
+        assert (len(whole["results"]), whole["links"]) == (10_000, [])
+        while next_page := _next(page):
             page = (await client.get(next_page.removeprefix("/api/v1"))).json()
             seen += page["results"]
         assert seen == whole["results"]
@@ -143,7 +150,7 @@ async def test_the_older_flags_say_which_mail(relay: RelayHarness) -> None:
         pytest.param(
             "",
             {"recipients": [{"recipient": 5, **NON_TRANSACTIONAL}]},
-            "Recipient must be a valid email address",
+            "PUT body contains 1 invalid or malformed recipient(s): 5",
             id="a number",
         ),
     ],
@@ -179,12 +186,43 @@ async def test_entries_are_searched(relay: RelayHarness, query: str, found: str)
     assert " ".join(entry["recipient"][0] for entry in entries) == found
 
 
+async def test_links_have_the_shape_that_clients_declare(relay: RelayHarness) -> None:
+    for letter in "abc":
+        await suppress(relay, f"{letter}@b.example")
+    seen, path = [], "/suppression-list?cursor=initial&per_page=2"
+    async with relay.api() as client:
+        assert (await client.get("/suppression-list?cursor=initial")).json()["links"] == []
+        while path:
+            page = (await client.get(path)).json()
+            seen.append([link["rel"] for link in page["links"]])
+            first = page["links"][0]["href"]
+            path = _next(page).removeprefix("/api/v1")
+    assert seen == [["first", "next"], ["first"]]
+    assert first == "/api/v1/suppression-list?cursor=initial&per_page=2"
+
+
+async def test_all_recipients_that_are_none_are_named(relay: RelayHarness) -> None:
+    """So that a file of them can be mended in one go."""
+    names: list[object] = ["bad1", "ok@x.example", "bad2", {}]
+    entries = [{"recipient": name, "type": "transactional"} for name in names]
+    async with relay.api() as client:
+        answer = await client.put("/suppression-list", json={"recipients": entries})
+        assert refusal(answer) == (
+            400,
+            "PUT body contains 3 invalid or malformed recipient(s): bad1, bad2, {…}",
+        )
+        many = [{"recipient": f"bad{number}", "type": "transactional"} for number in range(1500)]
+        long = refusal(await client.put("/suppression-list", json={"recipients": many}))[1]
+        assert long.startswith("PUT body contains 1500 invalid")
+        assert long.endswith("bad999, …")
+
+
 async def test_pages_by_number_are_followed_by_cursor(relay: RelayHarness) -> None:
     for letter in "abc":
         await suppress(relay, f"{letter}@b.example")
     async with relay.api() as client:
         page = (await client.get("/suppression-list?page=1&per_page=1")).json()
-        following = (await client.get(page["links"]["next"].removeprefix("/api/v1"))).json()
+        following = (await client.get(_next(page).removeprefix("/api/v1"))).json()
     assert [entry["recipient"] for entry in following["results"]] == ["b@b.example"]
 
 

@@ -458,7 +458,7 @@ FILE = {"name": "a", "type": "a/b", "data": "eA=="}
         pytest.param(
             body(content={"email_rfc822": "From: a@acme.test\nContent-Type: multipart/mixed\n\nx"}),
             422,
-            "1300",
+            "3020",
             "content.email_rfc822 cannot be read as a MIME tree: "
             "a multipart needs a boundary of 1 to 200 ASCII characters",
             id="no MIME tree",

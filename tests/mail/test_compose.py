@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.mail.compose import BadPart, compose, estimated_bytes, is_light, to_field
+from relay.mail.compose import BadPart, compose, to_field
 from relay.mail.expression import BadTemplate, Budget
 from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
+from relay.mail.weight import estimated_bytes, is_light
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
 
 PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
@@ -190,12 +191,57 @@ def test_every_part_is_filled_in_for_its_recipient() -> None:
     assert file.get_payload(decode=True) == b"{{x}}"
 
 
+@pytest.mark.parametrize(
+    ("file", "type_", "encoding", "content"),
+    [
+        (File("m.eml", "message/rfc822", b"From: a@b.test\n\nhi"), "message/rfc822", "7bit", "hi\r\n"),
+        (
+            File("m.eml", "Message/RFC822", b"From: a@b.test\r\n\r\nhi\r\n"),
+            "message/rfc822",
+            "7bit",
+            "hi\r\n",
+        ),
+        (File("m", "message/rfc822", b"A: b\n\n\xc3\xbc"), "application/octet-stream", "base64", ""),
+        (File("m", "message/rfc822", b"A: b\n\n" + b"x" * 999), "application/octet-stream", "base64", ""),
+        (
+            File("m", "multipart/mixed; boundary=b", b"--b\n\nx\0\n--b--"),
+            "application/octet-stream",
+            "base64",
+            "",
+        ),
+    ],
+)
+def test_messages_and_multiparts_know_no_base64(file: File, type_: str, encoding: str, content: str) -> None:
+    """RFC 2045 §6.4: as they are, or as octets of no known kind."""
+    message = parsed(InlineContent("a@b.test", "s", text="t", attachments=(file,)))
+    part = list(message.walk())[2]
+    assert (part.get_content_type(), part["Content-Transfer-Encoding"]) == (type_, encoding)
+    assert part.get_filename() == file.name
+    if encoding == "7bit":
+        (inner,) = part.iter_parts()
+        assert inner.get_content().split() == content.split()
+    else:
+        assert part.get_payload(decode=True) == file.data
+
+
+def test_a_file_needs_no_name() -> None:
+    file = File("", "text/plain", b"hi")
+    message = parsed(InlineContent("a@b.test", "s", text="t", attachments=(file,)))
+    part = list(message.walk())[2]
+    assert (part.get_filename(), part.get_param("name")) == (None, None)
+    assert (part.get_content_disposition(), part.get_payload(decode=True)) == ("attachment", b"hi")
+
+
 def test_without_substitution_braces_stay() -> None:
     blueprint = compose(InlineContent("a@b.test", "{{x}}", text="{{ broken"), "=_b", substitutes=False)
     assert blueprint.shared is not None
     assert b"{{ broken" in blueprint.shared
-    raw = Rfc822Content(b"From: a@b.test\r\nSubject: {{x\r\n\r\n{{x\r\n")
-    assert compose(raw, "=_b", substitutes=False).shared == b"From: a@b.test\r\nSubject: {{x\r\n\r\n{{x\r\n"
+    assert blueprint.fill({"x": "a"}, None, Budget()).own_fields == b"Subject: a\r\n"
+    raw = Rfc822Content(b"From: {{x}}@b.test\r\nSubject: {{x}}\r\n\r\n{{x\r\n")
+    blueprint = compose(raw, "=_b", substitutes=False)
+    filled = blueprint.fill({"x": "a"}, None, Budget())
+    assert filled.own_fields == b"From: a@b.test\r\nSubject: a\r\n", "fields are filled in all the same"
+    assert blueprint.shared == b"\r\n{{x\r\n"
 
 
 @pytest.mark.parametrize(
@@ -305,14 +351,39 @@ def test_a_message_that_is_all_header_stays_one() -> None:
         b"Content-Type: text/plain; charset=nonsense\r\n",
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n",
         b"Content-Transfer-Encoding: x-uuencode\r\n",
-        b"Content-Type: application/json\r\n",
     ],
 )
-def test_a_text_that_cannot_be_read_stays_as_it_is(fields: bytes) -> None:
-    raw = b"From: a@acme.test\r\n" + fields + b"\r\n{{x}}\xff\r\n"
-    blueprint = compose(Rfc822Content(raw), "=_b")
-    assert blueprint.shared is not None
-    assert blueprint.shared.endswith(b"{{x}}\xff\r\n")
+def test_a_text_that_cannot_be_read_stays_as_it_is_unless_values_go_into_it(fields: bytes) -> None:
+    """Braces are never sent."""
+    head, body = b"From: a@acme.test\r\n" + fields + b"\r\n", b"e3t4fX0\xff\r\n"
+    body = body if b"base64" in fields else b"{{x}}\xff\r\n"
+    with pytest.raises(BadMime, match="cannot be decoded"):
+        compose(Rfc822Content(head + body), "=_b")
+    for message, substitutes in ((head + body, False), (head + b"x\xff\r\n", True)):
+        shared = compose(Rfc822Content(message), "=_b", substitutes).shared
+        assert shared is not None
+        assert shared.endswith(message[len(head) :])
+
+
+def test_what_is_no_text_stays_as_it_is() -> None:
+    raw = b"From: a@acme.test\r\nContent-Type: application/json\r\n\r\n{{x}}\xff\r\n"
+    shared = compose(Rfc822Content(raw), "=_b").shared
+    assert shared is not None
+    assert shared.endswith(b"{{x}}\xff\r\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"testing an email here",
+        b"\r\nFrom: a@acme.test\r\n\r\nx",
+        rb"From: A <a@acme.test>\r\nTo: b@c.test\r\n\r\nHello",
+        rb"From: a@acme.test\nSubject: s\n\nHello",
+    ],
+)
+def test_what_has_no_header_section_is_no_message(message: bytes) -> None:
+    with pytest.raises(BadMime):
+        compose(Rfc822Content(message), "=_b")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def leaves(message: bytes) -> list[Leaf]:
     return list(read_leaves(message))
 
 
-def texts(message: bytes) -> list[str]:
+def texts(message: bytes) -> list[str | None]:
     return [leaf.text for leaf in leaves(message)]
 
 
@@ -83,8 +83,17 @@ def test_texts_are_found(message: bytes, shown: list[str]) -> None:
 @pytest.mark.parametrize(
     "charset", ["punycode", "idna", "undefined", "unicode_escape", "a\0b", "x" * 9000, "rot13"]
 )
-def test_a_text_in_no_known_charset_stays_as_it_is(charset: str) -> None:
-    assert texts(b'Content-Type: text/plain; charset="' + charset.encode() + b'"\r\n\r\n{{ a }}') == []
+def test_a_text_in_no_known_charset_is_told_when_it_has_braces(charset: str) -> None:
+    fields = b'Content-Type: text/plain; charset="' + charset.encode() + b'"\r\n\r\n'
+    assert texts(fields + b"a") == []
+    assert texts(fields + b"{{ a }}") == [None]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"), [(b"e3sgYSB9x", [None]), (b"e3sgYSB9", ["{{ a }"]), (b"YWFhYWFhx", [])]
+)
+def test_damaged_base64_is_told_when_it_has_braces(body: bytes, found: list[str | None]) -> None:
+    assert texts(b"Content-Transfer-Encoding: base64\r\n\r\n" + body) == found
 
 
 def nested(depth: int) -> bytes:

@@ -14,6 +14,7 @@ NAMES = {"name": "Clark", "none": None, "empty": "", "zero": 0, "yes": True, "no
 NESTED = {
     "address": {"street": "Howard Street", "city": "San Francisco"},
     "part": "street",
+    "years": 30,
     "children": ["Rusty", "Audrey"],
     "cart": [{"name": "Jacket", "price": 39.99, "sizes": ["S", "M"]}, {"name": "Gloves", "price": 5.00}],
     "nothing": [],
@@ -51,7 +52,21 @@ def render(text: str, kind: Kind = Kind.TEXT, **data: Any) -> str:
         pytest.param("{{(none or name)}}", "Clark", id="parentheses"),
         pytest.param("{{opening_double_curly()}}x{{closing_double_curly()}}", "{{x}}", id="double braces"),
         pytest.param("{{opening_triple_curly()}}x{{closing_triple_curly( )}}", "{{{x}}}", id="triple braces"),
+        pytest.param("{{opening_single_curly()}}x{{closing_single_curly()}}", "{x}", id="single braces"),
         pytest.param("{{loop_var}}{{loop_index}}{{loop_vars.x}}", "", id="no loop"),
+        pytest.param(
+            "{{years - 5}} {{years + 1}} {{years * 2}} {{years / 4}}", "25 31 60 7.5", id="arithmetic"
+        ),
+        pytest.param("{{ (years + 2) / 4 - 2 * 3 }} {{2 - 1 - 1}} {{8 / 2 / 2}}", "2 0 2", id="precedence"),
+        pytest.param("{{-years}} {{- -years}} {{2 * -3}} {{1 - -1}}", "-30 30 -6 2", id="signs"),
+        pytest.param("{{0.1 + 0.2}} {{5.00 + 5}} {{1 / 3}}", "0.3 10 0.33333333333333", id="digits"),
+        pytest.param("{{'15' - 5}} {{' 1.5e1 ' * '2'}}", "10 30", id="texts that are numbers"),
+        pytest.param("{{children[1 + 1]}} {{cart[#cart - 1].name}}", "Audrey Jacket", id="in an index"),
+        pytest.param("{{if years - 29 == 1 and years * 2 > 59}}yes{{end}}", "yes", id="in a condition"),
+        pytest.param("{{each children}}{{loop_index * 10 - 5}};{{end}}", "5;15;", id="of the loop's index"),
+        pytest.param(
+            "{{99999999999999 + 0}} {{10000000000 * 10000000000}}", "99999999999999 1e+20", id="large"
+        ),
     ],
 )
 def test_an_expression_shows_its_value(text: str, shown: str) -> None:
@@ -118,6 +133,27 @@ def test_statements_alone_on_their_line_leave_no_empty_line() -> None:
 def test_a_statement_beside_text_keeps_the_line() -> None:
     assert render("a {{if yes}}\nb{{end}}\nc") == "a \nb\nc"
     assert render("{{name}}\n{{if yes}}{{end}}\nc\n{{if yes}}x{{end}}") == "Clark\nc\nx"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("{{if name}}\nDear\n{{end}}, hello\n", "Dear, hello\n", id="end"),
+        pytest.param("{{if name}}\r\nDear\r\n{{end}}, hello", "Dear, hello", id="end, CRLF"),
+        pytest.param("a\n{{if none}}\nb\n  {{end}} c", "a c", id="end of what is not shown"),
+        pytest.param("a\n{{if none}}\nb\n{{else}} c\n{{end}}\nd", "a c\nd", id="else"),
+        pytest.param("a\n{{if name}}\nb\n{{else}} c\n{{end}}\nd", "a\nb\nd", id="before an else"),
+        pytest.param("a\n{{if none}}\nb\n{{elseif name}} c\n{{end}}\nd", "a c\nd", id="elseif"),
+        pytest.param("{{each children}}\n{{loop_var}}\n{{end}}, all", "Rusty\nAudrey, all", id="each"),
+        pytest.param("{{if none}}\nb\n{{end}}c", "c", id="nothing before it"),
+        pytest.param("{{name}}{{if none}}\n{{end}}!", "Clark!", id="a value before it"),
+        pytest.param("a\n{{if name}}b{{end}} c", "a\nb c", id="all on one line"),
+        pytest.param("a\n{{if none}}{{else}}b{{end}} c", "a\nb c", id="else on the same line"),
+        pytest.param("a\n{{if name}}\nb{{end}} c", "a\nb c", id="no break before it"),
+    ],
+)
+def test_text_behind_an_end_or_else_goes_on_without_the_line_break(text: str, shown: str) -> None:
+    assert render(text) == shown
 
 
 def test_each_shows_every_item() -> None:
@@ -220,12 +256,35 @@ def test_a_template_knows_whether_it_is_the_same_for_all() -> None:
         ("{{if}}{{end}}", "line 1: syntax error at the end"),
         ("{{" + "x" * 1001 + "}}", "line 1: expression is too long"),
         ("{{" + "(" * 40 + ")" * 40 + "}}", "line 1: nested too deeply"),
+        ("{{" + "-" * 990 + "1}}", "line 1: nested too deeply"),
+        ("{{" + "#" * 990 + "a}}", "line 1: nested too deeply"),
+        ("{{a +}}", "line 1: syntax error at the end"),
+        ("{{* a}}", "line 1: syntax error near '*'"),
+        ("{{a + * b}}", "line 1: syntax error near '*'"),
         ("{{if a}}" * (MAX_NESTING + 1), "line 1: nested too deeply"),
     ],
 )
 def test_what_cannot_be_compiled_is_told_with_its_line(text: str, error: str) -> None:
     with pytest.raises(BadTemplate) as caught:
         compile_template(text, Kind.TEXT)
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "error"),
+    [
+        ("\n{{a + 1}}", {"a": "x"}, "line 2: '+' needs two numbers"),
+        ("{{1 * a}}", {"a": None}, "line 1: '*' needs two numbers"),
+        ("{{-a}}", {"a": [1]}, "line 1: '-' needs two numbers"),
+        ("{{a - 1}}", {"a": True}, "line 1: '-' needs two numbers"),
+        ("{{1 / a}}", {"a": 0}, "line 1: no number comes of '/'"),
+        ("{{a * a}}", {"a": 1e300}, "line 1: no number comes of '*'"),
+        ("{{a + 1}}", {"a": 10**400}, "line 1: no number comes of '+'"),
+    ],
+)
+def test_arithmetic_that_makes_no_number_is_told(text: str, data: dict[str, Any], error: str) -> None:
+    with pytest.raises(BadTemplate) as caught:
+        render(text, **data)
     assert str(caught.value) == error
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.address import Mailbox
-from relay.domain.transmission import InlineContent, Recipient, Rfc822Content
+from relay.domain.transmission import File, InlineContent, Recipient, Rfc822Content
 from relay.schema.fault import Fault
 from relay.schema.scan import MAX_NESTING, MAX_VALUES, BadJson, check_number_of_values
 from relay.schema.transmissions import MAX_TAG_BYTES, Asked, parse_transmission
@@ -77,7 +77,7 @@ def parse(sent: Any) -> Asked:
             body(content="x"),
             422,
             "1300",
-            "field 'content' is of type 'json string', but needs to be of type 'json object'",
+            "field 'content' is of type 'string', but needs to be of type 'json_object'",
             id="content of another type",
         ),
         pytest.param(
@@ -129,7 +129,7 @@ def parse(sent: Any) -> Asked:
             body(content=CONTENT | {"text": 5}),
             422,
             "1300",
-            "field 'content.text' is of type 'json number', but needs to be of type 'json string'",
+            "field 'content.text' is of type 'number', but needs to be of type 'string'",
             id="text of another type",
         ),
         pytest.param(
@@ -202,10 +202,27 @@ def parse(sent: Any) -> Asked:
             id="part of a file",
         ),
         pytest.param(
+            body(content=CONTENT | {"inline_images": [FILE | {"name": ""}]}),
+            422,
+            "1400",
+            "content.inline_images[0].name is a required field",
+            id="an image without a name",
+        ),
+        *(
+            pytest.param(
+                body(content={"email_rfc822": text}),
+                422,
+                "1400",
+                "content.email_rfc822 is a required field",
+                id=f"a message that is {text!r}",
+            )
+            for text in ("", " \r\n ")
+        ),
+        pytest.param(
             body(content=CONTENT | {"attachments": ["x"]}),
             422,
             "1300",
-            "field 'content.attachments[0]' is of type 'json string', but needs to be of type 'json object'",
+            "field 'content.attachments[0]' is of type 'string', but needs to be of type 'json_object'",
             id="file of another type",
         ),
         pytest.param(
@@ -241,7 +258,7 @@ def parse(sent: Any) -> Asked:
             {"content": CONTENT, "recipients": "x"},
             422,
             "1300",
-            "field 'recipients' is of type 'json string', but needs to be of type 'json array'",
+            "field 'recipients' is of type 'string', but needs to be of type 'json_array'",
             id="recipients of another type",
         ),
         pytest.param(
@@ -343,7 +360,7 @@ def parse(sent: Any) -> Asked:
             body(options={"ip_pool": 5}),
             422,
             "1300",
-            "field 'options.ip_pool' is of type 'json number', but needs to be of type 'json string'",
+            "field 'options.ip_pool' is of type 'number', but needs to be of type 'string'",
             id="A29",
         ),
         pytest.param(
@@ -357,7 +374,7 @@ def parse(sent: Any) -> Asked:
             body(options={"transactional": "yes"}),
             422,
             "1300",
-            "field 'options.transactional' is of type 'json string', but needs to be of type 'json boolean'",
+            "field 'options.transactional' is of type 'string', but needs to be of type 'boolean'",
             id="flag",
         ),
     ],
@@ -380,7 +397,7 @@ def test_what_breaks_the_contract_is_refused_in_its_words(
         (
             "x@y.example",
             "1300",
-            "field 'recipients' is of type 'json string', but needs to be of type 'json object'",
+            "field 'recipients' is of type 'string', but needs to be of type 'json_object'",
         ),
         ({"address": "x"}, "1300", "invalid recipient address.email: x"),
         ({"address": 5}, "1300", "invalid recipient address.email: 5"),
@@ -388,7 +405,7 @@ def test_what_breaks_the_contract_is_refused_in_its_words(
         (
             BOB | {"tags": [1]},
             "1300",
-            "field 'tags[0]' is of type 'json number', but needs to be of type 'json string'",
+            "field 'tags[0]' is of type 'number', but needs to be of type 'string'",
         ),
         (
             {"address": {"email": "a@b.example", "header_to": "nobody"}},
@@ -634,3 +651,21 @@ def test_counting_costs_in_proportion() -> None:
     assert_linear(lambda n: b"[" + b'"a,[",[],' * n + b"[]]", count, 400_000)
     assert_linear(lambda n: b'"' + b"\\,\\[" * n, count, 1_000_000)
     assert_linear(lambda n: b",[" * MAX_VALUES + b" " * n, count, 1_000_000)
+
+
+@pytest.mark.parametrize("name", [{"name": ""}, {"name": None}, {}])
+def test_a_file_needs_no_name(name: dict[str, Any]) -> None:
+    file = {"type": "text/plain", "data": "aGk="} | name
+    content = parse(body(content=CONTENT | {"attachments": [file]})).content
+    assert isinstance(content, InlineContent)
+    assert content.attachments == (File("", "text/plain", b"hi"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("", "undisclosed-recipients:;"), (None, ""), ("x@y.test", "x@y.test")]
+)
+def test_an_empty_header_to_shows_nobody(given: str | None, kept: str) -> None:
+    """Null is as if it were not there."""
+    address = {"email": "bob@b.example", "header_to": given}
+    (recipient,) = parse(body({"address": address})).recipients
+    assert recipient.header_to == kept

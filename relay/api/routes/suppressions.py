@@ -13,12 +13,12 @@ from relay.api.body import QUICK_BYTES, json_octets, parse_object, refusal_of
 from relay.api.docs import refusals, takes
 from relay.api.errors import ApiError
 from relay.api.hangup import while_connected
-from relay.api.pages import decode_cursor, encode_cursor, links, per_page
+from relay.api.pages import decode_cursor, encode_cursor, per_page, relations
 from relay.api.services import Services, ServicesDep
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.ports import SuppressionQuery
-from relay.schema.api import Message, Page, Results
+from relay.schema.api import LinkedPage, Message, Results
 from relay.schema.scan import MAX_VALUES, BadJson, read_object
 from relay.schema.suppressions import (
     BadEntry,
@@ -103,7 +103,7 @@ async def update_one(
 
 @router.get(
     "/suppression-list",
-    response_model=Page[EntryShape],
+    response_model=LinkedPage[EntryShape],
     responses=refusals(),
     openapi_extra={"parameters": _MORE},
 )
@@ -135,13 +135,10 @@ async def search(
     offset = 0 if page is None else (_page_number(page, size) - 1) * size
     found = await services.suppressions.find(query, size, offset, _after(caller, cursor))
     following = encode_cursor(_position(found.entries[-1])) if found.has_more else None
-    next_link = links(request, following)
-    if page is not None and next_link.next is not None:
-        # The cursor says where to go on; the number of the page would skip as many again.
-        next_link.next = "&".join(part for part in next_link.next.split("&") if not part.startswith("page="))
+    linked = relations(request, following)
 
     def written() -> str:
-        shown = Page[EntryShape](results=_shapes(found.entries), total_count=found.total, links=next_link)
+        shown = LinkedPage[EntryShape](results=_shapes(found.entries), total_count=found.total, links=linked)
         return shown.model_dump_json(exclude_none=True)
 
     content = written() if size <= _INLINE else await asyncio.to_thread(written)
@@ -151,7 +148,7 @@ async def search(
 @router.get("/suppression-list/{recipient:path}", responses=refusals(404), response_model_exclude_none=True)
 async def show(
     recipient: str, request: Request, caller: Manager, services: ServicesDep, types: str | None = None
-) -> Page[EntryShape]:
+) -> LinkedPage[EntryShape]:
     """The entries of one recipient: at most one of each type on each list."""
     query = SuppressionQuery(
         caller.account,
@@ -163,7 +160,7 @@ async def show(
     found = await services.suppressions.find(query, LARGEST_PAGE)
     if not found.entries:
         raise ApiError(404, _NOT_FOUND)
-    return Page(results=_shapes(found.entries), total_count=found.total, links=links(request, None))
+    return LinkedPage(results=_shapes(found.entries), total_count=found.total, links=[])
 
 
 @router.delete(

@@ -230,7 +230,7 @@ def _refusal(
             return ApiError(400, "Failed to generate message", reason, "1901")
         case BadMime(reason=reason):
             sentence = f"content.email_rfc822 cannot be read as a MIME tree: {reason}"
-            return ApiError(422, INVALID, sentence, "1300")
+            return ApiError(422, "template mime parsing error", sentence, "3020")
 
 
 def _unknown(id_: str) -> ApiError:

@@ -1,0 +1,36 @@
+"""What composing a content takes, told without composing it."""
+
+from collections.abc import Iterator
+
+from relay.domain.transmission import Content, InlineContent, Rfc822Content
+
+_LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
+
+
+def estimated_bytes(content: Content) -> int:
+    """About what a message will have, without its header section; values that are filled in are not known."""
+    if isinstance(content, Rfc822Content):
+        return len(content.message)
+    texts = sum(
+        len(text if text.isascii() else text.encode("utf-8", "replace")) for text in _texts_of(content)
+    )
+    files = sum(len(file.data) for file in (*content.attachments, *content.inline_images))
+    return texts + files * 4 // 3
+
+
+def is_light(content: Content) -> bool:
+    """Whether composing it takes a few milliseconds at most, however it was meant."""
+    if isinstance(content, InlineContent) and sum(map(len, _texts_of(content))) > _LIGHT_BYTES:
+        return False
+    if estimated_bytes(content) > _LIGHT_BYTES:
+        return False
+    if isinstance(content, Rfc822Content):
+        return content.message.count(b"{{") <= _LIGHT_BRACES
+    texts = (*_texts_of(content), content.subject, *content.headers.values())
+    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES
+
+
+def _texts_of(content: InlineContent) -> Iterator[str]:
+    for text in (content.text, content.html, content.amp_html):
+        if text is not None:
+            yield text
