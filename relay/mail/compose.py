@@ -13,8 +13,8 @@ from typing import Any, assert_never
 from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress, NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
+from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart, text_entity
-from relay.mail.expression import BadTemplate, Budget
 from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import Named, names_nobody, read_mailboxes, read_name, sole_mailbox, split_name

@@ -13,66 +13,30 @@ do; arrays begin at 1; numbers are doubles, told with 14 digits, and a text that
 arithmetic. Ours: values of unlike kinds are neither equal nor in any order.
 """
 
-import math
-import operator
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from relay.domain.errors import RelayError
-
-Value = Any
-"""What JSON can say."""
+from relay.mail.budget import BadTemplate, Budget
+from relay.mail.operators import (
+    COMPARE,
+    COMPUTE,
+    Comparison,
+    Value,
+    as_told,
+    counts,
+    is_empty,
+    length,
+    member,
+    negated,
+    number_of,
+)
 
 MAX_NESTING = 32
 """Of expressions, statements, and of dynamic content."""
-MAX_STEPS = 1_000_000
-"""Of making one message: a node, a round, an operand is a step, and so are some octets that are written or
-compared. They take a third of a second at most."""
-MAX_OCTETS = 20 << 20
-OCTETS_A_STEP = 256
 MAX_TOKENS = 100_000
 """Of one text: names, numbers, texts and signs between braces, and the braces themselves."""
-
-
-@dataclass
-class BadTemplate(RelayError):
-    """A template that cannot be compiled or, for this recipient, not be rendered."""
-
-    detail: str
-    line: int = 0
-    """From 1; 0 when no place can be named."""
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.detail}" if self.line else self.detail
-
-
-class OverBudget(BadTemplate):
-    """The rendering takes more than it was given. It is the same sentence for whoever gave less at first."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """What is left for making one message: everything that is rendered for it takes from this."""
-
-    steps: int = MAX_STEPS
-    octets: int = MAX_OCTETS
-    """Of UTF-8, that may still be written."""
-
-    def spend(self, steps: int) -> None:
-        """Raises OverBudget when there are not so many left."""
-        self.steps -= steps
-        if self.steps < 0:
-            raise OverBudget(f"rendering takes more than {MAX_STEPS:,} steps")
-
-    def write(self, text: str) -> None:
-        """Take what the text needs. Raises OverBudget."""
-        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-        self.octets -= size
-        if self.octets < 0:
-            raise OverBudget("the rendered content is too large")
-        self.spend(1 + size // OCTETS_A_STEP)
 
 
 @dataclass(slots=True)
@@ -122,11 +86,8 @@ _BRACES = {
     "opening_triple_curly": "{{{",
     "closing_triple_curly": "}}}",
 }
-_DIGITS = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 _MAX_SIGNS = 250
 """Before one operand."""
-_WHOLE = 10.0**14
-"""Whole numbers up to here are told with all their digits."""
 DYNAMIC = "render_dynamic_content"
 _LITERALS: Mapping[str, Value] = {"true": True, "false": False, "nil": None}
 
@@ -155,11 +116,6 @@ def compile_expression(text: str, line: int) -> Expression:
     made = parser.disjunction()
     parser.expect_end()
     return Expression(made, len(parser.tokens), parser.last_name, is_dynamic=False)
-
-
-def counts(value: Value) -> bool:
-    """Whether a condition of that value holds."""
-    return value is not None and value is not False
 
 
 Token = tuple[str, str]
@@ -230,8 +186,8 @@ class _Parser:
 
     def _comparison(self) -> Function:
         left = self._sum()
-        while (sign := self._sign_of(_COMPARE)) is not None:
-            left = _compared(_COMPARE[sign], left, self._sum())
+        while (sign := self._sign_of(COMPARE)) is not None:
+            left = _compared(COMPARE[sign], left, self._sum())
         return left
 
     def _sum(self) -> Function:
@@ -267,7 +223,7 @@ class _Parser:
             total, sign = first(run), ""
             try:
                 for sign, operand in rest:
-                    total = _told(_COMPUTE[sign](_number(total), _number(operand(run))))
+                    total = as_told(COMPUTE[sign](number_of(total), number_of(operand(run))))
             except ValueError:
                 raise BadTemplate(f"'{sign}' needs two numbers", line) from None
             except ArithmeticError:
@@ -288,7 +244,7 @@ class _Parser:
             if sign == "-":
                 value = self._computed(_constant(0), [("-", value)])
             else:
-                value = _applied(_negated if sign == "not" else _length, value)
+                value = _applied(negated if sign == "not" else length, value)
             self.last_name = ""
         return value
 
@@ -312,7 +268,7 @@ class _Parser:
 
     def _macro(self, name: str) -> Function:
         if name == "empty":
-            return _applied(_is_empty, self.parenthesised())
+            return _applied(is_empty, self.parenthesised())
         if name not in _BRACES:
             raise BadTemplate(f"unknown macro '{name}'", self._line)
         self._need("(")
@@ -342,7 +298,7 @@ class _Parser:
         def walk(run: Run) -> Value:
             value = run.look_up(name)
             for step in steps:
-                value = _member(value, step(run))
+                value = member(value, step(run))
             return value
 
         return walk
@@ -372,9 +328,6 @@ class _Parser:
         raise BadTemplate(f"{what} {near}", self._line)
 
 
-# ── what the signs mean ──────────────────────────────────────────────────────────────────
-
-
 def _constant(value: Value) -> Function:
     return lambda run: value
 
@@ -383,98 +336,5 @@ def _applied(function: Callable[[Value], Value], argument: Function) -> Function
     return lambda run: function(argument(run))
 
 
-def _compared(function: "Comparison", left: Function, right: Function) -> Function:
+def _compared(function: Comparison, left: Function, right: Function) -> Function:
     return lambda run: function(run.budget, left(run), right(run))
-
-
-def _negated(value: Value) -> bool:
-    return not counts(value)
-
-
-def _length(value: Value) -> int:
-    return len(value) if isinstance(value, list | str) else 0
-
-
-def _is_empty(value: Value) -> bool:
-    return value is None or (isinstance(value, list | dict | str) and not value)
-
-
-def _member(value: Value, key: Value) -> Value:
-    """By name of an object, by number from 1 of an array; null where there is nothing."""
-    if isinstance(value, Mapping):
-        return value.get(key) if isinstance(key, str) else None
-    if isinstance(value, list) and isinstance(key, int) and not isinstance(key, bool):
-        return value[key - 1] if 1 <= key <= len(value) else None
-    return None
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _number(value: Value) -> float:
-    """What arithmetic takes it for. Raises ValueError."""
-    if _is_number(value) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
-        return float(value)
-    raise ValueError(value)
-
-
-def _told(number: float) -> int | float:
-    """With 14 digits, and without a fraction where there is none. Raises OverflowError."""
-    if math.isinf(number) or math.isnan(number):
-        raise OverflowError
-    told = float(f"{number:.14g}")
-    return int(told) if told.is_integer() and abs(told) < _WHOLE else told
-
-
-_COMPUTE: Mapping[str, Callable[[float, float], float]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-}
-
-
-def _equal(budget: Budget, left: Value, right: Value) -> bool:
-    """Of the same kind and the same through and through; each value that is looked at is a step."""
-    if _is_number(left) and _is_number(right):
-        return bool(left == right)
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, str):
-        budget.spend(len(left) // OCTETS_A_STEP)
-        return bool(left == right)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(
-            _looked_at(budget, one, other) for one, other in zip(left, right, strict=True)
-        )
-    if isinstance(left, dict):
-        return len(left) == len(right) and all(
-            name in right and _looked_at(budget, value, right[name]) for name, value in left.items()
-        )
-    return bool(left == right)
-
-
-def _looked_at(budget: Budget, left: Value, right: Value) -> bool:
-    budget.spend(3)
-    return _equal(budget, left, right)
-
-
-def _is_ordered(budget: Budget, left: Value, right: Value) -> bool:
-    """Whether one can come before the other."""
-    if isinstance(left, str) and isinstance(right, str):
-        budget.spend(min(len(left), len(right)) // OCTETS_A_STEP)
-        return True
-    return _is_number(left) and _is_number(right)
-
-
-Comparison = Callable[[Budget, Value, Value], bool]
-
-_COMPARE: Mapping[str, Comparison] = {
-    "==": _equal,
-    "!=": lambda budget, left, right: not _equal(budget, left, right),
-    "<": lambda budget, left, right: _is_ordered(budget, left, right) and left < right,
-    ">": lambda budget, left, right: _is_ordered(budget, left, right) and left > right,
-    "<=": lambda budget, left, right: _is_ordered(budget, left, right) and left <= right,
-    ">=": lambda budget, left, right: _is_ordered(budget, left, right) and left >= right,
-}

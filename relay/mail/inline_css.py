@@ -4,7 +4,7 @@ import re
 
 from css_inline import CSSInliner, InlineError
 
-from relay.mail.expression import BadTemplate
+from relay.mail.budget import BadTemplate
 
 MAX_ELEMENTS = 3000
 """css-inline 0.24 goes down the tree by recursion and ends the process where a stack of 8 MiB does, at

@@ -13,19 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from relay.mail.expression import (
-    MAX_NESTING,
-    MAX_TOKENS,
-    OCTETS_A_STEP,
-    BadTemplate,
-    Budget,
-    Expression,
-    Function,
-    Run,
-    Value,
-    compile_expression,
-    counts,
-)
+from relay.mail.budget import OCTETS_A_STEP, BadTemplate, Budget
+from relay.mail.expression import MAX_NESTING, MAX_TOKENS, Expression, Function, Run, compile_expression
+from relay.mail.operators import Value, counts
 
 
 class Kind(Enum):

@@ -7,8 +7,8 @@ from typing import Any
 
 from relay.domain.errors import NoSender
 from relay.domain.transmission import CHUNK, Content, Recipient
+from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
-from relay.mail.expression import BadTemplate, Budget
 from relay.schema.scan import MAX_VALUES, read_object
 from relay.schema.suppressions import wanted_of_bulk
 from relay.schema.transmissions import parse_transmission

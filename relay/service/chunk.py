@@ -22,9 +22,9 @@ from relay.domain.message import Body, Message, Particulars, RcptType, Submissio
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind, Source, key_of, suppressed
 from relay.domain.transmission import Content, Recipient, Rejection, Routing, Transmission, Verdict
+from relay.mail.budget import BadTemplate, Budget, OverBudget
 from relay.mail.compose import Blueprint, Filled, to_field
 from relay.mail.dkim import body_hash
-from relay.mail.expression import BadTemplate, Budget, OverBudget
 from relay.mail.gate import check_body, check_composed, split_at_empty_line
 from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field

@@ -33,8 +33,8 @@ from relay.domain.transmission import (
     Transmission,
     Verdict,
 )
+from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart, Blueprint, unreadable
-from relay.mail.expression import OverBudget
 from relay.mail.mime import BadMime
 from relay.ports import Clock, Directory, Lane, Made, QueueStore, TransmissionStanding, TransmissionStore
 from relay.service.authority import REST_GRANT, check_sender

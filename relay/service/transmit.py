@@ -37,8 +37,8 @@ from relay.domain.transmission import (
     Verdict,
     check_cancellable,
 )
+from relay.mail.budget import BadTemplate, OverBudget
 from relay.mail.compose import Blueprint
-from relay.mail.expression import BadTemplate, OverBudget
 from relay.mail.headers import fields_of, split_message
 from relay.mail.trace import hop_count
 from relay.mail.weight import estimated_bytes

@@ -10,8 +10,8 @@ from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import AccountId, MessageId, TransmissionId, mint_message_id
 from relay.domain.suppression import Source, key_of
 from relay.domain.transmission import Content, Recipient, Rejection, Routing
+from relay.mail.budget import OverBudget
 from relay.mail.compose import Blueprint, Filled, compose
-from relay.mail.expression import OverBudget
 from relay.mail.weight import is_light
 from relay.ports import Clock, Made, Sandbox, SuppressionStore
 from relay.service.budget import BodyBudget

@@ -14,6 +14,7 @@ from relay.domain.address import normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress, MalformedOptions, RelayError
 from relay.domain.transmission import File, InlineContent, Rfc822Content
 from relay.ingress.replies import Complaint
+from relay.mail.budget import Budget
 from relay.mail.compose import compose
 from relay.mail.dkim import (
     Signer,
@@ -24,7 +25,6 @@ from relay.mail.dkim import (
 )
 from relay.mail.dsn import Failure, build_dsn
 from relay.mail.entities import file_entity, text_entity
-from relay.mail.expression import Budget
 from relay.mail.gate import check_body, check_composed, check_stored
 from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
 from relay.mail.inline_css import inline_css

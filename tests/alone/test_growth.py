@@ -10,7 +10,7 @@ import pytest
 
 from relay.api.body import parse_object
 from relay.ingress.data import message_of
-from relay.mail.expression import Budget
+from relay.mail.budget import Budget
 from relay.mail.inline_css import inline_css
 from relay.mail.mime import read_leaves
 from relay.mail.template import Kind, compile_template

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
+from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import BadPart, compose, to_field
-from relay.mail.expression import BadTemplate, Budget
 from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.weight import estimated_bytes, is_light

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.mail.expression import BadTemplate
+from relay.mail.budget import BadTemplate
 from relay.mail.inline_css import MAX_ELEMENTS, MAX_SPREAD_BYTES, inline_css
 
 RULES = "<style>p { color: red }</style>"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.expression import MAX_NESTING, BadTemplate
+from relay.mail.budget import BadTemplate
+from relay.mail.expression import MAX_NESTING
 from relay.mail.template import Kind, compile_template, literal
 
 NAMES = {"name": "Clark", "none": None, "empty": "", "zero": 0, "yes": True, "no": False, "age": 40}

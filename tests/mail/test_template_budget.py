@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from relay.mail.expression import MAX_TOKENS, BadTemplate, Budget, OverBudget
+from relay.mail.budget import BadTemplate, Budget, OverBudget
+from relay.mail.expression import MAX_TOKENS
 from relay.mail.template import Kind, compile_template
 
 

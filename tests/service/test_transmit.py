@@ -29,8 +29,8 @@ from relay.domain.transmission import (
     TransmissionState,
 )
 from relay.feed.scheduler import Scheduler
+from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
-from relay.mail.expression import OverBudget
 from relay.ports import Sandbox, Selection, TransmissionStanding
 from relay.service.budget import BodyBudget
 from relay.service.chunk import MAX_CHUNK_BYTES

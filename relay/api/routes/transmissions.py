@@ -17,8 +17,8 @@ from relay.api.services import Services, ServicesDep
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import TransmissionId
 from relay.domain.transmission import NotCancellable, TransmissionState
+from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
-from relay.mail.expression import OverBudget
 from relay.mail.mime import BadMime
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.api import Problem, Results
