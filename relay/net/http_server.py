@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -33,6 +34,10 @@ _TICK_S = 1.0
 _NO_PLACE = "no place"
 _LENGTHS = {b"content-length", b"transfer-encoding"}
 """Two ways to say where a body ends."""
+_TURN_LINES = re.compile(rb"(?:[^\n]*+\n){500}")
+"""What is read at once: it is lines that cost, of a header section or between chunks, and not octets."""
+_LOOK_S = 0.05
+"""How often is looked whether the request before is answered, or its body read."""
 
 log = logging.getLogger("relay.http")
 
@@ -192,7 +197,9 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """uvicorn 0.54 waits for ever for the rest of a header section, and takes any number of clients."""
+    """uvicorn 0.54 waits for ever for the rest of a header section, takes any number of clients, and reads
+    all that has come at once, be it a hundred thousand chunks.
+    """
 
     config: _Config
 
@@ -203,6 +210,8 @@ class _Protocol(H11Protocol):
         self._client: ClientAddress
         self._share_of: ClientAddress | None = None
         """The client whose share this connection is counted in."""
+        self._unread, self._at = b"", 0
+        """What came and is still to be read, and how far it is."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -236,6 +245,36 @@ class _Protocol(H11Protocol):
         self._deadline = self.loop.call_later(self.config.headers_s, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
+        if self._unread:
+            self._unread, self._at = self._unread[self._at :] + data, 0
+            self.transport.pause_reading()
+        elif _TURN_LINES.match(data):
+            self._unread = data
+            self.transport.pause_reading()
+            self._go_on()
+        else:
+            self._read(data)
+
+    def _go_on(self) -> None:
+        """Read a few lines more; others have their turn in between."""
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.loop.call_later(_LOOK_S, self._go_on)
+            return
+        found = _TURN_LINES.match(self._unread, self._at)
+        end = len(self._unread) if found is None else found.end()
+        piece, self._at = self._unread[self._at : end], end
+        is_last = end == len(self._unread)
+        if is_last:
+            self._unread, self._at = b"", 0
+        self._read(piece)
+        if not is_last:
+            self.loop.call_soon(self._go_on)
+        elif not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
         super().data_received(data)
         is_between = self.cycle is None or self.cycle.response_complete
         if is_between and self._deadline is None:
