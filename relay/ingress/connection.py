@@ -109,16 +109,13 @@ class Connection(SMTP):
     def fail(self) -> None:
         """The handshake before it did."""
         self._around.encrypting.discard(self)
-        self._give_back()
+        self._leave()
 
     def _is_let_in(self) -> bool:
         """Whether there is a place. A proxy still has to say for whom."""
         around = self._around
-        if around.is_full:
-            around.tally.tell(self._client, _NO_PLACE, "reason=max_connections")
-            return False
-        if around.descriptors.run_short():
-            around.tally.tell(self._client, _NO_PLACE, "reason=descriptors")
+        if (lacking := around.lacking()) is not None:
+            around.tally.tell(self._client, _NO_PLACE, f"reason={lacking}")
             return False
         return around.is_proxy(self._client) or self._takes_place()
 
@@ -136,7 +133,9 @@ class Connection(SMTP):
             self._share_of = self._client
         return self._share_of is not None
 
-    def _give_back(self) -> None:
+    def _leave(self) -> None:
+        """Its place is free. More than once does no harm."""
+        self._around.leave(self, is_gone=True)
         if self._share_of is not None:
             self._around.shares.give_back(self._share_of)
             self._share_of = None
@@ -166,8 +165,7 @@ class Connection(SMTP):
         return not (self._is_encrypted or self._is_hung_up)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._around.leave(self, is_gone=True)
-        self._give_back()
+        self._leave()
         if not self._is_surplus:
             super().connection_lost(error)
 
@@ -338,12 +336,17 @@ class Connection(SMTP):
         self._is_open = False
         try:
             await self._writer.start_tls(self._around.tls, ssl_handshake_timeout=HANDSHAKE_S)
+            self._is_open = True
         except OSError as error:
             tell_failure(self._around.tally, self._client, error)
             raise
+        finally:
+            if not self._is_open:
+                # uvloop 0.23 calls no connection_lost for one that is reset meanwhile.
+                self._leave()
         self._wire = cast("asyncio.Transport", self._writer.transport)
         self.transport = self._wire
-        self._is_encrypted = self._is_open = True
+        self._is_encrypted = True
         self._last_octet_at = self.loop.time()
 
     def hang_up(self, reply: str = "", at_once: bool = False) -> None:

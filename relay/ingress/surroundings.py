@@ -58,9 +58,11 @@ class Surroundings:
         self.empty.set()
         self.gone.set()
 
-    @property
-    def is_full(self) -> bool:
-        return self._held >= self.settings.max_connections
+    def lacking(self) -> str | None:
+        """What there is too little of for one more connection, whoever it is from."""
+        if self._held >= self.settings.max_connections:
+            return "max_connections"
+        return "descriptors" if self.descriptors.run_short() else None
 
     def has_place_for_strangers(self, counted: int) -> bool:
         """A tenth is kept for those who say who they are. counted: places of the one who asks."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -82,5 +84,48 @@ async def test_handshakes_are_counted_from_the_first_octet_and_come_through(
                 for wire in silent:
                     with contextlib.suppress(ConnectionError):
                         await wire.write(b"EHLO in clear\r\n")
+                await eventually(is_let_in)
+        assert "Traceback" not in running.log.read_text()
+
+
+def _client_hello() -> bytes:
+    context = ssl.create_default_context()
+    said = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="relay.test").do_handshake()
+    return said.read()
+
+
+async def test_a_connection_that_is_reset_in_the_handshake_gives_its_place_back(
+    tmp_path: Path, mta: FakeMta
+) -> None:
+    """In the event loop of the real program; after a reset nobody may be told of the end."""
+    smtps, hello = free_port(), _client_hello()
+    settings: dict[str, dict[str, object]] = {
+        "smtp": {"listen_tls": [f"127.0.0.1:{smtps}"], "max_connections_per_client": 4}
+    }
+
+    def start_and_leave(port: int, said: bytes, is_reset: bool) -> None:
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            if port != smtps:
+                for line in (b"", b"EHLO client.example\r\n", b"STARTTLS\r\n"):
+                    client.sendall(line)
+                    if not client.recv(1000).startswith((b"220", b"250")):
+                        return
+            client.sendall(said)
+            if is_reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async with RelayProcess(tmp_path, mta.address, settings=settings) as running:
+
+        async def is_let_in() -> bool:
+            async with connect((running.host, running.port)) as wire:
+                return (await wire.reply())[:3] == "220"
+
+        for port in (running.port, smtps):
+            for said in (b"", hello[:50], hello, hello + b"\x17\x03\x03\0\x10" + b"x" * 16, b"in clear\r\n"):
+                for is_reset in (True, False):
+                    for _ in range(5):
+                        await asyncio.to_thread(start_and_leave, port, said, is_reset)
                 await eventually(is_let_in)
         assert "Traceback" not in running.log.read_text()
