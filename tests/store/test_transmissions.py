@@ -203,6 +203,14 @@ async def test_a_verdict_of_an_older_directory_is_not_stored(store: Store) -> No
     assert not await store.transmissions.decide(build(1).id, ROUTING, SEEDED)
 
 
+async def test_what_has_begun_goes_on_when_the_clock_is_set_back_before_its_time(store: Store) -> None:
+    begun, scheduled = build(1, start=NOW), build(2, start=NOW)
+    await submitted(store, begun, ROUTING)
+    await submitted(store, scheduled)
+    (found,) = await store.transmissions.hold_due(HOLDER, NOW - HOUR, 60, 10)
+    assert found.transmission == begun
+
+
 async def test_only_what_is_due_is_held_the_earliest_first(store: Store) -> None:
     late, early = build(1), build(2, start=NOW)
     for transmission in (late, early):

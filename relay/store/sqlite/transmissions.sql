@@ -12,20 +12,29 @@ INSERT INTO transmission_recipients (id, account, first, recipients) VALUES (?, 
 -- name: other_holders
 SELECT DISTINCT holder FROM transmission WHERE ended_us IS NULL AND holder NOT IN ('', ?);
 
--- name: hold_due (another's that it worked on counts: it died or hangs; no more of an account with a full share)
+-- name: hold_due (begun before the clock was set back, it goes on; another's that it worked on counts: it died or hangs; no more of an account with a full share)
 UPDATE transmission SET
     tries = tries + (trying AND holder <> :holder),
     trying = trying AND holder = :holder,
     holder = :holder,
     held_until_us = :until_us
-WHERE id IN (SELECT id FROM transmission
+WHERE id IN (SELECT id FROM (
+             SELECT id, start_us FROM transmission
              WHERE ended_us IS NULL AND set_aside_us IS NULL AND start_us <= :now_us
                AND (holder IN ('', :holder) OR held_until_us <= :clock_us
                     OR holder IN (SELECT value FROM json_each(:dead)))
                AND (holder = :holder OR NOT EXISTS (
                    SELECT 1 FROM queue_share WHERE queue_share.account = transmission.account
                    AND mail_bytes > 0 AND mail_bytes + stored_bytes >= :share_bytes))
-             ORDER BY start_us, id LIMIT :limit)
+             UNION ALL
+             SELECT id, start_us FROM transmission
+             WHERE ended_us IS NULL AND set_aside_us IS NULL AND verdict IS NOT NULL AND start_us > :now_us
+               AND (holder IN ('', :holder) OR held_until_us <= :clock_us
+                    OR holder IN (SELECT value FROM json_each(:dead)))
+               AND (holder = :holder OR NOT EXISTS (
+                   SELECT 1 FROM queue_share WHERE queue_share.account = transmission.account
+                   AND mail_bytes > 0 AND mail_bytes + stored_bytes >= :share_bytes))
+             ORDER BY start_us, id LIMIT :limit))
 RETURNING {standing};
 
 -- name: release
