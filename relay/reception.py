@@ -17,7 +17,8 @@ from relay.net.records import DnsRecords, RsaKeys
 from relay.net.tls import server_context
 from relay.passwords import Argon2Hasher
 from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
-from relay.schema.config import Config, Endpoint, Network
+from relay.schema.config import Config
+from relay.schema.values import Endpoint, Network
 from relay.service.billing import Billing
 from relay.service.budget import BodyBudget
 from relay.service.bulk import BulkRuns
@@ -163,6 +164,7 @@ class Reception:
             trouble=means.trouble,
             trusted_proxies=self._config.http.trusted_proxies,
             refusals=means.refusals,
+            refuses_tracking=self._config.tracking.when_off == "refuse",
             requests_per_second=self._config.http.requests_per_second,
         )
 

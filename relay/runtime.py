@@ -337,6 +337,7 @@ class Relay:
             self._workers > 1,
             shares=self._shares,
             refused=self._refusals,
+            refuses_tracking=config.tracking.when_off == "refuse",
         )
         await server.start()
         return server

@@ -57,6 +57,8 @@ class Services:
     """Whose word on where a client speaks from is taken for the log, but not for `valid_ips`."""
     refusals: Tally
     """Of credentials, by this and the other doors."""
+    refuses_tracking: bool
+    """Whether mail that asks for tracking is refused; else it is sent without."""
     requests_per_second: float
     """What one key may ask for on average; transmissions are not counted."""
 

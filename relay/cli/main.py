@@ -18,9 +18,10 @@ from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
 from relay.domain.route import MxRoute, SmarthostRoute, TlsPolicy
-from relay.schema.config import Config, Endpoint
+from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
+from relay.schema.values import Endpoint
 from relay.service.operate import Explanation, explain
 from relay.store import migrate_store
 from relay.testing.script import SCRIPT_HELP

@@ -6,8 +6,8 @@ from typing import TypeVar
 import typer
 
 from relay.domain.ids import IpAddress, NodeName
-from relay.schema.config import parse_host_name, parse_node
 from relay.schema.tables import parse_address, parse_client, parse_name
+from relay.schema.values import parse_host_name, parse_node
 
 Value = TypeVar("Value")
 

@@ -13,7 +13,8 @@ from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.users import Role, User
 from relay.passwords import Argon2Hasher
-from relay.schema.config import Config, Endpoint
+from relay.schema.config import Config
+from relay.schema.values import Endpoint
 from relay.service.live import LiveDirectory
 from relay.service.sign_in import LINK_PATH, SignIns
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
-from relay.domain.errors import RelayError, Unavailable
+from relay.domain.errors import MalformedOptions, RelayError, Unavailable
 from relay.domain.events import PolicyRejection
 from relay.domain.message import Envelope, Options
 from relay.ingress.data import DataReader, cleaned, message_of
@@ -16,6 +16,7 @@ from relay.ingress.replies import TOO_LARGE, Complaint, printable, reply_for
 from relay.ingress.surroundings import Surroundings
 from relay.mail.headers import first
 from relay.schema.msys import parse_msys
+from relay.schema.tracking import tracking_asked_for
 from relay.service.generate import Handed
 
 _TELL_S = 1.0
@@ -66,6 +67,9 @@ async def hand_in(
         msys = first(fields, "x-msys-api")
         if msys is not None:
             options = parse_msys(msys.value)
+            asked = {"open_tracking": options.open_tracking, "click_tracking": options.click_tracking}
+            if around.refuses_tracking and (unavailable := tracking_asked_for(asked)):
+                raise MalformedOptions(unavailable)
         envelope = Envelope(
             transaction.mail_from,
             tuple(transaction.recipients),

@@ -11,7 +11,8 @@ from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
 from relay.ingress.surroundings import Surroundings
 from relay.ports import Clock, Directory
-from relay.schema.config import Endpoint, SmtpSettings
+from relay.schema.config import SmtpSettings
+from relay.schema.values import Endpoint
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
 from relay.tally import Tally, refusals
@@ -42,11 +43,13 @@ class SmtpServer:
         data_timeout_s: float = 600.0,
         shares: Shares | None = None,
         refused: Tally | None = None,
+        refuses_tracking: bool = False,
     ) -> None:
         """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole.
 
         shares: of clients, counted with those processes; None: by this server alone.
         refused: tells of credentials; None: of this server's alone.
+        refuses_tracking: mail that asks for opens or clicks to be tracked is refused, else sent without.
         """
         self._around = Surroundings(
             settings,
@@ -58,6 +61,7 @@ class SmtpServer:
             hostname,
             NodeName(node),
             data_timeout_s,
+            refuses_tracking,
             shares or Shares(settings.max_connections_per_client),
             refused or refusals(),
             Tally(log),

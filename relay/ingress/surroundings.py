@@ -33,6 +33,8 @@ class Surroundings:
     hostname: str
     node: NodeName
     data_timeout_s: float
+    refuses_tracking: bool
+    """Whether mail that asks for tracking is refused; else it is sent without."""
     shares: Shares
     """Of each client's address."""
     refusals: Tally

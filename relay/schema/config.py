@@ -1,19 +1,15 @@
 """`relay.toml`: how this process runs. Read once, at start; the environment has the last word."""
 
-import ipaddress
 import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
-from relay.domain.address import normalise_domain
-from relay.domain.errors import MalformedAddress
 from relay.domain.ids import AccountId, NodeName, SubaccountId
 from relay.domain.retry import RetryPolicy
 from relay.schema.durations import parse_duration
@@ -28,114 +24,26 @@ from relay.schema.problems import (
     read_toml,
     shown,
 )
+from relay.schema.values import (
+    Endpoint,
+    Network,
+    none_for_empty,
+    parse_host_name,
+    parse_network,
+    parse_node,
+    parse_optional_path,
+    parse_path,
+    parse_public_url,
+    parse_store,
+    parse_workers,
+)
 
 _PREFIX = "RELAY_"
 _NOT_SETTINGS = re.compile(r"RELAY_CONFIG|RELAY_TEST_.*")
 """Names that belong to the command line and to the tests."""
-_NODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_STORE = re.compile(r"sqlite:///(?:.*[^/])|postgresql://[^/\s]+/\S+")
-_URL = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?/?")
-_MOST_WORKERS = 64
 _GIBIBYTE = 1 << 30
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Role = Literal["smtp", "api", "web", "egress", "feed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to listen. Port 0 is any free one."""
-
-    host: str
-    """A name or an address, without brackets."""
-    port: int
-
-    @classmethod
-    def parse(cls, text: object) -> Self:
-        """`HOST:PORT`, an IPv6 address in brackets. Raises ValueError with what was expected."""
-        if isinstance(text, cls):
-            return text
-        host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
-        in_brackets = host.startswith("[") and host.endswith("]")
-        if colon and re.fullmatch(r"\d{1,5}", port, re.ASCII) and int(port) <= 65535:
-            if in_brackets and _is_ipv6(host[1:-1]):
-                return cls(host[1:-1], int(port))
-            if not in_brackets and re.fullmatch(r"[A-Za-z0-9._-]+", host):
-                return cls(host, int(port))
-        raise ValueError('"HOST:PORT", such as "127.0.0.1:2525" or "[::1]:2525"')
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_node(text: object) -> NodeName:
-    """The name of a machine. Raises ValueError with what was expected."""
-    if not isinstance(text, str) or not _NODE.fullmatch(text):
-        raise ValueError("1 to 64 letters, digits, dots, hyphens or underscores")
-    return NodeName(text)
-
-
-def parse_host_name(text: object) -> str:
-    """A host or domain name as DNS knows it. Raises ValueError with what was expected."""
-    try:
-        if isinstance(text, str) and not text.startswith("["):
-            return normalise_domain(text)
-    except MalformedAddress:
-        pass
-    raise ValueError('a domain name, such as "mail.example.com"')
-
-
-def parse_network(text: object) -> Network:
-    """An address or a network in CIDR notation. Raises ValueError with what was expected."""
-    try:
-        if isinstance(text, str | Network):
-            return ipaddress.ip_network(text)
-    except ValueError:
-        pass
-    raise ValueError('an address or a network, such as "10.0.0.0/8", without bits after the prefix')
-
-
-def _parse_public_url(text: object) -> str:
-    if isinstance(text, str) and (not text or _URL.fullmatch(text)):
-        return text.rstrip("/")
-    raise ValueError('a URL without a path, such as "https://relay.example.com"')
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return bool(ipaddress.IPv6Address(text))
-    except ValueError:
-        return False
-
-
-def _parse_workers(value: object) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_WORKERS:
-        return value
-    raise ValueError(f'a whole number from 1 to {_MOST_WORKERS}, or "auto"')
-
-
-def _parse_store(text: object) -> str:
-    if isinstance(text, str) and _STORE.fullmatch(text):
-        return text
-    raise ValueError(
-        '"sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://user@host/database"'
-    )
-
-
-def _parse_path(text: object) -> Path:
-    if isinstance(text, Path) or (isinstance(text, str) and text and "\0" not in text):
-        return Path(text)
-    raise ValueError("the path of a file")
-
-
-def _parse_optional_path(text: object) -> Path | None:
-    return None if text in ("", None) else _parse_path(text)
-
-
-def _none_for_empty(value: object) -> object:
-    return None if value == "" else value
 
 
 def _parse_optional_duration(text: object) -> timedelta | None:
@@ -143,8 +51,8 @@ def _parse_optional_duration(text: object) -> timedelta | None:
 
 
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
-FilePath = Annotated[Path, PlainValidator(_parse_path)]
-OptionalPath = Annotated[Path | None, PlainValidator(_parse_optional_path)]
+FilePath = Annotated[Path, PlainValidator(parse_path)]
+OptionalPath = Annotated[Path | None, PlainValidator(parse_optional_path)]
 HostPort = Annotated[Endpoint, PlainValidator(Endpoint.parse)]
 _QueueBytes = Annotated[int, Field(ge=1, le=1 << 60)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -237,7 +145,7 @@ class HttpSettings(_TlsFiles):
     max_connections_per_client: Annotated[int, Field(ge=1, le=100_000)] = 50
     requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 100
     """Of one key on average, in bursts ten times as many; transmissions are not counted."""
-    public_url: Annotated[str, PlainValidator(_parse_public_url)] = ""
+    public_url: Annotated[str, PlainValidator(parse_public_url)] = ""
     """Where people reach the console, when a proxy stands before it: `https://relay.example.com`."""
     trusted_proxies: tuple[Annotated[Network, PlainValidator(parse_network)], ...] = ()
     """Whose X-Forwarded-For counts when wrong passwords are counted."""
@@ -267,8 +175,15 @@ class LimitSettings(Table):
     account_domains: _Cap = 1000
     account_users: _Cap = 500
     """What one account may make; what is there already stays, and operators are not bound."""
-    account_queue_bytes: Annotated[_QueueBytes | None, BeforeValidator(_none_for_empty)] = None
+    account_queue_bytes: Annotated[_QueueBytes | None, BeforeValidator(none_for_empty)] = None
     """Unsent mail of one account; None: a tenth of the store's volume, at most 10 GB."""
+
+
+class TrackingSettings(Table):
+    """Opens and clicks are not tracked by this relay."""
+
+    when_off: Literal["ignore", "refuse"] = "ignore"
+    """Mail that asks for it is taken and sent unchanged, or refused."""
 
 
 class LogSettings(Table):
@@ -285,9 +200,9 @@ class Config(Table):
     """This machine; a sending IP with a `node` is bound only there."""
     hostname: Annotated[str, PlainValidator(parse_host_name)] = "relay.localhost"
     """Banner and Received."""
-    store: Annotated[str, PlainValidator(_parse_store)] = "sqlite:///var/relay.db"
+    store: Annotated[str, PlainValidator(parse_store)] = "sqlite:///var/relay.db"
     roles: frozenset[Role] = frozenset(("smtp", "api", "web", "egress", "feed"))
-    workers: Annotated[int | Literal["auto"], PlainValidator(_parse_workers)] = 1
+    workers: Annotated[int | Literal["auto"], PlainValidator(parse_workers)] = 1
     """Processes; "auto" is one per core."""
     directory: FilePath = Path("config/directory.toml")
     """Applied when the store is empty; afterwards only by `relay directory apply`."""
@@ -295,6 +210,7 @@ class Config(Table):
     http: HttpSettings = HttpSettings()
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
+    tracking: TrackingSettings = TrackingSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("roles")

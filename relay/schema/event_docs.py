@@ -128,8 +128,8 @@ _DESCRIPTIONS = {
     "recv_method": "esmtp or rest",
     "delv_method": "How the message is delivered",
     "transactional": "1 when the message was marked so",
-    "open_tracking": "Whether opens were to be tracked",
-    "click_tracking": "Whether clicks were to be tracked",
+    "open_tracking": "Whether opens are tracked",
+    "click_tracking": "Whether clicks are tracked",
     "initial_pixel": "Whether first opens were to be tracked",
     "remote_addr": "The client that handed in",
 }

@@ -139,8 +139,9 @@ def _of_submission(about: Subject, submission: Submission) -> Fields:
         "injection_time": iso(submission.accepted),
         "recv_method": submission.recv_method,
         "transactional": "1" if options.transactional else "0",
-        "open_tracking": bool(options.open_tracking),
-        "click_tracking": bool(options.click_tracking),
+        # What was done, not what was asked for.
+        "open_tracking": False,
+        "click_tracking": False,
         "initial_pixel": False,
     }
 

@@ -53,6 +53,10 @@ def _parse(value: bytes) -> Options:
         raise MalformedOptions("X-MSYS-API must be of type 'json object'")
     options = _typed(given, "options", dict, {})
     prefixed = partial(_typed, options, prefix="options.")
+    sandbox = prefixed("sandbox", bool, False)
+    if sandbox:
+        # Whoever asks for it must not find that the mail went out.
+        raise MalformedOptions("options.sandbox is not available on this installation")
     return Options(
         ip_pool=_pool(prefixed("ip_pool", str, "")),
         campaign_id=_campaign(given),
@@ -64,7 +68,7 @@ def _parse(value: bytes) -> Options:
         transactional=prefixed("transactional", bool, None),
         skip_suppression=prefixed("skip_suppression", bool, False),
         inline_css=prefixed("inline_css", bool, False),
-        sandbox=prefixed("sandbox", bool, False),
+        sandbox=sandbox,
         dkim_key=_well_formed(prefixed("dkim_key", str, "")),
     )
 

@@ -22,8 +22,8 @@ from relay.domain.directory import (
 )
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.schema.config import Endpoint, parse_host_name, parse_network, parse_node
 from relay.schema.problems import Table
+from relay.schema.values import Endpoint, parse_host_name, parse_network, parse_node
 
 MOST_IPS = 100_000
 """Dedicated IPs of one account: what stands for "no limit" where the file needs a number."""

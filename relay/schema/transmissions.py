@@ -59,9 +59,6 @@ _OPTIONS = (*_FLAGS, "start_time", "ip_pool", "dkim_key")
 _NOT_HERE = {
     # Whoever asks for it must not find that the mail went out.
     "sandbox": "options.sandbox is not available on this installation",
-    "open_tracking": "Open tracking is not available on this installation.",
-    "click_tracking": "Click tracking is not available on this installation.",
-    "initial_open": "Initial open tracking is not available on this installation.",
 }
 """Options that are no use but off, and what is said to those who want them on."""
 

@@ -21,6 +21,7 @@ from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.net.records import RsaKeys
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
+from relay.testing.injection import InjectionRefusedError
 from relay.testing.waiting import eventually
 from tests.support.mail import build_message
 
@@ -352,11 +353,28 @@ async def test_a_key_that_does_not_sign_is_refused(
 
 
 @pytest.mark.parametrize("name", ["open_tracking", "click_tracking", "initial_open"])
-async def test_tracking_is_refused_and_not_left_out_in_silence(relay: RelayHarness, name: str) -> None:
-    answer = await post(relay, body(options={name: True}))
-    assert refused(answer)[:2] == (422, "1300")
-    assert refused(answer)[3].endswith("tracking is not available on this installation.")
-    accepted(await post(relay, body(options={name: False})))
+async def test_tracking_is_taken_and_said_not_to_be_here(relay: RelayHarness, name: str) -> None:
+    notice = "open and click tracking are not available on this installation"
+    assert (await post(relay, body(options={name: True}))).headers["X-Relay-Notice"] == notice
+    assert "X-Relay-Notice" not in (await post(relay, body(options={name: False}))).headers
+
+
+class TestAnInstallationThatRefusesTracking:
+    @pytest.fixture
+    def relay_settings(self, relay_settings: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+        return {**relay_settings, "tracking": {"when_off": "refuse"}}
+
+    @pytest.mark.parametrize("name", ["open_tracking", "click_tracking", "initial_open"])
+    async def test_by_rest(self, relay: RelayHarness, name: str) -> None:
+        answer = await post(relay, body(options={name: True}))
+        assert refused(answer)[:2] == (422, "1300")
+        assert refused(answer)[3].endswith("tracking is not available on this installation.")
+        accepted(await post(relay, body(options={name: False})))
+
+    async def test_by_smtp(self, relay: RelayHarness) -> None:
+        with pytest.raises(InjectionRefusedError, match=r"550 5\.6\.0 Click tracking is not available"):
+            await relay.inject("bob@b.example", msys={"options": {"click_tracking": True}})
+        await relay.inject("bob@b.example", msys={"options": {"click_tracking": False}})
 
 
 async def test_options_are_kept_as_they_came(relay: RelayHarness) -> None:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from relay.domain.errors import RelayError
 from relay.domain.retry import RetryPolicy
-from relay.schema.config import Config, Endpoint, load_config
+from relay.schema.config import Config, load_config
 from relay.schema.durations import parse_duration
 from relay.schema.problems import ConfigError
+from relay.schema.values import Endpoint
 
 SHIPPED = Path(__file__).parents[2] / "config" / "relay.toml"
 

@@ -70,6 +70,13 @@ def test_what_is_particular_to_a_recipient_goes_first() -> None:
     assert "rcpt_type" not in common
 
 
+def test_events_tell_the_tracking_that_was_done() -> None:
+    """None, whatever was asked for."""
+    asked = replace(SUBMISSION, options=replace(SUBMISSION.options, open_tracking=True, click_tracking=True))
+    fields = event_fields("7", Injection(NOW, Subject.of(MESSAGE)), asked)
+    assert (fields["open_tracking"], fields["click_tracking"]) == (False, False)
+
+
 def test_what_is_not_known_is_not_said() -> None:
     """A message that never came to be has no IP, and a trimmed submission no campaign."""
     about = replace(Subject.of(MESSAGE), sending_ip=IpAddress(""))

@@ -51,14 +51,13 @@ def detail_of(value: bytes) -> str:
         ),
         pytest.param(
             b'{"options": {"open_tracking": true, "click_tracking": false, "transactional": true,'
-            b' "skip_suppression": true, "inline_css": true, "sandbox": true, "dkim_key": "k1"}}',
+            b' "skip_suppression": true, "inline_css": true, "sandbox": false, "dkim_key": "k1"}}',
             Options(
                 open_tracking=True,
                 click_tracking=False,
                 transactional=True,
                 skip_suppression=True,
                 inline_css=True,
-                sandbox=True,
                 dkim_key="k1",
             ),
             id="all other options",
@@ -185,6 +184,11 @@ class TestCopies:
             json.dumps({"options": {"ip_pool": "x" * 256}}),
             "X-MSYS-API 'options.ip_pool' is limited to 255 printable characters",
             id="an endless pool",
+        ),
+        pytest.param(
+            '{"options": {"sandbox": true}}',
+            "options.sandbox is not available on this installation",
+            id="mail that must not go out",
         ),
         *[
             pytest.param(

@@ -23,6 +23,7 @@ from relay.mail.mime import BadMime
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.api import Problem, Results
 from relay.schema.fault import Fault
+from relay.schema.tracking import NOTICE, tracking_asked_for
 from relay.schema.transmission_shapes import (
     Accepted,
     OneTransmission,
@@ -39,6 +40,7 @@ router = APIRouter(tags=["transmissions"])
 Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
+NOTICE_HEADER = "X-Relay-Notice"
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _CLASSES: Mapping[int, tuple[int, str]] = {
     1300: (422, INVALID),
@@ -82,6 +84,9 @@ async def create_transmission(
         remote = request.client.host if request.client else ""
         try:
             asked = await _read(octets, services, caller)
+            unavailable = tracking_asked_for(asked.asked_options)
+            if unavailable and services.refuses_tracking:
+                raise Fault(1300, unavailable)
             draft = _draft(asked, caller, remote)
 
             def keep(id_: TransmissionId) -> Answered:
@@ -91,7 +96,8 @@ async def create_transmission(
             id_ = await services.transmitter.accept(draft, None if ticket is None else keep)
         except (Fault, BadPart, BadMime, EstimateTooLarge, CannotGenerate, OverBudget) as error:
             raise _refusal(error) from error
-        return Response(_shown(id_, asked, most), media_type="application/json")
+        notice = {NOTICE_HEADER: NOTICE} if unavailable else {}
+        return Response(_shown(id_, asked, most), headers=notice, media_type="application/json")
 
     return await answer_once(request, caller, work)
 

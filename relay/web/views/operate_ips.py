@@ -9,8 +9,8 @@ from relay.domain.directory import Account, SendingIp, Snapshot, in_order
 from relay.domain.errors import Conflict, StaleDirectory, UnknownObject
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.ports import Facet, MailFilter
-from relay.schema.config import parse_host_name, parse_node
 from relay.schema.tables import parse_address
+from relay.schema.values import parse_host_name, parse_node
 from relay.service import administer
 from relay.web.audit import change_of
 from relay.web.errors import NotHere, sentence
