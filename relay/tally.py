@@ -22,8 +22,11 @@ class Tally:
         self._others = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def tell(self, client: ClientAddress, what: str, detail: str = "") -> None:
-        """`client=… what detail`, now or counted. what: one of few. Neither holds anything a client said."""
+    def tell(self, client: ClientAddress, what: str, detail: str = "", level: int | None = None) -> None:
+        """`client=… what detail`, now or counted. what: one of few. Neither holds anything a client said.
+
+        level: of the line, another than that of its kind.
+        """
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self.sum_up)
         key = party_of(client), what
@@ -33,7 +36,9 @@ class Tally:
             return
         self._seen[key] = client, count
         if count <= self._written:
-            self._log.log(self._level, "client=%s %s%s", client, what, f" {detail}" if detail else "")
+            self._log.log(
+                level or self._level, "client=%s %s%s", client, what, f" {detail}" if detail else ""
+            )
 
     def sum_up(self) -> None:
         """Write how many more there were, and begin anew: after a minute by itself, and at the end."""

@@ -227,7 +227,8 @@ class Connection(SMTP):
             try:
                 proxied = parse_proxy(octets)
             except ValueError:
-                self._around.tally.tell(self._client, "sent no valid PROXY header")
+                # One of ours is not set up well: all who come through it are refused.
+                self._around.tally.tell(self._client, "sent no valid PROXY header", level=logging.WARNING)
                 return False
             if proxied is not None:
                 break

@@ -69,12 +69,15 @@ def test_a_part_of_a_header_asks_for_more(header: bytes, client: tuple[str, int]
         pytest.param(version_2(0x21, 0x11, b"x" * 5000), id="2, too long"),
     ],
 )
-async def test_without_a_proper_header_nothing_is_said(serve: Serve, octets: bytes) -> None:
+async def test_without_a_proper_header_nothing_is_said(
+    serve: Serve, octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of whatever kind
         parse_proxy(octets)
     async with serve(proxy_protocol=PROXIES) as smtp, smtp.connect() as wire:
         await wire.write(octets)
         assert await wire.reply() == ""
+    assert caplog.messages == ["client=127.0.0.1 sent no valid PROXY header"]
 
 
 @pytest.mark.parametrize("octets", [b"PROXY TCP4 10.0.0.9 192.0.2.1 4000 25\r\n", version_2(0x21, 0x11, V4)])
