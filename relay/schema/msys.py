@@ -16,10 +16,13 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress, MalformedOptions
 from relay.domain.message import Copy, Options
 from relay.mail.headers import decode_words, unfolded
+from relay.schema.scan import BadJson, check_number_of_values
 
 MAX_OCTETS = 262_144
 MAX_CAMPAIGN_OCTETS = 64
 MAX_METADATA_OCTETS = 10_000
+MAX_VALUES = 10_000
+"""Of JSON: each copy has three at most."""
 MAX_NESTING = 32
 MAX_POOL_CHARACTERS = 255
 """Of what was asked for: it is quoted in replies and events. No pool has an id this long."""
@@ -92,7 +95,11 @@ def _load(text: str) -> Any:
 
 def _parse_json(text: str) -> Any:
     try:
+        if len(text) > MAX_VALUES:
+            check_number_of_values(text.encode("utf-8", "replace"), MAX_VALUES)
         return _DECODER.decode(text)
+    except BadJson:
+        raise MalformedOptions(f"X-MSYS-API is limited to {MAX_VALUES:,} json values") from None
     except json.JSONDecodeError as error:
         raise MalformedOptions(f"{_PARSING}: {error.msg} at character {error.pos + 1}") from None
     except ValueError:

@@ -256,7 +256,7 @@ class TestNotJson:
                 b'{"metadata": {"a": ' + b"9" * 5000 + b"}}", "number out of range", id="huge integer"
             ),
             pytest.param(b"[" * 10_000, "nested too deeply", id="10,000 arrays"),
-            pytest.param(b'{"metadata":' * 10_000, "nested too deeply", id="10,000 objects"),
+            pytest.param(b'{"metadata":' * 9_000, "nested too deeply", id="9,000 objects"),
             pytest.param(b'{"campaign_id": "\xff"}', "invalid UTF-8", id="8-bit that is not UTF-8"),
             pytest.param(rb'{"campaign_id": "\ud800"}', "lone surrogate", id="surrogate in campaign_id"),
             pytest.param(rb'{"tags": ["\udfff"]}', "lone surrogate", id="surrogate in a tag"),
@@ -379,3 +379,13 @@ def test_a_tag_has_so_many_octets() -> None:
     assert parse_msys(b'{"tags": ["%b"]}' % (b"t" * TAG_OCTETS)).tags == ("t" * TAG_OCTETS,)
     too_long = b'{"tags": ["x", "%b"]}' % ("ü".encode() * 128)
     assert detail_of(too_long) == "X-MSYS-API 'tags' are limited to 255 bytes each"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b'{"a": [' + b"[]," * 10_000 + b"1]}", b"=?utf-8?q?" + b'{"a":[' + b"1," * 10_000 + b"1]}" + b"?="],
+    ids=["as it stands", "in an encoded word"],
+)
+def test_there_are_so_many_values_at_most(value: bytes) -> None:
+    assert detail_of(value) == "X-MSYS-API is limited to 10,000 json values"
+    assert parse_msys(value.replace(b",", b"", 1)) == Options()
