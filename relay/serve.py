@@ -34,10 +34,12 @@ from relay.telemetry import configure_logging
 SINK = "127.0.0.1:2526"
 """Where the next hop listens when the directory file names none on this machine."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 4 << 20
-_LOOSE_BYTES = 64 << 20
-"""What may lie unused at the end of the heap."""
+_LOOSE_BYTES = 16 << 20
+"""What may lie unused at the end of a heap."""
+_ARENAS = 2
+"""Heaps of a process: each thread's own would keep what that one worked on last."""
 _LINK_AGAIN_S = 5
 _ALLOCATIONS = 50_000
 """Objects more than before, after which the collector looks at the young ones."""
@@ -214,6 +216,7 @@ def _give_memory_back() -> None:
     if hasattr(libc, "mallopt"):  # not so in musl
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _LOOSE_BYTES)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _settle_garbage() -> None:

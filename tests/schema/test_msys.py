@@ -388,4 +388,4 @@ def test_a_tag_has_so_many_octets() -> None:
 )
 def test_there_are_so_many_values_at_most(value: bytes) -> None:
     assert detail_of(value) == "X-MSYS-API is limited to 10,000 json values"
-    assert parse_msys(value.replace(b",", b"", 1)) == Options()
+    assert parse_msys(value.replace(b"[],", b"", 50).replace(b"1,", b"", 50)) == Options()
