@@ -22,6 +22,7 @@ from relay.service.generate import Handed
 _TELL_S = 1.0
 """How long a refusal may wait for its event to be written."""
 _POLICY_CLASS = 25
+_FEW_FIELDS = 500
 
 log = logging.getLogger("relay.ingress")
 
@@ -64,6 +65,9 @@ async def hand_in(
         if not reader.is_plain:
             content = await _clean(content, max_bytes)
         fields, body = message_of(content, max_bytes)
+        if len(fields) > _FEW_FIELDS:
+            # Milliseconds were spent on them, and as many are to come.
+            await asyncio.sleep(0)
         msys = first(fields, "x-msys-api")
         if msys is not None:
             options = parse_msys(msys.value)
