@@ -61,6 +61,39 @@ if _may_mount():
             await _all_arrive(mta, waiting | {"after@gmail.example"}, 20)
             assert "Traceback" not in relay.log.read_text()
 
+    async def test_what_waits_leaves_after_starts_without_a_free_block(
+        tmp_path: Path, volume: Path, mta: FakeMta
+    ) -> None:
+        """What was kept back is used up by the first of them."""
+        mta.limit(first=0)
+        async with _relay(tmp_path, volume, mta) as relay:
+            waiting = {f"r{number}@gmail.example" for number in range(40)}
+            for to in sorted(waiting):
+                assert await _answer(relay, to) == 250
+            for _ in range(3):
+                relay.kill()
+                await asyncio.to_thread(_fill, volume)
+                await relay.start()
+                await eventually(lambda: _is(relay, 503), 10)
+                await asyncio.to_thread(_fill, volume)
+            mta.limit()
+            await _all_arrive(mta, waiting, 20)
+            assert "Traceback" not in relay.log.read_text()
+
+    async def test_a_store_that_is_not_there_cannot_be_made_and_the_start_says_so(
+        tmp_path: Path, volume: Path, mta: FakeMta
+    ) -> None:
+        relay = _relay(tmp_path, volume, mta)
+        await asyncio.to_thread(_fill, volume)
+        printed = await relay.run_cli("run", timeout_s=20)
+        assert printed.status == 1
+        assert "relay.db" in printed.err
+        assert "Traceback" not in printed.err
+        (volume / "filler").unlink()
+        await relay.start()
+        assert await _answer(relay, "after@gmail.example") == 250
+        assert await relay.stop() == 0
+
     async def test_what_waits_leaves_while_the_other_program_goes_on_filling(
         tmp_path: Path, volume: Path, mta: FakeMta
     ) -> None:

@@ -27,6 +27,8 @@ class Room:
         self._is_keeping = False
         self.has_room = True
         """Whether the disk has room for more mail than there is."""
+        # On a full disk, too: what the log of the process before had, others would take.
+        self.keep()
         self.look()
 
     def look(self) -> None:
