@@ -17,7 +17,7 @@ DRIVERS = CORE | {"schema", "service", "telemetry"}
 LISTENERS = {"descriptors", "handshake", "tally"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
-    "domain": (set(), set()),
+    "domain": (set(), {"idna"}),
     "mail": ({"domain"}, {"cryptography", "css_inline"}),
     "ports": ({"domain", "mail"}, set()),
     "schema": ({"domain", "mail"}, {"pydantic", "pydantic_core"}),
@@ -41,6 +41,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 HOMES = {
+    ("domain", "idna"): "relay/domain/address.py",
     ("mail", "cryptography"): "relay/mail/dkim.py",
     ("mail", "css_inline"): "relay/mail/inline_css.py",
 }

@@ -4,6 +4,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+import idna
+
 from relay.domain.errors import MalformedAddress
 
 _NON_ASCII = r"\u00a0-\u2027\u202a-\U0010ffff"
@@ -22,15 +24,16 @@ MAX_PATH_OCTETS = 254
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One address: as given, and its domain in the form that DNS and comparisons want."""
+    """One address, and its domain in the form that DNS and comparisons want."""
 
     text: str
+    """As given, but for a domain in U-labels, which stands in A-labels here too (RFC 6531 §3.2)."""
     domain: str
     """Lower-case A-labels (RFC 5890), or an address literal with its brackets."""
 
     @property
     def is_ascii(self) -> bool:
-        """Whether it may travel without SMTPUTF8; a U-label domain alone can be sent as A-labels."""
+        """Whether it may travel without SMTPUTF8: that is for local parts alone."""
         return self.text.isascii()
 
 
@@ -48,9 +51,10 @@ def parse_mailbox(text: str) -> Mailbox:
     if not (_DOT_STRING.fullmatch(local) or _QUOTED_STRING.fullmatch(local)) or _has_surrogates(local):
         raise MalformedAddress(text)
     try:
-        return Mailbox(text, normalise_domain(domain))
+        known = normalise_domain(domain)
     except MalformedAddress:
         raise MalformedAddress(text) from None
+    return Mailbox(text if domain.isascii() else f"{local}@{known}", known)
 
 
 def normalise_domain(text: str) -> str:
@@ -66,8 +70,9 @@ def normalise_domain(text: str) -> str:
     domain = text.lower()
     if not domain.isascii():
         try:
-            domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:
+            # IDNA2008: an older one would write mail for straße.example to another's strasse.example.
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except idna.IDNAError:
             raise MalformedAddress(text) from None
     if len(domain) > MAX_DOMAIN_OCTETS or not _DOMAIN.fullmatch(domain):
         raise MalformedAddress(text)

@@ -71,7 +71,7 @@ def _mailbox(path: str, smtputf8: bool, complaint: str) -> Mailbox:
         mailbox = parse_mailbox(path)
     except MalformedAddress:
         raise Complaint(complaint) from None
-    if not (smtputf8 or mailbox.is_ascii):
+    if not (smtputf8 or path.isascii()):
         raise Complaint(_NEEDS_SMTPUTF8)
     return mailbox
 

@@ -276,17 +276,18 @@ class _Maker:
             made.append(
                 (
                     field.name,
-                    self._field(name, text) if (text := self._text_with_braces(field)) else field.raw,
+                    self._field(name, text) if (text := self._text_made_anew(field)) else field.raw,
                 )
             )
         return made
 
-    def _text_with_braces(self, field: Field) -> str:
-        """What the field says, when values are to be filled in; else empty."""
-        if not (b"{{" in field.value or b"=?" in field.value):
+    def _text_made_anew(self, field: Field) -> str:
+        """What the field says, when values are to be filled in or it is not ASCII; else empty."""
+        is_ascii = field.value.isascii()
+        if is_ascii and not (b"{{" in field.value or b"=?" in field.value):
             return ""
         text = decoded(field.value)
-        if "{{" not in text:
+        if is_ascii and "{{" not in text:
             return ""
         # In a list of mailboxes words are decoded with their names, once it has been read.
         return unfolded(field.value).decode("utf-8", "replace") if field.name in _MAILBOX_FIELDS else text

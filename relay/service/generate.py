@@ -123,6 +123,8 @@ def generate(
     mail_from = reverse_path(account, handed.principal.subaccount, envelope.mail_from, transmission_id)
     expires = now + policy.expire_after
     state, attempts = (State.QUEUED, 0) if epoch is None else (State.IN_FLIGHT, 1)
+    # Asked for by what nothing else can say: the client may have asked for a domain's sake.
+    is_extended = not mail_from.isascii() or (envelope.smtputf8 and not header.isascii())
     messages = []
     for index, (rcpt_type, mailbox) in enumerate(_recipients(envelope.recipients, options)):
         prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
@@ -141,7 +143,7 @@ def generate(
                 domain=mailbox.domain,
                 rcpt_type=rcpt_type,
                 size_bytes=len(prefix) + len(content),
-                smtputf8=envelope.smtputf8 or not mailbox.is_ascii,
+                smtputf8=is_extended or not mailbox.is_ascii,
                 eight_bit=envelope.eight_bit,
                 pin=pin,
                 accepted=now,

@@ -140,7 +140,7 @@ async def test_a_utf8_mailbox_needs_smtputf8(smtp: Served) -> None:
         assert (await wire.ask(b"DATA"))[:3] == "354"
         assert (await wire.ask(b"."))[:3] == "250"
     (mailbox,) = smtp.core.handed[0].envelope.recipients
-    assert (mailbox.text, mailbox.domain) == ("bøb@bücher.example", "xn--bcher-kva.example")
+    assert (mailbox.text, mailbox.domain) == ("bøb@xn--bcher-kva.example", "xn--bcher-kva.example")
 
 
 async def test_the_null_reverse_path_is_taken(smtp: Served) -> None:

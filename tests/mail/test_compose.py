@@ -372,6 +372,18 @@ def test_what_is_no_text_stays_as_it_is() -> None:
     assert shared.endswith(b"{{x}}\xff\r\n")
 
 
+def test_fields_of_a_message_that_are_not_ascii_get_encoded_words() -> None:
+    raw = "From: Jürgen <a@acme.test>\r\nSubject: Grüße\r\nCc: Zoë <z@b.test>\r\nX-A: ü\r\n\r\nä\r\n"
+    shared = compose(Rfc822Content(raw.encode()), "=_b").shared
+    assert shared is not None
+    head, _, text = shared.partition(b"\r\n\r\n")
+    assert head.isascii()
+    message = email.message_from_bytes(shared, policy=email.policy.SMTP)
+    assert (message["Subject"], message["Cc"], message["X-A"]) == ("Grüße", "Zoë <z@b.test>", "ü")
+    assert message["From"] == "Jürgen <a@acme.test>"
+    assert text == "ä\r\n".encode()
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -252,6 +252,15 @@ async def test_a_content_that_another_version_took_is_refused_to_all_at_its_time
     assert await world.messages() == []
 
 
+async def test_smtputf8_is_for_local_parts_alone(world: World) -> None:
+    """Everything else can be said in A-labels and encoded words (RFC 6531 §3.2)."""
+    message = Rfc822Content("From: a@acme.test\r\nSubject: Grüße\r\n\r\nx".encode())
+    for address in ("bob@nümlaut.example", "bøb@nümlaut.example"):
+        await world.transmitter().accept(draft(1, message, recipients=[Recipient(parse_mailbox(address))]))
+    found = {one.rcpt_to: one.smtputf8 for one in await world.messages()}
+    assert found == {"bob@xn--nmlaut-3ya.example": False, "bøb@xn--nmlaut-3ya.example": True}
+
+
 async def test_bodies_are_shared_where_they_can_be(world: World) -> None:
     await world.transmitter().accept(draft(5))
     assert len({message.body_id for message in await world.messages()}) == 1
