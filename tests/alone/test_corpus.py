@@ -27,10 +27,15 @@ from tests.alone.doors import (
     settled,
 )
 from tests.corpus import Case, conversations, messages, requests, transmissions
+from tests.support.growth import MOST, SLACK_S
 from tests.support.oracles import WatchedProcess, slowness, spent_by
 
 TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
 """CPU of one callback of the event loop, for inputs of up to 1 MB and for any."""
+IN_CHILDREN = {
+    *("boundaries in one line", "one long line before an expression", "nested parts", "deep elements"),
+    *("braces that never close", "parameters of a type", "comments in a field of mailboxes"),
+}
 _CPU_S = 20.0
 """Of all processes, for one input."""
 
@@ -138,6 +143,22 @@ async def test_a_request(case: Case, relay: WatchedProcess, mta: FakeMta) -> Non
     status = int(said[9:12]) if said.startswith(b"HTTP/1.1 ") else 0
     assert status < 500
     _judge(case, status, relay, mta, met, mark, len(octets), before)
+
+
+@_cases(*(case for case in transmissions.CASES if case.name in IN_CHILDREN))
+async def test_twice_as_much_takes_children_about_twice_as_long(
+    case: Case, relay: WatchedProcess, mta: FakeMta
+) -> None:
+    async def spend(size: int) -> float:
+        octets, before = case.make(size), spent_by(relay.pid).cpu_s
+        await post(relay, octets)
+        await settled(relay)
+        return spent_by(relay.pid).cpu_s - before
+
+    once = min([await spend(case.size // 2), await spend(case.size // 2)])
+    twice = min([await spend(case.size), await spend(case.size)])
+    mta.attempts.clear()
+    assert twice <= MOST * once + SLACK_S * slowness()
 
 
 async def test_a_body_of_100_kb_is_taken_beside_hard_ones(relay: WatchedProcess, mta: FakeMta) -> None:
