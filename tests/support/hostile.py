@@ -68,6 +68,9 @@ def _data(draw: Draw) -> Values:
 def transmissions(draw: Draw) -> Values:
     """The body of a POST in which a few places are hostile, and the rest is right."""
     places = draw(st.sets(st.sampled_from(_PLACES), min_size=1, max_size=4))
+    if draw(st.integers(0, 3)) == 0:
+        # What of several recipients some may have.
+        places.add(draw(st.sampled_from(("from", "from.email"))))
     content: Values = {"from": "x@acme.test", "subject": "s", "text": "t"}
     if draw(st.integers(0, 3)) == 0:
         content = {"email_rfc822": draw(messages())}
