@@ -24,6 +24,9 @@ _LOOK_EVERY = timedelta(seconds=30)
 _REST = timedelta(seconds=60)
 """After a failure that is not the transmission's own."""
 _SOON = timedelta(seconds=10)
+_DOUBT = timedelta(seconds=2)
+"""So long for each process that ended at work on it a transmission waits in a new one: what ends processes
+one after the other, and is not its fault, has ended this one before."""
 _FORGET_EVERY = timedelta(hours=1)
 
 log = logging.getLogger("relay.scheduler")
@@ -44,6 +47,7 @@ class Scheduler:
         self._due, self._store, self._clock = due, store, clock
         self._holder, self._news = holder, news
         self._resting: dict[TransmissionId, datetime] = {}
+        self._began = clock.now()
         self._forgot: datetime | None = None
         self._running: dict[TransmissionId, asyncio.Task[None]] = {}
 
@@ -75,7 +79,7 @@ class Scheduler:
         """One round over what is due; when to look again, unless there is news."""
         until = self._clock.now() + _LOOK_EVERY
         try:
-            await self._begin_steps(tasks, stopping)
+            doubts = await self._begin_steps(tasks, stopping)
             cancelling = [await self._due.cancel(one) for one in await self._store.cancellations()]
             if not self._running:
                 await self._forget()
@@ -84,7 +88,7 @@ class Scheduler:
         except StoreUnavailable:
             log.warning("transmissions not looked at: the store is unavailable")
             return until
-        moments = [until, *self._resting.values()]
+        moments = [until, *self._resting.values(), *doubts]
         if start is not None:
             moments.append(start)
         if not all(cancelling):
@@ -93,12 +97,16 @@ class Scheduler:
             moments.append(now + _RENEW_EVERY)
         return min(moments)
 
-    async def _begin_steps(self, tasks: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
-        """One step of each transmission that has none under way, side by side.
+    def _may_begin(self, suspect: TransmissionStanding) -> datetime:
+        return self._began + suspect.tries * _DOUBT
+
+    async def _begin_steps(self, tasks: asyncio.TaskGroup, stopping: asyncio.Event) -> list[datetime]:
+        """One step of each transmission that has none under way, side by side; when others may begin.
 
         At work on one that a process ended with, nothing else is: so it is known whose fault it is
         when this process ends too.
         """
+        moments: list[datetime] = []
         now = self._clock.now()
         # Further away than a rest lasts, the clock was set back meanwhile.
         resting = self._resting.items()
@@ -112,8 +120,12 @@ class Scheduler:
             elif standing.transmission.id not in self._resting:
                 ready.append(standing)
         suspects = [one for one in ready if one.tries]
-        if suspects:
-            ready = [] if busy else suspects[:1]
+        self._began = min(self._began, now)
+        if first := [one for one in suspects if now >= self._may_begin(one)][:1]:
+            ready = [] if busy else first
+        else:
+            ready = [one for one in ready if not one.tries]
+            moments = [self._may_begin(one) for one in suspects]
         for standing in ready:
             id_ = standing.transmission.id
             if stopping.is_set() or id_ in busy:
@@ -123,6 +135,7 @@ class Scheduler:
             step = tasks.create_task(self._step(standing), name=f"transmission {id_}")
             self._running[id_] = step
             step.add_done_callback(partial(self._ended, id_))
+        return moments
 
     def _ended(self, id_: TransmissionId, step: asyncio.Task[None]) -> None:
         del self._running[id_]

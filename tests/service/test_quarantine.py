@@ -29,13 +29,14 @@ class Slow(DueTransmissions):
         super().__init__(store, queue, world.live, world.transmitter(), world.clock, RetryPolicy(), "a")
         self.may_go_on = asyncio.Event()
         self.begun: list[TransmissionId] = []
-        self.under_way = self.most = self.suspects = self.most_beside_one = 0
+        self.under_way = self.most = self.suspects = self.suspected = self.most_beside_one = 0
         self.error: Exception | None = None
 
     async def step(self, standing: TransmissionStanding) -> None:
         self.begun.append(standing.transmission.id)
         self.under_way += 1
         self.suspects += standing.tries > 0
+        self.suspected += standing.tries > 0
         self.most = max(self.most, self.under_way)
         if self.suspects:
             self.most_beside_one = max(self.most_beside_one, self.under_way - 1)
@@ -149,10 +150,18 @@ async def test_what_is_under_suspicion_is_worked_on_alone(world: World) -> None:
     due.may_go_on.set()
     async with scheduler(world, due):
 
+        async def others_are_made() -> bool:
+            return len(await world.messages()) == CHUNK
+
+        assert await eventually(others_are_made, timeout_s=20)
+        assert due.suspected == 0, "a process that ends at once is not ended by these"
+        world.clock.advance(seconds=2)
+
         async def all_made() -> bool:
             return len(await world.messages()) == 3 * CHUNK
 
         assert await eventually(all_made, timeout_s=20)
+    assert due.suspected > 0
     assert due.most_beside_one == 0
     assert len(set(due.begun)) == 3
 
