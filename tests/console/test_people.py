@@ -12,13 +12,10 @@ from relay.domain.users import BadCredentials, Role
 from relay.service.sign_in import FAILURES_OF_CLIENT, FAILURES_OF_NAME
 from relay.testing.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
-from relay.testing.waiting import eventually
 from tests.console.browser import visitor
-from tests.console.looks import assert_looks_right
 from tests.console.site import PASSWORD, SESSION_COOKIE, Console
 
 BOTH = pytest.mark.parametrize("js", [True, False], ids=["with scripts", "without"])
-LINK = re.compile(r"http://\S+/sign-in/link/\S+")
 WRONG = "Name and password do not go together."
 
 
@@ -206,21 +203,19 @@ async def test_a_person_whose_account_is_gone_is_signed_out(page: Page, console:
     await is_signed_out(page)
 
 
-async def test_the_first_operator_comes_in_by_the_link_that_the_start_prints(
+async def test_the_first_operator_comes_in_by_the_link_of_the_command(
     chromium: Browser, mta: FakeMta, tmp_path: Path
 ) -> None:
-    """It is printed until somebody has followed it, and each start makes a new one."""
+    """It is told until somebody has followed it, and each time it is a new one."""
     settings = {"": {"roles": ["smtp", "api", "web", "egress"]}}
     async with RelayProcess(tmp_path, mta.address, settings=settings) as relay:
-        first = await _links(relay, 1)
-        await relay.stop()
-        await relay.start()
-        links = await _links(relay, 2)
+        first = (await relay.run_cli("user", "first-link")).out.strip()
+        second = (await relay.run_cli("user", "first-link")).out.strip()
         host, port = relay.http_address
         async with visitor(chromium, f"http://{host}:{port}") as page:
-            await page.goto(first[0])
+            await page.goto(first)
             await expect(page.get_by_text("This link was used already, or is too old.")).to_be_visible()
-            await page.goto(links[1])
+            await page.goto(second)
             await choose_password(page)
             await is_signed_in(page)
             await page.get_by_role("link", name="admin", exact=True).click()
@@ -228,21 +223,4 @@ async def test_the_first_operator_comes_in_by_the_link_that_the_start_prints(
             await relay.start()
             await page.reload()
             await is_signed_in(page)
-        assert len(await _links(relay, 2)) == 2
-
-
-async def _links(relay: RelayProcess, number: int) -> list[str]:
-    async def look() -> list[str]:
-        found = LINK.findall(relay.log.read_text(encoding="utf-8"))
-        return found if len(found) >= number else []
-
-    return await eventually(look)
-
-
-async def test_the_pages_are_accessible_and_fit(page: Page, console: Console) -> None:
-    link = await invite(console, "newcomer@example.com")
-    for name, path in (("sign-in", "/sign-in"), ("link", link), ("profile", "/profile")):
-        if name == "profile":
-            await console.sign_in(page)
-        await page.goto(path)
-        await assert_looks_right(page, name)
+        assert (await relay.run_cli("user", "first-link")).status == 1

@@ -391,6 +391,7 @@ def test_fields_of_a_message_that_are_not_ascii_get_encoded_words() -> None:
         b"\r\nFrom: a@acme.test\r\n\r\nx",
         rb"From: A <a@acme.test>\r\nTo: b@c.test\r\n\r\nHello",
         rb"From: a@acme.test\nSubject: s\n\nHello",
+        rb"From: a@acme.test\nSubject: s\n\nHello" + b"\r\n",
     ],
 )
 def test_what_has_no_header_section_is_no_message(message: bytes) -> None:
