@@ -67,6 +67,7 @@ def relay(
         child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         _wait_for(port)
+        _wait_until_idle(child.pid)
         yield Peer("relay" if workers == 1 else f"relay, {workers} workers", port, (child.pid,))
     finally:
         child.send_signal(signal.SIGTERM)
@@ -115,6 +116,19 @@ def _wait_for(port: int) -> None:
                 return
         time.sleep(0.05)
     raise SystemExit(f"nothing greets on port {port}")
+
+
+def _wait_until_idle(pid: int) -> None:
+    """What a process makes ready after its start is not the load's to pay. Raises SystemExit."""
+    before = -1
+    for _ in range(100):
+        text = Path(f"/proc/{pid}/stat").read_text()
+        ticks = sum(map(int, text[text.rindex(")") + 2 :].split()[11:13]))
+        if ticks == before:
+            return
+        before = ticks
+        time.sleep(0.3)
+    raise SystemExit(f"process {pid} has no rest before any load")
 
 
 def lab(ips: int = 12, route: str = "") -> str:
