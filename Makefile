@@ -16,6 +16,8 @@ PROGRAMS := swaks msmtp postfix smtp-source:postfix curl node:nodejs npm docker-
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
 UNIT := $(addprefix tests/,domain mail schema egress service store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)
+# What covers all branches of values and decisions; the rest runs without that being watched, which takes time.
+COVERING := $(addprefix tests/,domain mail schema egress service store sandbox test_ambient.py)
 # Much of the time is waiting; more at once than that, and tests of time-outs have too little of the machine.
 PARALLEL ?= 2
 INSTALL := apt-get install -y --no-install-recommends
@@ -32,9 +34,10 @@ demo: .venv/installed ## one message for each routing rule, and where it left fr
 	@$(BIN)/python -m relay.testing.demo
 
 test: programs lint ## the whole suite
-	$(BIN)/pytest -q -n $(PARALLEL) --dist loadfile \
+	$(BIN)/pytest -q -n $(PARALLEL) --dist loadfile $(COVERING) \
 	  --cov relay/domain --cov relay/mail --cov-branch --cov-report term-missing:skip-covered --cov-fail-under 100
-	$(BIN)/pytest -q -m alone tests/alone
+	$(BIN)/pytest -q -n $(PARALLEL) --dist loadfile $(addprefix --ignore=,$(COVERING)) tests
+	$(BIN)/pytest -q -m alone tests/alone tests/mail tests/schema
 
 unit: .venv/installed-dev ## the folders of tests that are quick: under half a minute
 	$(BIN)/pytest -q $(UNIT)

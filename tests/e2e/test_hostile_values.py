@@ -8,7 +8,7 @@ from relay.testing.harness import RelayHarness
 from tests.support import hostile
 from tests.support.proving import SETTINGS, prove, prover_of, settings_for
 
-BY_REST, BY_SMTP = 700, 250
+BY_REST, BY_SMTP = 300, 120
 
 
 @pytest.fixture
