@@ -119,7 +119,7 @@ class DueTransmissions:
                 work.judge(made)
                 self._transmitter.depart(made.messages)
         if not is_ours or made.next >= standing.transmission.num_rcpts:
-            self._drop(standing.transmission.id)
+            self._works.pop(standing.transmission.id, None)
 
     async def set_aside(self, standing: TransmissionStanding) -> bool:
         """Nobody works on it until an operator retries or cancels it. False: it is not ours any more."""
@@ -177,24 +177,17 @@ class DueTransmissions:
         if not work.read:
             work.read = await self._store.recipients(transmission.id, position)
         if not work.read:
-            self._drop(transmission.id)
+            del self._works[transmission.id]
             return None
         return work
 
     def _keep(self, id_: TransmissionId, work: _Work) -> None:
-        """Those that are kept take their part of the budget of bodies."""
-        self._drop(id_)
+        """The last few, none of which holds up others' mail: what a step takes is counted while it lasts."""
         self._works[id_] = work
-        self._transmitter.workshop.budget.count(work.size_bytes)
         while len(self._works) > 1 and (
             len(self._works) > _PLANTS or sum(one.size_bytes for one in self._works.values()) > _PLANT_BYTES
         ):
-            self._drop(next(iter(self._works)))
-
-    def _drop(self, id_: TransmissionId) -> None:
-        work = self._works.pop(id_, None)
-        if work is not None:
-            self._transmitter.workshop.budget.give_back(work.size_bytes)
+            self._works.popitem(last=False)
 
     async def _composed(
         self, transmission: Transmission, content: Content

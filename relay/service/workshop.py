@@ -71,10 +71,13 @@ class Workshop:
     async def made(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> AsyncIterator[Made]:
         """What the next recipients become, in memory until this is left. Raises OverCapacity, Busy."""
         self.check_room()
-        made = await self._make(plant, recipients, position)
-        size_bytes = sum(len(body.content) for body in made.bodies)
+        size_bytes = plant.blueprint.estimated_bytes
         self.budget.count(size_bytes)
         try:
+            made = await self._make(plant, recipients, position)
+            rendered_bytes = sum(len(body.content) for body in made.bodies)
+            self.budget.count(rendered_bytes)
+            size_bytes += rendered_bytes
             yield made
         finally:
             self.budget.give_back(size_bytes)
