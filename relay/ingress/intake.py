@@ -71,9 +71,8 @@ async def hand_in(
         msys = first(fields, "x-msys-api")
         if msys is not None:
             options = parse_msys(msys.value)
-            asked = {"open_tracking": options.open_tracking, "click_tracking": options.click_tracking}
-            if around.refuses_tracking and (unavailable := tracking_asked_for(asked)):
-                raise MalformedOptions(unavailable)
+            if around.refuses_tracking:
+                _refuse_tracking(options)
         envelope = Envelope(
             transaction.mail_from,
             tuple(transaction.recipients),
@@ -103,6 +102,13 @@ async def hand_in(
         return f"250 2.0.0 OK {transmission_id}"
     await tell(around, origin, transaction, reply, transaction.recipients[0].text, options.ip_pool or "")
     return reply
+
+
+def _refuse_tracking(options: Options) -> None:
+    """Raises MalformedOptions."""
+    asked = {"open_tracking": options.open_tracking, "click_tracking": options.click_tracking}
+    if unavailable := tracking_asked_for(asked):
+        raise MalformedOptions(unavailable)
 
 
 async def _clean(content: bytes, max_bytes: int) -> bytes:

@@ -1,9 +1,6 @@
 """A disk that another program fills: mail in the queue leaves, a start succeeds, and `/readyz` says why."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,31 +8,20 @@ import httpx
 import pytest
 
 from relay.testing.fake_mta import FakeMta
-from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
+from tests.support.volumes import MAY_MOUNT, all_arrive, answer, fill, mounted
 
 VOLUME_BYTES = 160 << 20
 BODY = ("y" * 98 + "\r\n") * 500
 
 
-def _may_mount() -> bool:
-    """Whether this user may have a file system of his own for a test."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
-if _may_mount():
+if MAY_MOUNT:
 
     @pytest.fixture
     def volume(tmp_path: Path) -> Iterator[Path]:
-        folder = tmp_path / "volume"
-        folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "tmpfs", folder], check=True)
-        yield folder
-        subprocess.run(["umount", "-l", folder], check=True)
+        with mounted(tmp_path / "volume", VOLUME_BYTES) as folder:
+            yield folder
 
     async def test_what_waits_leaves_and_a_start_succeeds(tmp_path: Path, volume: Path, mta: FakeMta) -> None:
         mta.limit(first=0)
@@ -43,22 +29,22 @@ if _may_mount():
             assert await _ready(relay) == 200
             waiting = {f"r{number}@gmail.example" for number in range(40)}
             for to in sorted(waiting):
-                assert await _answer(relay, to) == 250
-            await asyncio.to_thread(_fill, volume)
+                assert await answer(relay, to, BODY) == 250
+            await asyncio.to_thread(fill, volume)
             await eventually(lambda: _is(relay, 503), 10)
-            assert await _answer(relay, "refused@gmail.example") in {451, 452}
+            assert await answer(relay, "refused@gmail.example", BODY) in {451, 452}
             mta.limit()
-            await _all_arrive(mta, waiting, 20)
+            await all_arrive(mta, waiting, 20)
             # Started where it was killed and where it was stopped, each time on a disk without a free block.
             for end in ("kill", "stop", "kill", "stop"):
                 relay.kill() if end == "kill" else await relay.stop()
-                await asyncio.to_thread(_fill, volume)
+                await asyncio.to_thread(fill, volume)
                 await relay.start()
                 await eventually(lambda: _is(relay, 503), 10)
             (volume / "filler").unlink()
             await eventually(lambda: _is(relay, 200), 10)
-            assert await _answer(relay, "after@gmail.example") == 250
-            await _all_arrive(mta, waiting | {"after@gmail.example"}, 20)
+            assert await answer(relay, "after@gmail.example", BODY) == 250
+            await all_arrive(mta, waiting | {"after@gmail.example"}, 20)
             assert "Traceback" not in relay.log.read_text()
 
     async def test_what_waits_leaves_after_starts_without_a_free_block(
@@ -69,29 +55,29 @@ if _may_mount():
         async with _relay(tmp_path, volume, mta) as relay:
             waiting = {f"r{number}@gmail.example" for number in range(40)}
             for to in sorted(waiting):
-                assert await _answer(relay, to) == 250
+                assert await answer(relay, to, BODY) == 250
             for _ in range(3):
                 relay.kill()
-                await asyncio.to_thread(_fill, volume)
+                await asyncio.to_thread(fill, volume)
                 await relay.start()
                 await eventually(lambda: _is(relay, 503), 10)
-                await asyncio.to_thread(_fill, volume)
+                await asyncio.to_thread(fill, volume)
             mta.limit()
-            await _all_arrive(mta, waiting, 20)
+            await all_arrive(mta, waiting, 20)
             assert "Traceback" not in relay.log.read_text()
 
     async def test_a_store_that_is_not_there_cannot_be_made_and_the_start_says_so(
         tmp_path: Path, volume: Path, mta: FakeMta
     ) -> None:
         relay = _relay(tmp_path, volume, mta)
-        await asyncio.to_thread(_fill, volume)
+        await asyncio.to_thread(fill, volume)
         printed = await relay.run_cli("run", timeout_s=20)
         assert printed.status == 1
         assert "relay.db" in printed.err
         assert "Traceback" not in printed.err
         (volume / "filler").unlink()
         await relay.start()
-        assert await _answer(relay, "after@gmail.example") == 250
+        assert await answer(relay, "after@gmail.example", BODY) == 250
         assert await relay.stop() == 0
 
     async def test_what_waits_leaves_while_the_other_program_goes_on_filling(
@@ -101,18 +87,18 @@ if _may_mount():
         async with _relay(tmp_path, volume, mta) as relay:
             waiting = {f"r{number}@gmail.example" for number in range(40)}
             for to in sorted(waiting):
-                assert await _answer(relay, to) == 250
+                assert await answer(relay, to, BODY) == 250
             async with asyncio.TaskGroup() as tasks:
                 filling = tasks.create_task(_go_on_filling(volume))
                 await eventually(lambda: _is(relay, 503), 10)
                 mta.limit()
-                await _all_arrive(mta, waiting, 20)
+                await all_arrive(mta, waiting, 20)
                 relay.kill()
                 await relay.start()
                 filling.cancel()
             (volume / "filler").unlink()
             await eventually(lambda: _is(relay, 200), 10)
-            assert await _answer(relay, "after@gmail.example") == 250
+            assert await answer(relay, "after@gmail.example", BODY) == 250
 
 
 def _relay(folder: Path, volume: Path, mta: FakeMta) -> RelayProcess:
@@ -123,19 +109,9 @@ def _relay(folder: Path, volume: Path, mta: FakeMta) -> RelayProcess:
     return RelayProcess(folder, mta.address, settings=settings)
 
 
-def _fill(volume: Path) -> None:
-    with (volume / "filler").open("ab", buffering=0) as file:
-        for size in (1 << 20, 1 << 12):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
-
-
 async def _go_on_filling(volume: Path) -> None:
     while True:
-        await asyncio.to_thread(_fill, volume)
+        await asyncio.to_thread(fill, volume)
         await asyncio.sleep(0.05)
 
 
@@ -147,18 +123,3 @@ async def _ready(relay: RelayProcess) -> int:
     host, port = relay.http_address
     async with httpx.AsyncClient() as client:
         return (await client.get(f"http://{host}:{port}/readyz")).status_code
-
-
-async def _answer(relay: RelayProcess, to: str) -> int:
-    try:
-        await relay.inject(to, ip_pool="marketing", text=BODY)
-    except InjectionRefusedError as refusal:
-        return refusal.code
-    return 250
-
-
-async def _all_arrive(mta: FakeMta, recipients: set[str], timeout_s: float) -> None:
-    async def arrived() -> bool:
-        return {attempt.recipient for attempt in mta.accepted} >= recipients
-
-    await eventually(arrived, timeout_s)

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from relay.testing.fake_mta import FakeMta
-from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
+from tests.support.volumes import answer
 
 Befall = Callable[[Path], object]
 
@@ -45,14 +45,6 @@ def _relay(folder: Path, mta: FakeMta) -> RelayProcess:
     return RelayProcess(folder, mta.address, settings=settings)
 
 
-async def _answer(relay: RelayProcess, to: str) -> int:
-    try:
-        await relay.inject(to, ip_pool="marketing")
-    except InjectionRefusedError as refusal:
-        return refusal.code
-    return 250
-
-
 async def _ready(relay: RelayProcess) -> tuple[int, str]:
     host, port = relay.http_address
     async with httpx.AsyncClient() as client:
@@ -80,9 +72,9 @@ async def test_nothing_is_acknowledged_that_goes_to_a_file_which_is_no_longer_th
     path = tmp_path / "volume" / f"relay.db{suffix}"
     async with _relay(tmp_path, mta) as relay:
         assert (await _ready(relay))[0] == 200
-        assert await _answer(relay, "before@gmail.example") == 250
+        assert await answer(relay, "before@gmail.example") == 250
         befall(path)
-        assert await _answer(relay, "after@gmail.example") == 451
+        assert await answer(relay, "after@gmail.example") == 451
         text = await _becomes(relay, 503)
         assert words in text
         assert str(tmp_path) not in text
@@ -101,10 +93,10 @@ async def test_nothing_is_acknowledged_that_goes_to_a_file_which_is_no_longer_th
 async def test_put_back_it_is_used_again(tmp_path: Path, mta: FakeMta) -> None:
     volume = tmp_path / "volume"
     async with _relay(tmp_path, mta) as relay:
-        assert await _answer(relay, "before@gmail.example") == 250
+        assert await answer(relay, "before@gmail.example") == 250
         volume.rename(tmp_path / "elsewhere")
-        assert await _answer(relay, "during@gmail.example") == 451
+        assert await answer(relay, "during@gmail.example") == 451
         await _becomes(relay, 503)
         (tmp_path / "elsewhere").rename(volume)
         await _becomes(relay, 200)
-        assert await _answer(relay, "after@gmail.example") == 250
+        assert await answer(relay, "after@gmail.example") == 250

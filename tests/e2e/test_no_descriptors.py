@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 
 from relay.testing.fake_mta import FakeMta
-from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from relay.testing.wire import connect
+from tests.support.volumes import answer
 
 MOST = 200
 SAID = "almost all file descriptors are in use"
@@ -37,14 +37,6 @@ def _only(relay: RelayProcess, most: int) -> Iterator[None]:
     resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, before)
 
 
-async def _answer(relay: RelayProcess, to: str) -> int:
-    try:
-        await relay.inject(to, ip_pool="marketing")
-    except InjectionRefusedError as refusal:
-        return refusal.code
-    return 250
-
-
 async def _arrives(mta: FakeMta, *recipients: str) -> None:
     async def has_arrived() -> bool:
         return {attempt.recipient for attempt in mta.accepted} >= set(recipients)
@@ -58,7 +50,7 @@ async def test_clients_that_take_all_hear_421_while_mail_leaves_and_readyz_tells
     async with _relay(tmp_path, mta) as relay:
         host, port = relay.http_address
         mta.limit(first=0)
-        assert await _answer(relay, "waits@gmail.example") == 250
+        assert await answer(relay, "waits@gmail.example") == 250
         async with AsyncExitStack() as stack, httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
             stack.enter_context(_only(relay, MOST))
             greetings = []
@@ -79,7 +71,7 @@ async def test_clients_that_take_all_hear_421_while_mail_leaves_and_readyz_tells
                 return (await client.get("/readyz")).status_code == 200
 
         await eventually(is_ready, 10)
-        assert await _answer(relay, "after@gmail.example") == 250
+        assert await answer(relay, "after@gmail.example") == 250
         await _arrives(mta, "after@gmail.example")
         assert await relay.stop() == 0
     assert "Traceback" not in relay.log.read_text()
@@ -91,7 +83,7 @@ async def test_without_any_nothing_is_lost_and_all_goes_on_once_there_are_some(
     """No client is greeted; what waits is tried again soon after, and counts no attempt."""
     async with _relay(tmp_path, mta) as relay:
         mta.limit(first=0)
-        assert await _answer(relay, "waits@gmail.example") == 250
+        assert await answer(relay, "waits@gmail.example") == 250
         with _only(relay, 16):
             # What is being opened already ends.
             await asyncio.sleep(1)
@@ -104,7 +96,7 @@ async def test_without_any_nothing_is_lost_and_all_goes_on_once_there_are_some(
         # Of the connection out or of the store, whichever needed one first.
         assert " ERROR " in relay.log.read_text()
         await _arrives(mta, "waits@gmail.example")
-        assert await _answer(relay, "after@gmail.example") == 250
+        assert await answer(relay, "after@gmail.example") == 250
         await _arrives(mta, "after@gmail.example")
         assert await relay.stop() == 0
     assert "Traceback" not in relay.log.read_text()

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import resource
-import shutil
 import sqlite3
 import subprocess
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -14,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from relay.testing.fake_mta import FakeMta
-from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
+from tests.support.volumes import MAY_MOUNT, all_arrive, answer, fill, mounted
 
 VOLUME_BYTES = 8 << 20
 _LOG_ROOM_BYTES = 256 << 10
@@ -25,27 +23,16 @@ _PAGE_BYTES = 16384
 Trouble = Callable[[RelayProcess, Path], AbstractContextManager[None]]
 
 
-def _may_mount() -> bool:
-    """Whether this user may have a file system of his own for a test."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return False
-    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
-MAY_MOUNT = _may_mount()
-
-
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Path]:
     """Where the store is: 8 MB of its own where we may mount, else a folder."""
     folder = tmp_path / "volume"
-    folder.mkdir()
     if MAY_MOUNT:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={VOLUME_BYTES}", "tmpfs", folder], check=True)
-    yield folder
-    if MAY_MOUNT:
-        subprocess.run(["umount", "-l", folder], check=True)
+        with mounted(folder, VOLUME_BYTES):
+            yield folder
+    else:
+        folder.mkdir()
+        yield folder
 
 
 @asynccontextmanager
@@ -58,25 +45,6 @@ async def _relay(folder: Path, volume: Path, mta: FakeMta, workers: int = 1) -> 
     }
     async with RelayProcess(folder, mta.address, settings=settings) as relay:
         yield relay
-
-
-async def _answer(relay: RelayProcess, to: str, text: str = "Hello.\r\n") -> int:
-    """The code that a client hears at the end."""
-    try:
-        await relay.inject(to, ip_pool="marketing", text=text)
-    except InjectionRefusedError as refusal:
-        return refusal.code
-    return 250
-
-
-async def _all_arrive(mta: FakeMta, recipients: set[str], timeout_s: float = 20) -> Counter[str]:
-    """How often each did. Raises TimeoutError."""
-
-    async def arrived() -> bool:
-        return {attempt.recipient for attempt in mta.accepted} >= recipients
-
-    await eventually(arrived, timeout_s)
-    return Counter(attempt.recipient for attempt in mta.accepted)
 
 
 async def _said(relay: RelayProcess, *words: str) -> None:
@@ -98,19 +66,9 @@ async def _said(relay: RelayProcess, *words: str) -> None:
 
 @contextmanager
 def _full(relay: RelayProcess, volume: Path) -> Iterator[None]:
-    _fill(volume)
+    fill(volume)
     yield
     (volume / "filler").unlink()
-
-
-def _fill(volume: Path) -> None:
-    with (volume / "filler").open("ab", buffering=0) as file:
-        for size in (1 << 20, 1 << 12):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
 
 
 @contextmanager
@@ -136,30 +94,30 @@ async def test_a_store_that_cannot_be_written_is_a_451_until_it_can(
         # So that the WAL is longer than the part of it that stays writable.
         before = {f"before{number}@gmail.example" for number in range(10)}
         for to in sorted(before):
-            assert await _answer(relay, to, "x" * 70 + "\r\n" + ("y" * 70 + "\r\n") * 1000) == 250
-        await _all_arrive(mta, before)
+            assert await answer(relay, to, "x" * 70 + "\r\n" + ("y" * 70 + "\r\n") * 1000) == 250
+        await all_arrive(mta, before)
         # On their way while it happens: their outcomes wait in memory.
         mta.restrict(delay_s=0.3)
         async with asyncio.TaskGroup() as tasks:
             for number in range(5):
-                tasks.create_task(_answer(relay, f"during{number}@gmail.example"))
+                tasks.create_task(answer(relay, f"during{number}@gmail.example"))
         during = {f"during{number}@gmail.example" for number in range(5)}
         with trouble(relay, volume):
             mta.restrict()
             if trouble is _full:
                 during |= await _until_refused(relay, volume)
-            assert await _answer(relay, "refused@gmail.example") in {451, 452}
+            assert await answer(relay, "refused@gmail.example") in {451, 452}
             await _said(relay, " store ")
-            await _all_arrive(mta, during)
+            await all_arrive(mta, during)
             if trouble is _not_writable:
                 # On a full disk they may still find room.
                 await _said(relay, "store unavailable", "keeps outcomes")
             if trouble is _full:
                 # What left made room, which is filled again.
                 during |= await _until_refused(relay, volume)
-            assert await _answer(relay, "refused@gmail.example") in {451, 452}
+            assert await answer(relay, "refused@gmail.example") in {451, 452}
         assert await eventually(lambda: _is_taken(relay, "after@gmail.example"), 10)
-        arrived = await _all_arrive(mta, before | during | {"after@gmail.example"})
+        arrived = await all_arrive(mta, before | during | {"after@gmail.example"})
         assert "refused@gmail.example" not in arrived
         assert await relay.stop() == 0
         assert "Traceback" not in relay.log.read_text()
@@ -171,15 +129,15 @@ async def _until_refused(relay: RelayProcess, volume: Path) -> set[str]:
     taken: set[str] = set()
     for number in range(20):
         to = f"squeezed{number}@gmail.example"
-        if await _answer(relay, to) != 250:
+        if await answer(relay, to) != 250:
             return taken
         taken.add(to)
-        await asyncio.to_thread(_fill, volume)
+        await asyncio.to_thread(fill, volume)
     pytest.fail("mail is still taken on a disk that was filled twenty times")
 
 
 async def _is_taken(relay: RelayProcess, to: str) -> bool:
-    return await _answer(relay, to) == 250
+    return await answer(relay, to) == 250
 
 
 async def test_a_disk_that_our_own_mail_has_filled_empties_by_itself(
@@ -191,7 +149,7 @@ async def test_a_disk_that_our_own_mail_has_filled_empties_by_itself(
     async with _relay(tmp_path, volume, mta) as relay:
         for number in range(200 if MAY_MOUNT else 20):
             to = f"r{number}@gmail.example"
-            code = await _answer(relay, to, ("y" * 98 + "\r\n") * 1000)
+            code = await answer(relay, to, ("y" * 98 + "\r\n") * 1000)
             if code != 250:
                 assert code == 452
                 break
@@ -201,9 +159,9 @@ async def test_a_disk_that_our_own_mail_has_filled_empties_by_itself(
         if MAY_MOUNT:
             await _said(relay, "disk nearly full")
         mta.limit()
-        await _all_arrive(mta, taken)
+        await all_arrive(mta, taken)
         assert await eventually(lambda: _is_taken(relay, "after@gmail.example"), 10)
-        await _all_arrive(mta, {"after@gmail.example"})
+        await all_arrive(mta, {"after@gmail.example"})
 
 
 # ── locked ───────────────────────────────────────────────────────────────────────────────
@@ -214,17 +172,17 @@ async def test_a_store_that_another_process_locks_is_a_451_until_it_lets_go(
     tmp_path: Path, volume: Path, mta: FakeMta, workers: int
 ) -> None:
     async with _relay(tmp_path, volume, mta, workers) as relay:
-        assert await _answer(relay, "before@gmail.example") == 250
-        await _all_arrive(mta, {"before@gmail.example"})
+        assert await answer(relay, "before@gmail.example") == 250
+        await all_arrive(mta, {"before@gmail.example"})
         with closing(sqlite3.connect(volume / "relay.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            assert await _answer(relay, "refused@gmail.example") == 451
+            assert await answer(relay, "refused@gmail.example") == 451
             await _said(relay, "database is locked")
             listed = await relay.run_cli("queue", "list", "--json")
             assert listed.status == 0, "reading goes on"
             other.execute("ROLLBACK")
-        assert await _answer(relay, "after@gmail.example") == 250
-        arrived = await _all_arrive(mta, {"before@gmail.example", "after@gmail.example"})
+        assert await answer(relay, "after@gmail.example") == 250
+        arrived = await all_arrive(mta, {"before@gmail.example", "after@gmail.example"})
         assert set(arrived.values()) == {1}
         assert "refused@gmail.example" not in arrived
 
@@ -273,7 +231,7 @@ async def test_a_read_only_store_stops_the_start_with_a_word_and_loses_nothing(
 ) -> None:
     mta.limit(first=0)
     async with _relay(tmp_path, volume, mta) as relay:
-        assert await _answer(relay, "waits@gmail.example") == 250
+        assert await answer(relay, "waits@gmail.example") == 250
         relay.kill()
         with _read_only(volume):
             printed = await relay.run_cli("run", timeout_s=20)
@@ -282,7 +240,7 @@ async def test_a_read_only_store_stops_the_start_with_a_word_and_loses_nothing(
             assert "Traceback" not in printed.err
         mta.limit()
         await relay.start()
-        await _all_arrive(mta, {"waits@gmail.example"})
+        await all_arrive(mta, {"waits@gmail.example"})
 
 
 # ── damage ───────────────────────────────────────────────────────────────────────────────
@@ -308,16 +266,16 @@ async def test_a_damaged_end_of_the_wal_costs_what_was_written_last_and_no_mail(
     taken = {f"r{number}@gmail.example" for number in range(20)}
     async with _relay(tmp_path, volume, mta) as relay:
         for to in sorted(taken):
-            assert await _answer(relay, to) == 250
+            assert await answer(relay, to) == 250
         # The last that is written is what became of an attempt, and not mail.
         await mta.attempts_reached(len(taken) + 1)
         relay.kill()
         damage(volume / "relay.db-wal")
         mta.limit()
         await relay.start()
-        await _all_arrive(mta, taken)
-        assert await _answer(relay, "after@gmail.example") == 250
-        await _all_arrive(mta, {"after@gmail.example"})
+        await all_arrive(mta, taken)
+        assert await answer(relay, "after@gmail.example") == 250
+        await all_arrive(mta, {"after@gmail.example"})
 
 
 def _put(file: Path, at: int, octets: bytes) -> None:
@@ -343,7 +301,7 @@ async def test_a_damaged_page_of_the_store_is_said_aloud_and_mended_by_putting_i
     store = volume / "relay.db"
     async with _relay(tmp_path, volume, mta) as relay:
         for to in sorted(taken):
-            assert await _answer(relay, to) == 250
+            assert await answer(relay, to) == 250
         await relay.stop()
         at = _page_of(store, "message")
         sound = store.read_bytes()[at : at + _PAGE_BYTES]
@@ -354,7 +312,7 @@ async def test_a_damaged_page_of_the_store_is_said_aloud_and_mended_by_putting_i
             await relay.start()
             for number in range(10):
                 to = f"damaged{number}@gmail.example"
-                code = await _answer(relay, to)
+                code = await answer(relay, to)
                 assert code in {250, 451, 454}
                 taken.update({to} if code == 250 else ())
         await _said(relay, "malformed")
@@ -363,6 +321,6 @@ async def test_a_damaged_page_of_the_store_is_said_aloud_and_mended_by_putting_i
         assert "Traceback" not in relay.log.read_text()
         _put(store, at, sound)
         await relay.start()
-        await _all_arrive(mta, taken)
-        assert await _answer(relay, "after@gmail.example") == 250
-        await _all_arrive(mta, taken | {"after@gmail.example"})
+        await all_arrive(mta, taken)
+        assert await answer(relay, "after@gmail.example") == 250
+        await all_arrive(mta, taken | {"after@gmail.example"})
