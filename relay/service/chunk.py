@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from relay.domain.address import Mailbox
-from relay.domain.directory import Account, Plan, Principal, Snapshot
 from relay.domain.errors import (
     MessageTooLarge,
     NoSender,
@@ -18,19 +16,19 @@ from relay.domain.errors import (
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.lifecycle import ADMIN_FAILURE
-from relay.domain.message import Body, Message, Particulars, RcptType, Submission
-from relay.domain.retry import RetryPolicy
-from relay.domain.suppression import Kind, Source, key_of, suppressed
-from relay.domain.transmission import Content, Recipient, Rejection, Routing, Transmission, Verdict
+from relay.domain.message import Body, Message, Particulars, RcptType
+from relay.domain.suppression import Source, key_of, suppressed
+from relay.domain.transmission import Recipient, Rejection, Routing
 from relay.mail.budget import BadTemplate, Budget, OverBudget
-from relay.mail.compose import Blueprint, Filled, to_field
+from relay.mail.compose import Filled
 from relay.mail.dkim import body_hash
 from relay.mail.gate import check_body, check_composed, split_at_empty_line
 from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
 from relay.service.generate import reverse_path
-from relay.service.sign import Signatures, Signing, usable_domain
+from relay.service.plant import Plant, may_send_from, to_of, values_of
+from relay.service.sign import Signatures
 
 MAX_CHUNK_BYTES = 16 << 20
 """Octets of bodies in one transaction: fewer recipients when theirs are large."""
@@ -48,54 +46,6 @@ class Limit(NamedTuple):
 
 
 _FAILED = "550 5.6.0 [internal] substitution failed: "
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """What the messages of one transmission are made with. Held while it is being generated."""
-
-    transmission: Transmission
-    content: Content
-    blueprint: Blueprint
-    verdict: Verdict
-    account: Account
-    snapshot: Snapshot
-    signing: Signing | None
-    policy: RetryPolicy
-    hostname: str
-    max_message_bytes: int
-    """Of what is composed; what the relay adds is not counted."""
-
-    @property
-    def principal(self) -> Principal:
-        return Principal(self.transmission.account, self.transmission.subaccount)
-
-    @property
-    def suppressing(self) -> Kind | None:
-        """The kind of mail that the suppression list is asked for; None: it does not matter."""
-        options = self.transmission.options
-        if options.skip_suppression and self.account.plan is Plan.ENTERPRISE:
-            return None
-        return Kind.of(options.transactional)
-
-    def submission(self) -> Submission:
-        """What events tell of all its messages. The texts of templates stand as they were written."""
-        transmission, blueprint = self.transmission, self.blueprint
-        sender = blueprint.sender.source
-        return Submission(
-            id=transmission.id,
-            account=transmission.account,
-            subaccount=transmission.subaccount,
-            accepted=transmission.accepted,
-            recv_method="rest",
-            remote_addr=transmission.remote_addr,
-            mail_from=transmission.return_path or sender,
-            subject=blueprint.subject.source[:MAX_TOLD],
-            friendly_from=blueprint.friendly_from[:MAX_TOLD],
-            sending_domain=domain_of(sender),
-            options=transmission.options,
-            decision=self.verdict.decision,
-        )
 
 
 def make_messages(
@@ -136,10 +86,6 @@ def make_messages(
         maker.num_failed,
         maker.cause,
     )
-
-
-def domain_of(address: str) -> str:
-    return address.rpartition("@")[2].lower()
 
 
 class _Maker:
@@ -340,33 +286,6 @@ class _Facts:
     header_is_ascii: bool
 
 
-def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
-    """What is particular goes before what is common, substitution data before metadata."""
-    if plant.blueprint.is_constant:
-        return {}
-    transmission = plant.transmission
-    common = {**transmission.options.metadata, **transmission.substitution_data}
-    return {
-        **common,
-        **recipient.metadata,
-        **recipient.substitution_data,
-        **reserved(recipient, recipient.return_path or transmission.return_path, common),
-    }
-
-
-def to_of(plant: Plant, recipient: Recipient) -> bytes | None:
-    """The value of To for that recipient; None: the client wrote one."""
-    if recipient.header_to or "to" not in plant.blueprint.names:
-        return to_field(recipient.name, recipient.mailbox, recipient.header_to)
-    return None
-
-
-def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
-    """Whether the domain of From is verified and the principal's."""
-    entry = usable_domain(snapshot, principal, sender.domain)
-    return entry is not None and entry.is_verified
-
-
 def reason_of(error: RelayError) -> tuple[type[GenerationFailure] | type[GenerationRejection], str]:
     """What a recipient's event says whose message cannot be made."""
     match error:
@@ -382,17 +301,3 @@ def reason_of(error: RelayError) -> tuple[type[GenerationFailure] | type[Generat
             return GenerationFailure, f"550 5.6.0 [internal] takes more than {limit:g} {unit} of {what}"
         case _:
             return GenerationFailure, f"{_FAILED}{error}"
-
-
-def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The names that the relay fills in itself."""
-    email = recipient.mailbox.text
-    given = recipient.substitution_data.get("address", data.get("address"))
-    address = {**(given if isinstance(given, dict) else {}), "name": recipient.name, "email": email}
-    return {
-        "address": address,
-        "email": email,
-        "email_id": email,
-        "env_from": return_path,
-        "return_path": return_path,
-    }

@@ -38,7 +38,8 @@ from relay.mail.compose import BadPart, Blueprint, unreadable
 from relay.mail.mime import BadMime
 from relay.ports import Clock, Directory, Lane, Made, QueueStore, TransmissionStanding, TransmissionStore
 from relay.service.authority import REST_GRANT, check_sender
-from relay.service.chunk import Plant, may_send_from, reason_of
+from relay.service.chunk import reason_of
+from relay.service.plant import Plant, may_send_from
 from relay.service.transmit import Transmitter
 
 SET_ASIDE = "554 5.3.0 [internal] set aside: processes ended or hung at work on it"

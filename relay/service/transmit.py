@@ -54,11 +54,11 @@ from relay.ports import (
     TransmissionStore,
 )
 from relay.service.authority import REST_GRANT, check_sender
-from relay.service.chunk import Plant, domain_of, may_send_from
 from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, parts_of
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
 from relay.service.inject import DECIDING_S, MINTS
+from relay.service.plant import Plant, domain_of, may_send_from
 from relay.service.sign import check_dkim_key, signing_of
 from relay.service.turns import Turns
 from relay.service.workshop import Workshop

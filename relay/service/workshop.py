@@ -15,8 +15,9 @@ from relay.mail.compose import Blueprint, Filled, compose
 from relay.mail.weight import is_light
 from relay.ports import Clock, Made, Sandbox, SuppressionStore
 from relay.service.budget import BodyBudget
-from relay.service.chunk import Limit, Plant, make_messages, to_of, values_of
+from relay.service.chunk import Limit, make_messages
 from relay.service.identify import Ids
+from relay.service.plant import Plant, to_of, values_of
 
 MAX_MESSAGE_BYTES = 20 << 20
 """What a composed message may have (C §3.6)."""

@@ -1,0 +1,108 @@
+"""What the messages of one transmission are made with, and what is filled in for each recipient (C §3.6)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.domain.address import Mailbox
+from relay.domain.directory import Account, Plan, Principal, Snapshot
+from relay.domain.message import Submission
+from relay.domain.retry import RetryPolicy
+from relay.domain.suppression import Kind
+from relay.domain.transmission import Content, Recipient, Transmission, Verdict
+from relay.mail.compose import Blueprint, to_field
+from relay.mail.headers import MAX_TOLD
+from relay.service.sign import Signing, usable_domain
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What the messages of one transmission are made with. Held while it is being generated."""
+
+    transmission: Transmission
+    content: Content
+    blueprint: Blueprint
+    verdict: Verdict
+    account: Account
+    snapshot: Snapshot
+    signing: Signing | None
+    policy: RetryPolicy
+    hostname: str
+    max_message_bytes: int
+    """Of what is composed; what the relay adds is not counted."""
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(self.transmission.account, self.transmission.subaccount)
+
+    @property
+    def suppressing(self) -> Kind | None:
+        """The kind of mail that the suppression list is asked for; None: it does not matter."""
+        options = self.transmission.options
+        if options.skip_suppression and self.account.plan is Plan.ENTERPRISE:
+            return None
+        return Kind.of(options.transactional)
+
+    def submission(self) -> Submission:
+        """What events tell of all its messages. The texts of templates stand as they were written."""
+        transmission, blueprint = self.transmission, self.blueprint
+        sender = blueprint.sender.source
+        return Submission(
+            id=transmission.id,
+            account=transmission.account,
+            subaccount=transmission.subaccount,
+            accepted=transmission.accepted,
+            recv_method="rest",
+            remote_addr=transmission.remote_addr,
+            mail_from=transmission.return_path or sender,
+            subject=blueprint.subject.source[:MAX_TOLD],
+            friendly_from=blueprint.friendly_from[:MAX_TOLD],
+            sending_domain=domain_of(sender),
+            options=transmission.options,
+            decision=self.verdict.decision,
+        )
+
+
+def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
+    """What is particular goes before what is common, substitution data before metadata."""
+    if plant.blueprint.is_constant:
+        return {}
+    transmission = plant.transmission
+    common = {**transmission.options.metadata, **transmission.substitution_data}
+    return {
+        **common,
+        **recipient.metadata,
+        **recipient.substitution_data,
+        **reserved(recipient, recipient.return_path or transmission.return_path, common),
+    }
+
+
+def to_of(plant: Plant, recipient: Recipient) -> bytes | None:
+    """The value of To for that recipient; None: the client wrote one."""
+    if recipient.header_to or "to" not in plant.blueprint.names:
+        return to_field(recipient.name, recipient.mailbox, recipient.header_to)
+    return None
+
+
+def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
+    """Whether the domain of From is verified and the principal's."""
+    entry = usable_domain(snapshot, principal, sender.domain)
+    return entry is not None and entry.is_verified
+
+
+def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that the relay fills in itself."""
+    email = recipient.mailbox.text
+    given = recipient.substitution_data.get("address", data.get("address"))
+    address = {**(given if isinstance(given, dict) else {}), "name": recipient.name, "email": email}
+    return {
+        "address": address,
+        "email": email,
+        "email_id": email,
+        "env_from": return_path,
+        "return_path": return_path,
+    }
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()
