@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -18,7 +18,7 @@ from relay.domain.clients import ClientAddress, client_address, client_behind, m
 from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import AccountId, SubaccountId
-from relay.service.authority import check_change, is_active
+from relay.service.authority import check_active, check_change, lacking
 from relay.service.caps import Caps
 
 SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
@@ -106,8 +106,9 @@ def require(grant: str, *, of_account: bool = False) -> Any:
         enough |= {f"{resource}/manage", f"{resource}/modify"}
 
     async def granted(caller: Annotated[Caller, Depends(principal)]) -> Caller:
-        if not caller.principal.grants & enough or (of_account and caller.subaccount is not None):
-            raise NotGranted
+        check_granted(caller, (grant,), enough)
+        if of_account:
+            check_of_account(caller)
 
         def judge(snapshot: Snapshot) -> None:
             check_change(snapshot, caller.principal, enough)
@@ -115,6 +116,19 @@ def require(grant: str, *, of_account: bool = False) -> Any:
         return replace(caller, judge=judge)
 
     return Depends(granted)
+
+
+def check_granted(caller: Caller, named: Sequence[str], enough: Collection[str]) -> None:
+    """Raises NotGranted unless the key has a grant of enough; named: those worth asking for."""
+    if caller.principal.grants.isdisjoint(enough):
+        raise NotGranted(lacking(named))
+
+
+def check_of_account(caller: Caller) -> None:
+    """Raises NotGranted for a subaccount, whether the key is its own or the header names it."""
+    if caller.subaccount is not None:
+        whose = "the key is" if caller.is_bound else f"{SUBACCOUNT_HEADER} makes the request"
+        raise NotGranted(f"{whose} of subaccount {caller.subaccount}: this is for the account alone")
 
 
 def _key_of(snapshot: Snapshot, header: str | None) -> ApiKey:
@@ -150,8 +164,8 @@ def _caller(snapshot: Snapshot, key: ApiKey, request: Request) -> Caller:
         subaccount = SubaccountId(number) if number else None
         if subaccount is not None and (account, subaccount) not in snapshot.subaccounts:
             raise ApiError(400, f"{SUBACCOUNT_HEADER} must be the id of a subaccount")
-    if not (is_reading or key.is_operator or is_active(snapshot, account, subaccount)):
-        raise NotGranted
+    if not (is_reading or key.is_operator):
+        check_active(snapshot, account, subaccount)
     return Caller(
         Principal(account, subaccount, key.grants, key.sha256, str(_client(request))),
         scope,
@@ -166,7 +180,7 @@ def _account(snapshot: Snapshot, key: ApiKey, asked: str | None) -> AccountId:
         return key.account
     account = AccountId(_number(asked, ACCOUNT_HEADER))
     if not key.is_operator and account != key.account:
-        raise NotGranted
+        raise NotGranted(f"{ACCOUNT_HEADER} names another account than the key's")
     if account not in snapshot.accounts:
         raise ApiError(404, f"Account {account} does not exist.")
     return account

@@ -146,7 +146,7 @@ _UNAVAILABLE = "Service temporarily unavailable, try again later"
 
 TABLE: Mapping[type[RelayError], _Entry] = {
     NotAuthenticated: _Entry(401, "Unauthorized."),
-    NotGranted: _Entry(403, "Forbidden."),
+    NotGranted: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
     BeyondMaker: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
     MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
     MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
@@ -217,7 +217,7 @@ def told(error: RelayError, path: str) -> ApiError | None:
     if not entry.message or (says_message_alone(path) and not entry.always_described):
         return ApiError(entry.status, sentence, headers=headers)
     return ApiError(
-        entry.status_of_others or entry.status, entry.message, sentence, entry.code, headers=headers
+        entry.status_of_others or entry.status, entry.message, sentence or None, entry.code, headers=headers
     )
 
 

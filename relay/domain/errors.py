@@ -70,8 +70,11 @@ class NotAuthenticated(Refused):
     """The credentials name nobody who may act here."""
 
 
+@dataclass
 class NotGranted(Refused):
-    """The principal is known and may not do this."""
+    """The principal is known and may not do this; `detail` says what is lacking, if its holder may know."""
+
+    detail: str = ""
 
 
 @dataclass

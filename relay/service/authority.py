@@ -12,16 +12,40 @@ SMTP_GRANT = "smtp/inject"
 REST_GRANT = "transmissions/modify"
 """What a key needs to hand in mail."""
 
+_REVOKED = "the key was revoked"
+
 
 def is_active(snapshot: Snapshot, account_id: AccountId, subaccount_id: SubaccountId | None = None) -> bool:
     """Whether it is there and may do more than read: suspended and terminated ones may not (C §3.5)."""
+    return not what_rests(snapshot, account_id, subaccount_id)
+
+
+def what_rests(
+    snapshot: Snapshot, account_id: AccountId, subaccount_id: SubaccountId | None = None
+) -> tuple[str, str] | None:
+    """What is not active, and how it stands instead: `("account", "suspended")`; None: all is."""
     account = snapshot.accounts.get(account_id)
     if account is None or account.status is not Status.ACTIVE:
-        return False
+        return "account", "unknown" if account is None else account.status.value
     if subaccount_id is None:
-        return True
+        return None
     subaccount = snapshot.subaccounts.get((account_id, subaccount_id))
-    return subaccount is not None and subaccount.status is Status.ACTIVE
+    if subaccount is None or subaccount.status is not Status.ACTIVE:
+        return "subaccount", "unknown" if subaccount is None else subaccount.status.value
+    return None
+
+
+def check_active(snapshot: Snapshot, account: AccountId, subaccount: SubaccountId | None) -> None:
+    """Raises NotGranted, which says what is not active."""
+    if rests := what_rests(snapshot, account, subaccount):
+        what, status = rests
+        named = f"subaccount {subaccount}" if what == "subaccount" else f"account {account}"
+        raise NotGranted(f"{named} is {status}")
+
+
+def lacking(grants: Collection[str]) -> str:
+    """grants: any of which would be enough."""
+    return f"the key lacks the grant {' or '.join(sorted(grants))}"
 
 
 def check_sender(snapshot: Snapshot, principal: Principal, grant: str) -> None:
@@ -31,8 +55,7 @@ def check_sender(snapshot: Snapshot, principal: Principal, grant: str) -> None:
     there, hold the grant, be allowed from the client's address, and be that part's.
     """
     _check_known(snapshot, principal)
-    if not is_active(snapshot, principal.account, principal.subaccount):
-        raise NotGranted
+    check_active(snapshot, principal.account, principal.subaccount)
     if principal.key:
         _key_of(snapshot, principal, (grant,))
 
@@ -43,8 +66,8 @@ def check_change(snapshot: Snapshot, principal: Principal, grants: Collection[st
     An operator's key may in every account, whatever its status.
     """
     key = _key_of(snapshot, principal, grants)
-    if not key.is_operator and not is_active(snapshot, principal.account, principal.subaccount):
-        raise NotGranted
+    if not key.is_operator:
+        check_active(snapshot, principal.account, principal.subaccount)
 
 
 def check_no_stronger(
@@ -60,7 +83,7 @@ def check_no_stronger(
     """
     key = snapshot.keys.get(principal.key)
     if key is None:
-        raise NotGranted
+        raise NotGranted(_REVOKED)
     if key.is_operator:
         return
     if excess := sorted(frozenset(grants) - key.grants):
@@ -82,13 +105,16 @@ def _check_known(snapshot: Snapshot, principal: Principal) -> None:
 def _key_of(snapshot: Snapshot, principal: Principal, grants: Collection[str]) -> ApiKey:
     """The key that was shown, if it is still good for what it is used for. Raises NotGranted."""
     key = snapshot.keys.get(principal.key)
-    if (
-        key is None
-        or key.grants.isdisjoint(grants)
-        or (key.account != principal.account and not key.is_operator)
-        or key.subaccount not in (None, principal.subaccount)
-        or (key.valid_ips and not may_come_from(key, client_address(principal.client)))
+    if key is None:
+        raise NotGranted(_REVOKED)
+    if key.grants.isdisjoint(grants):
+        raise NotGranted(lacking(grants))
+    if (key.account != principal.account and not key.is_operator) or key.subaccount not in (
+        None,
+        principal.subaccount,
     ):
+        raise NotGranted("the key is another's by now")
+    if key.valid_ips and not may_come_from(key, client_address(principal.client)):
         raise NotGranted
     return key
 

@@ -8,7 +8,7 @@ import pytest
 
 from relay.domain.directory import Status
 from relay.testing.harness import RelayHarness
-from tests.support.rest import refusal, results
+from tests.support.rest import described, refusal, results
 
 KEY = "c100000000000000000000000000000000000001"
 """The lab's, of account 1."""
@@ -96,6 +96,7 @@ async def test_every_call_needs_its_grant_and_manage_includes_view(relay: RelayH
                 is_refused = answer.status_code == 403
                 assert is_refused is (grant not in enough), (method, path, grant, answer.text)
                 assert not is_refused or refusal(answer) == FORBIDDEN
+                assert not is_refused or described(answer) == f"the key lacks the grant {needed}"
 
 
 async def test_subaccounts_have_no_pools_ips_or_account_to_see(relay: RelayHarness) -> None:
@@ -106,8 +107,10 @@ async def test_subaccounts_have_no_pools_ips_or_account_to_see(relay: RelayHarne
     ]
     async with relay.api(key=key) as part, relay.api(subaccount=123) as acting:
         for method, path, _ in account_level:
-            assert refusal(await part.request(method, path)) == FORBIDDEN
-            assert refusal(await acting.request(method, path)) == FORBIDDEN
+            for api, who in ((part, "the key is"), (acting, "X-MSYS-SUBACCOUNT makes the request")):
+                answer = await api.request(method, path)
+                assert refusal(answer) == FORBIDDEN
+                assert described(answer) == f"{who} of subaccount 123: this is for the account alone"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +134,7 @@ async def test_a_key_is_good_from_its_valid_ips_only(
         headers = {"Authorization": key, "X-Forwarded-For": "192.0.2.7"}
         answer = await api.get("/ip-pools", headers=headers)
     assert answer.status_code == 200 if is_allowed else refusal(answer) == FORBIDDEN
+    assert is_allowed or not described(answer), "whoever has found a key learns nothing of it"
 
 
 ACCOUNTS_OWN, ALL = {None}, {None, 123, 124}
@@ -202,7 +206,9 @@ async def test_a_suspended_account_reads_and_changes_nothing(relay: RelayHarness
     await relay.change_account(1, lambda account: replace(account, status=Status.SUSPENDED))
     async with relay.api() as api:
         assert results(await api.get("/account"))["status"] == "suspended"
-        assert refusal(await api.post("/ip-pools", json={"name": "A"})) == FORBIDDEN
+        answer = await api.post("/ip-pools", json={"name": "A"})
+        assert refusal(answer) == FORBIDDEN
+        assert described(answer) == "account 1 is suspended"
 
 
 async def test_an_operators_key_acts_for_any_account(relay: RelayHarness) -> None:
@@ -221,5 +227,7 @@ async def test_an_operators_key_acts_for_any_account(relay: RelayHarness) -> Non
 
 async def test_an_accounts_key_acts_for_no_other_account(relay: RelayHarness) -> None:
     async with relay.api() as api:
-        assert refusal(await api.get("/account", headers={"X-Relay-Account": "2"})) == FORBIDDEN
+        answer = await api.get("/account", headers={"X-Relay-Account": "2"})
+        assert refusal(answer) == FORBIDDEN
+        assert described(answer) == "X-Relay-Account names another account than the key's"
         assert results(await api.get("/account", headers={"X-Relay-Account": "1"}))["customer_id"] == 1

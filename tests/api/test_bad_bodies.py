@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from relay.api.errors import says_message_alone
+from relay.domain.directory import GRANTS
 from relay.testing.harness import RelayHarness
 from tests.support.bad_requests import NO_OBJECTS, OPERATORS, TABLES, encoded
-from tests.support.rest import furnish, operations, takes_body
+from tests.support.rest import described, furnish, operations, takes_body
 
 KEY = b"c100000000000000000000000000000000000001"
 """Account 1's in the lab."""
@@ -273,4 +274,7 @@ async def test_a_key_without_grants_is_refused_everything(relay: RelayHarness, t
             if path not in OPEN:
                 answer = await api.request(method, path.format(**known), content=b"{}", headers=JSON)
                 refused(answer, 403, "Forbidden.")
+                before, _, grants = described(answer).partition(" grant ")
+                assert before == "the key lacks the"
+                assert set(grants.split(" or ")) <= GRANTS, (method, path, grants)
     watch.check()

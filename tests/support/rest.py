@@ -23,6 +23,12 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, problem["message"]
 
 
+def described(answer: httpx.Response) -> str:
+    """The description of a refusal with one problem; empty: it has none."""
+    (problem,) = answer.json()["errors"]
+    return str(problem.get("description", ""))
+
+
 async def furnish(
     relay: RelayHarness, account: int = 1, named: str = "acme", subaccount: int | None = None
 ) -> dict[str, str]:

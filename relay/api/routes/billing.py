@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from relay.api.auth import Caller, principal
+from relay.api.auth import Caller, check_granted, check_of_account, principal
 from relay.api.body import read_body
 from relay.api.docs import refusals, takes
 from relay.api.errors import ApiError
@@ -35,8 +35,8 @@ _GRANTS = frozenset({"billing/manage", "account/manage"})
 
 async def _payer(caller: Annotated[Caller, Depends(principal)]) -> Caller:
     """Billing is the account's: no subaccount has business with it. Raises NotGranted."""
-    if caller.subaccount is not None or not caller.principal.grants & _GRANTS:
-        raise NotGranted
+    check_granted(caller, sorted(_GRANTS), _GRANTS)
+    check_of_account(caller)
 
     def judge(snapshot: Snapshot) -> None:
         check_change(snapshot, caller.principal, _GRANTS)
@@ -46,7 +46,7 @@ async def _payer(caller: Annotated[Caller, Depends(principal)]) -> Caller:
 
 async def _operator(caller: Annotated[Caller, Depends(_payer)]) -> Caller:
     if not caller.is_operator:
-        raise NotGranted
+        raise NotGranted("this is for operators' keys")
     return caller
 
 
