@@ -293,6 +293,7 @@ class Relay:
             self._policy.first_retry,
             Solitude(),
             self._is_ours,
+            config.sink.domains,
         )
         notifier = Notifier(
             store.queue, store.events, self.directory, self._clock, self._ids, self._policy, config.hostname

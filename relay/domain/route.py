@@ -61,6 +61,11 @@ class Route:
         )
 
 
+def ends_in_sink(sinks: Sequence[str], domain: str) -> bool:
+    """Whether the domain is one of the sinks or below one (C §5.3): its mail goes nowhere, by no route."""
+    return any(domain == sink or domain.endswith(f".{sink}") for sink in sinks)
+
+
 def route_for(routes: Sequence[Route], domain: str) -> MxRoute | SmarthostRoute | None:
     """The first route that covers the domain (lower-case A-labels), or None."""
     return next((route.target for route in routes if route.covers(domain)), None)

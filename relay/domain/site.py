@@ -27,11 +27,18 @@ class Site:
     password: str = field(default="", repr=False)
     allow_private: bool = False
     """Whether addresses that are not of the internet may be connected to."""
+    is_sink: bool = False
+    """Whether mail ends here: no host is asked."""
 
     def __str__(self) -> str:
         """For logs: its best host, and how many more there are."""
+        if self.is_sink:
+            return "sink"
         more = f"+{len(self.hosts) - 1}" if len(self.hosts) > 1 else ""
         return f"{self.hosts[0][1]}{more}:{self.port}" if self.hosts else f"nowhere:{self.port}"
+
+
+SINK = Site((), 0, TlsPolicy.OFF, is_sink=True)
 
 
 def smarthost_site(route: SmarthostRoute) -> Site:

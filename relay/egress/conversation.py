@@ -20,6 +20,7 @@ from relay.domain.public import is_public
 from relay.domain.reply import Phase, Reply
 from relay.domain.site import Site, usable_addresses
 from relay.egress.path import Load, Path, PathLimits
+from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
 from relay.ports import Claimed, Clock, Dialer, Host, Login, MxResolver, NoSession, SmtpSession, Transcript
 
@@ -66,6 +67,8 @@ class Means:
     solitude: Solitude
     is_ours: Callable[[Host], bool]
     """Whether an address and port is a listener of this relay: mail sent there would loop, or worse."""
+    sinks: Sequence[str] = ()
+    """Domains whose mail, and that of all below them, goes nowhere."""
 
 
 class Conversation:
@@ -196,6 +199,8 @@ class Conversation:
     async def _open(self, bind: IpAddress, ehlo: str) -> SmtpSession | NoSession | NotTried | Bounced:
         """A session with the first host of the site that lets us in."""
         site = self._path.site
+        if site.is_sink:
+            return SinkSession()
         tried: list[NoSession] = []
         failure: Reply | None = None
         for _, equals in groupby(site.hosts, key=itemgetter(0)):

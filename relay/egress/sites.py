@@ -1,10 +1,11 @@
 """Where the mail of a domain goes next: its route, and by MX what DNS says, remembered for a while."""
 
 import asyncio
+from collections.abc import Sequence
 
 from relay.domain.reply import Reply
-from relay.domain.route import MxRoute, Route, SmarthostRoute, route_for
-from relay.domain.site import Site, mx_site, smarthost_site
+from relay.domain.route import MxRoute, Route, SmarthostRoute, ends_in_sink, route_for
+from relay.domain.site import SINK, Site, mx_site, smarthost_site
 from relay.ports import Directory, MxResolver
 
 _KEPT_S = 300.0
@@ -15,8 +16,9 @@ _AT_ONCE = 50
 class Sites:
     """The sites of recipient domains, for all lanes of a process."""
 
-    def __init__(self, directory: Directory, resolver: MxResolver) -> None:
-        self._directory, self._resolver = directory, resolver
+    def __init__(self, directory: Directory, resolver: MxResolver, sinks: Sequence[str]) -> None:
+        """sinks: domains whose mail, and that of all below them, goes nowhere."""
+        self._directory, self._resolver, self._sinks = directory, resolver, sinks
         self._routes: tuple[Route, ...] = ()
         self._known: dict[str, tuple[Site, float]] = {}
         self._lookups = asyncio.Semaphore(_AT_ONCE)
@@ -28,6 +30,8 @@ class Sites:
         entry = self._known.get(domain)
         if entry is not None and entry[1] > self._clock():
             return entry[0]
+        if ends_in_sink(self._sinks, domain):
+            return self._remember(domain, SINK)
         target = route_for(self._routes, domain)
         if isinstance(target, SmarthostRoute):
             return self._remember(domain, smarthost_site(target))

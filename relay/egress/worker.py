@@ -98,7 +98,7 @@ class Egress:
         await self._release(None)
 
     async def _run_lanes(self, stopping: asyncio.Event, grace_s: float) -> None:
-        sites = Sites(self._directory, self._means.resolver)
+        sites = Sites(self._directory, self._means.resolver, self._means.sinks)
         deadline = asyncio.timeout(None)
         try:
             async with deadline, asyncio.TaskGroup() as tasks:

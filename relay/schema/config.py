@@ -56,6 +56,7 @@ OptionalPath = Annotated[Path | None, PlainValidator(parse_optional_path)]
 HostPort = Annotated[Endpoint, PlainValidator(Endpoint.parse)]
 _QueueBytes = Annotated[int, Field(ge=1, le=1 << 60)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+_SinkDomain = Annotated[str, PlainValidator(parse_host_name)]
 _Cap = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -186,6 +187,13 @@ class TrackingSettings(Table):
     """Mail that asks for it is taken and sent unchanged, or refused."""
 
 
+class SinkSettings(Table):
+    """`[sink]`: where mail of tests goes."""
+
+    domains: Annotated[tuple[_SinkDomain, ...], Field(max_length=100)] = ("sink.sparkpostmail.com",)
+    """Mail to these and to all below them counts as delivered, and nothing leaves."""
+
+
 class LogSettings(Table):
     """`[log]`."""
 
@@ -211,6 +219,7 @@ class Config(Table):
     queue: QueueSettings = QueueSettings()
     limits: LimitSettings = LimitSettings()
     tracking: TrackingSettings = TrackingSettings()
+    sink: SinkSettings = SinkSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("roles")

@@ -4,7 +4,7 @@ import pytest
 
 from relay.domain.ids import IpAddress
 from relay.domain.route import MxRoute, SmarthostRoute, TlsPolicy
-from relay.domain.site import Site, mx_site, smarthost_site, usable_addresses
+from relay.domain.site import SINK, Site, mx_site, smarthost_site, usable_addresses
 
 HOSTS = ((5, "mx1.example"), (10, "mx2.example"), (10, "mx3.example"), (20, "mx4.example"))
 
@@ -46,6 +46,11 @@ def test_a_route_that_allows_private_hosts_has_sites_of_its_own() -> None:
     assert not mx_site(MxRoute(), [(0, "a.example")]).allow_private
     smarthost = smarthost_site(SmarthostRoute("a.example", 25))
     assert smarthost != mx_site(MxRoute(), [(0, "a.example")])
+
+
+def test_the_sink_is_a_site_of_its_own_that_logs_can_name() -> None:
+    assert str(SINK) == "sink"
+    assert mx_site(MxRoute(TlsPolicy.OFF, 0), []) != SINK
 
 
 def test_an_exchanger_named_twice_counts_once_at_its_best_preference() -> None:

@@ -10,7 +10,7 @@ from relay.domain.directory import SendingIp, Snapshot, pool_id_of
 from relay.domain.errors import TooMuchWork
 from relay.domain.ids import AccountId, IpAddress, from_us, mint_message_id, mint_transmission_id, to_us
 from relay.domain.reply import Phase, Reply
-from relay.domain.route import MxRoute, Route, SmarthostRoute, route_for
+from relay.domain.route import MxRoute, Route, SmarthostRoute, ends_in_sink, route_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -83,6 +83,23 @@ ROUTES = (
 def test_the_first_route_that_covers_a_domain_wins(domain: str, target: object) -> None:
     assert route_for(ROUTES, domain) == target
     assert route_for(ROUTES[:1], "other.org") is None
+
+
+@pytest.mark.parametrize(
+    ("domain", "ends"),
+    [
+        ("sink.test", True),
+        ("a.b.sink.test", True),
+        ("other.test", True),
+        ("notsink.test", False),
+        ("test", False),
+        ("sink.test.example", False),
+        ("[127.0.0.1]", False),
+    ],
+)
+def test_a_sink_takes_its_domain_and_all_below_it(domain: str, ends: bool) -> None:
+    assert ends_in_sink(("sink.test", "other.test"), domain) is ends
+    assert not ends_in_sink((), domain)
 
 
 def test_a_route_never_shows_its_password() -> None:

@@ -199,6 +199,21 @@ BROKEN = [
     pytest.param('[queue]\nexpire_after = "366d"', "queue.expire_after", '"366d"', '"365d"', id="too long"),
     pytest.param('[queue]\nmax_retry_gap = "x"', "queue.max_retry_gap", '"x"', "a duration", id="no gap"),
     pytest.param("[limits]\nconnections = 0", "limits.connections", "0", "at least 1", id="no connection"),
+    *(
+        pytest.param(
+            f"[sink]\ndomains = [{value}]", "sink.domains[0]", value, "a domain name", id=f"sink {value}"
+        )
+        for value in (
+            '""',
+            '"*.a.example"',
+            '".a.example"',
+            '"a..example"',
+            '"bob@a.example"',
+            '"[127.0.0.1]"',
+            "1",
+        )
+    ),
+    pytest.param('[sink]\ndomains = "a.example"', "sink.domains", '"a.example"', "a list", id="no list"),
     pytest.param('[log]\nlevel = "loud"', "log.level", '"loud"', '"debug", "info"', id="an unknown level"),
 ]
 
