@@ -19,6 +19,7 @@ from relay.mail.headers import Field, decoded, fields_of, split_message, unfolde
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import Named, names_nobody, read_mailboxes, read_name, sole_mailbox, split_name
 from relay.mail.mime import BadMime, Leaf, read_leaves
+from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Kind, Template, compile_template, literal
 from relay.mail.weight import estimated_bytes
 from relay.mail.words import mailbox, mailbox_list, unstructured, written
@@ -30,10 +31,9 @@ Piece = bytes | Callable[[Data, Budget], bytes]
 _MAILBOX_FIELDS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
 )
-_DROPPED = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
-_DROPPED_INLINE = _DROPPED | {"mime-version"}
+_DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
-_NOT_COPIED = _DROPPED | {"from"}
+_NOT_COPIED = NOT_PASSED_ON | {"from"}
 _HTML = "text/html"
 
 
@@ -318,7 +318,7 @@ class _Maker:
     def client_body(self, message: bytes) -> list[Piece]:
         """The message's own octets, with the texts that have substitutions made anew. Raises BadMime."""
         header, _ = split_message(message)
-        pieces: list[Piece] = [field.raw for field in fields_of(header) if field.name.startswith("content-")]
+        pieces: list[Piece] = [field.raw for field in fields_of(header) if _describes_body(field.name)]
         at, is_top = len(header), True
         for leaf in read_leaves(message):
             if self._is_made_anew(leaf) and leaf.text is not None:
@@ -353,6 +353,10 @@ class _Maker:
 
 def _piece(make: Callable[[Data, Budget], bytes], is_constant: bool) -> Piece:
     return make({}, Budget()) if is_constant else make
+
+
+def _describes_body(name: str) -> bool:
+    return name.startswith("content-") and name not in NOT_PASSED_ON
 
 
 def _describes_text(raw: bytes) -> bool:

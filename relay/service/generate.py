@@ -31,14 +31,12 @@ from relay.domain.retry import RetryPolicy
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.gate import check_header
 from relay.mail.headers import Field, first, own_mailbox, told
+from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
 from relay.service.sign import Signatures, check_dkim_key, sending_domain_of, usable_domain
 
 MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
-
-_NOT_FOR_COPIES = frozenset({"x-msys-api", "bcc", "resent-bcc", "x-binding"})
-"""Fields that list hidden recipients or steer this relay; in no copy (C §2.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ def _header(
     if first(handed.fields, "message-id") is None:
         yield message_id_field(transmission_id, hostname)
     for field in handed.fields:
-        if field.name not in _NOT_FOR_COPIES and not (options.cc and field.name == "cc"):
+        if field.name not in NOT_PASSED_ON and not (options.cc and field.name == "cc"):
             yield field.raw
     if options.cc:
         yield cc_field(options.cc)
