@@ -43,6 +43,10 @@ class LinkedPage(BaseModel, Generic[Shape]):
     links: list[Link]
 
 
+NOTICE_HEADER = "X-Relay-Notice"
+"""What was asked for and was not done, beside an answer that says what was."""
+
+
 class Message(BaseModel):
     message: str
 

@@ -139,6 +139,10 @@ class VerifyBody(RequestBody):
     dkim_verify: bool | None = None
     cname_verify: bool | None = None
     mx_verify: bool | None = None
+    spf_verify: bool | None = None
+    postmaster_at_verify: bool | None = None
+    abuse_at_verify: bool | None = None
+    verification_mailbox_verify: bool | None = None
 
 
 class KeyGiven(BaseModel):
@@ -158,7 +162,18 @@ class ChangeAsked(BaseModel):
     key: KeyGiven | None
 
 
-BY_MAILBOX = ("postmaster_at_verify", "abuse_at_verify", "verification_mailbox_verify")
+class ChecksAsked(BaseModel):
+    """What POST …/verify asks to look for in DNS, and what it asks beside it."""
+
+    dkim: bool
+    cname: bool
+    mx: bool
+    mailbox: str
+    """The first field that asks for a mailbox; empty when none does."""
+
+
+BY_MAILBOX_NOTICE = "verification by mailbox is not available on this installation"
+_MAILBOXES = ("postmaster_at", "abuse_at", "verification_mailbox")
 
 
 def read_domain(given: Mapping[str, Any]) -> str:
@@ -192,13 +207,17 @@ def read_change(given: Mapping[str, Any]) -> ChangeAsked:
     )
 
 
-def read_checks(given: Mapping[str, Any]) -> tuple[bool, bool, bool]:
-    """DKIM, CNAME, MX. Raises Fault."""
-    for name in BY_MAILBOX:
-        if typed(given, name, bool, False):
-            raise Fault(1200, f"{name}: verification by mailbox is not available on this installation")
-    dkim, cname, mx = (typed(given, f"{kind}_verify", bool, False) for kind in ("dkim", "cname", "mx"))
-    return dkim, cname, mx
+def read_checks(given: Mapping[str, Any]) -> ChecksAsked:
+    """Raises Fault; also where mailboxes are all that is asked for: whoever asks would wait for a mail."""
+    dkim, cname, mx, _ = (
+        typed(given, f"{kind}_verify", bool, False) for kind in ("dkim", "cname", "mx", "spf")
+    )
+    typed(given, "verification_mailbox", str, "")
+    asked = [name for box in _MAILBOXES if typed(given, name := f"{box}_verify", bool, False)]
+    asked += [name for box in _MAILBOXES if typed(given, name := f"{box}_token", str, "")]
+    if asked and not (dkim or cname or mx):
+        raise Fault(1200, f"{asked[0]}: {BY_MAILBOX_NOTICE}")
+    return ChecksAsked(dkim=dkim, cname=cname, mx=mx, mailbox=asked[0] if asked else "")
 
 
 def _key(given: Mapping[str, Any]) -> KeyGiven | None:

@@ -304,15 +304,86 @@ async def test_a_new_key_must_be_verified_again(relay: RelayHarness, zone: Zone,
     assert b"DKIM-Signature" not in await content_of(relay, mta)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [{"postmaster_at_verify": True}, {"abuse_at_verify": True}, {"verification_mailbox_verify": True}],
-)
-async def test_nothing_is_accepted_that_has_no_effect(relay: RelayHarness, body: dict[str, bool]) -> None:
+BY_MAILBOX = [
+    pytest.param({"postmaster_at_verify": True}, id="postmaster"),
+    pytest.param({"abuse_at_verify": True}, id="abuse"),
+    pytest.param({"verification_mailbox_verify": True, "verification_mailbox": "susan"}, id="a mailbox"),
+    pytest.param({"postmaster_at_token": "a1b2"}, id="a token"),
+    pytest.param({"abuse_at_token": "a1b2"}, id="a token of abuse"),
+    pytest.param({"verification_mailbox_token": "a1b2"}, id="a token of a mailbox"),
+]
+
+
+@pytest.mark.parametrize("body", BY_MAILBOX)
+@pytest.mark.parametrize("beside", [{}, {"dkim_verify": False}, {"spf_verify": True}])
+async def test_a_mailbox_alone_is_refused_for_no_mail_will_come(
+    relay: RelayHarness, body: dict[str, object], beside: dict[str, object]
+) -> None:
     await create(relay)
     async with relay.api() as client:
-        answer = await client.post(f"{PATH}/acme.test/verify", json=body)
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "1200")
+        answer = await client.post(f"{PATH}/acme.test/verify", json={**body, **beside})
+    (problem,) = answer.json()["errors"]
+    assert (answer.status_code, problem["message"], problem["code"]) == (400, "invalid params", "1200")
+    told = f"{next(iter(body))}: verification by mailbox is not available on this installation"
+    assert problem["description"] == told
+
+
+@pytest.mark.parametrize("body", BY_MAILBOX)
+async def test_beside_a_mailbox_what_can_be_checked_is_checked(
+    relay: RelayHarness, zone: Zone, body: dict[str, object]
+) -> None:
+    publish(zone, "acme.test", (await create(relay))["dkim"])
+    async with relay.api() as client:
+        answer = await client.post(f"{PATH}/acme.test/verify", json={"dkim_verify": True, **body})
+        seen = results(answer)
+        shown = results(await client.get(f"{PATH}/acme.test"))["status"]
+    told = f"{next(iter(body))}: verification by mailbox is not available on this installation"
+    assert answer.headers["X-Relay-Notice"] == told
+    assert seen["dns"]["dkim_record"]
+    for status in (seen, shown):
+        assert (status["ownership_verified"], status["dkim_status"]) == (True, "valid")
+        for box in ("postmaster_at", "abuse_at", "verification_mailbox", "spf"):
+            assert status[f"{box}_status"] == "unverified"
+
+
+@pytest.mark.parametrize("dns", ["cname", "mx"])
+async def test_another_look_beside_a_mailbox_tells_what_it_found(relay: RelayHarness, dns: str) -> None:
+    await create(relay)
+    async with relay.api() as client:
+        asked = {f"{dns}_verify": True, "postmaster_at_verify": True, "abuse_at_verify": True}
+        seen = results(await client.post(f"{PATH}/acme.test/verify", json=asked))
+    assert (seen[f"{dns}_status"], seen["ownership_verified"]) == ("invalid", False)
+    assert (seen["postmaster_at_status"], seen["abuse_at_status"]) == ("unverified", "unverified")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "needed"),
+    [
+        *((f"{kind}_verify", "yes", "boolean") for kind in ("dkim", "cname", "mx", "spf", "postmaster_at")),
+        *((f"{kind}_verify", 1, "boolean") for kind in ("abuse_at", "verification_mailbox")),
+        ("verification_mailbox", ["susan"], "string"),
+        *((f"{kind}_token", {}, "string") for kind in ("postmaster_at", "abuse_at", "verification_mailbox")),
+    ],
+)
+async def test_a_check_of_another_type_is_told_with_its_name(
+    relay: RelayHarness, field: str, value: object, needed: str
+) -> None:
+    await create(relay)
+    async with relay.api() as client:
+        answer = await client.post(f"{PATH}/acme.test/verify", json={"dkim_verify": True, field: value})
+    (problem,) = answer.json()["errors"]
+    assert (answer.status_code, problem["code"]) == (422, "1300")
+    assert problem["description"].startswith(f"field '{field}' is of type ")
+    assert problem["description"].endswith(f"needs to be of type '{needed}'")
+
+
+async def test_without_a_mailbox_there_is_no_notice(relay: RelayHarness) -> None:
+    await create(relay)
+    asked = {"dkim_verify": True, "postmaster_at_verify": False, "abuse_at_token": None}
+    async with relay.api() as client:
+        answer = await client.post(f"{PATH}/acme.test/verify", json=asked)
+    assert results(answer)["dkim_status"] == "invalid"
+    assert "X-Relay-Notice" not in answer.headers
 
 
 async def test_the_default_bounce_domain_is_verified_and_then_used(

@@ -201,7 +201,7 @@ BROKEN = [
     pytest.param("[limits]\nconnections = 0", "limits.connections", "0", "at least 1", id="no connection"),
     *(
         pytest.param(
-            f"[sink]\ndomains = [{value}]", "sink.domains[0]", value, "a domain name", id=f"sink {value}"
+            f"[sink]\ndomains = [{value}]", "sink.domains[#1]", value, "a domain name", id=f"sink {value}"
         )
         for value in (
             '""',

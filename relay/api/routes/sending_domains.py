@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from relay.api.auth import Caller, require
 from relay.api.body import json_object
@@ -11,8 +11,9 @@ from relay.api.docs import refusals, takes
 from relay.api.errors import INVALID, ApiError
 from relay.api.services import ServicesDep
 from relay.domain.directory import Check, SendingDomain
-from relay.schema.api import Results
+from relay.schema.api import NOTICE_HEADER, Results
 from relay.schema.domains import (
+    BY_MAILBOX_NOTICE,
     ChangeAsked,
     DkimShape,
     DnsSeen,
@@ -127,14 +128,17 @@ async def delete(domain: str, caller: Manager, services: ServicesDep) -> None:
     openapi_extra=takes(VerifyBody),
 )
 async def verify(
-    domain: str, request: Request, caller: Manager, services: ServicesDep
+    domain: str, request: Request, response: Response, caller: Manager, services: ServicesDep
 ) -> Results[DomainVerified]:
-    """Look into DNS now, and remember what is there."""
+    """Look into DNS now, and remember what is there. Mailboxes asked for beside it stay as they are."""
     value = await json_object(request)
-    dkim, cname, mx = _read(lambda: read_checks(value))
+    asked = _read(lambda: read_checks(value))
+    checks = Checks(asked.dkim, asked.cname, asked.mx)
     found = await services.domains.verify(
-        caller.account, _known(domain), Checks(dkim, cname, mx), caller.actor, _sees(caller), caller.judge
+        caller.account, _known(domain), checks, caller.actor, _sees(caller), caller.judge
     )
+    if asked.mailbox:
+        response.headers[NOTICE_HEADER] = f"{asked.mailbox}: {BY_MAILBOX_NOTICE}"
     seen = DnsSeen(
         dkim_record=_record(found.dkim),
         cname_record=_record(found.cname),

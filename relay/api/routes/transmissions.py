@@ -21,7 +21,7 @@ from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
 from relay.mail.mime import BadMime
 from relay.ports import Answer, Answered, Ticket
-from relay.schema.api import Problem, Results
+from relay.schema.api import NOTICE_HEADER, Problem, Results
 from relay.schema.fault import Fault
 from relay.schema.tracking import NOTICE, tracking_asked_for
 from relay.schema.transmission_shapes import (
@@ -40,7 +40,6 @@ router = APIRouter(tags=["transmissions"])
 Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
-NOTICE_HEADER = "X-Relay-Notice"
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _CLASSES: Mapping[int, tuple[int, str]] = {
     1300: (422, INVALID),
