@@ -40,6 +40,12 @@ class Tally:
                 level or self._level, "client=%s %s%s", client, what, f" {detail}" if detail else ""
             )
 
+    def writes(self, client: ClientAddress, what: str) -> bool:
+        """Whether the next such line would be written, not only counted."""
+        key = party_of(client), what
+        count = self._seen.get(key, (client, 0))[1]
+        return count < self._written and (count > 0 or len(self._seen) < MOST_CLIENTS)
+
     def sum_up(self) -> None:
         """Write how many more there were, and begin anew: after a minute by itself, and at the end."""
         if self._timer is not None:

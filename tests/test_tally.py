@@ -40,7 +40,8 @@ async def test_refused_credentials_are_written_often_enough_to_be_banned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refused = refusals()
-    for _ in range(WRITTEN + 3):
+    for number in range(WRITTEN + 3):
+        assert refused.writes(HERE, "door=smtp") is (number < WRITTEN)
         refused.tell(HERE, "door=smtp", "reason=key")
     refused.tell(HERE, "door=rest", "reason=key")
     refused.sum_up()

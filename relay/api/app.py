@@ -4,8 +4,9 @@ from fastapi import APIRouter, FastAPI
 
 from relay import __version__
 from relay.api.docs import describe
-from relay.api.errors import BASE, add_handlers
+from relay.api.errors import BASE
 from relay.api.guard import Guard
+from relay.api.handlers import add_handlers
 from relay.api.rate import Rates
 from relay.api.routes import (
     account,

@@ -18,13 +18,15 @@ from relay.domain.clients import ClientAddress, client_address, client_behind, m
 from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import AccountId, SubaccountId
-from relay.service.authority import check_active, check_change, lacking
+from relay.service.authority import check_active, check_change, holder_of, lacking
 from relay.service.caps import Caps
+from relay.tally import Tally
 
 SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
 ACCOUNT_HEADER = "X-Relay-Account"
 """The account that an operator's key acts for."""
 
+_DOOR = "door=rest"
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MAX_NUMBER = 2**31 - 1
 _READING = frozenset({"GET", "HEAD"})
@@ -78,15 +80,9 @@ async def principal(request: Request) -> Caller:
     """
     services = services_of(request)
     snapshot = await services.directory.refresh()
-    try:
-        key = _key_of(snapshot, request.headers.get("authorization"))
-    except NotAuthenticated:
-        # Who shows nothing has guessed nothing.
-        if "authorization" in request.headers:
-            _tell_refusal(request, "key")
-        raise
+    key = request.state.key = await _key_of(request, snapshot)
     if not may_come_from(key, _client(request)):
-        _tell_refusal(request, "valid_ips")
+        _tell_refusal(request, NotAuthenticated("valid_ips", holder_of(key)))
         raise NotGranted
     rates: Rates = request.app.state.rates
     if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
@@ -131,9 +127,9 @@ def check_of_account(caller: Caller) -> None:
         raise NotGranted(f"{whose} of subaccount {caller.subaccount}: this is for the account alone")
 
 
-def _key_of(snapshot: Snapshot, header: str | None) -> ApiKey:
-    """The key that the header shows: itself, or as the user name of HTTP Basic. Raises NotAuthenticated."""
-    text = (header or "").strip()
+def _shown(header: str) -> str:
+    """The hash of the key that the header is, or has as user name of HTTP Basic. Raises NotAuthenticated."""
+    text = header.strip()
     scheme, _, rest = text.partition(" ")
     # Starlette decodes header fields as Latin-1, which keeps the octets.
     octets = text.encode("latin-1")
@@ -141,13 +137,40 @@ def _key_of(snapshot: Snapshot, header: str | None) -> ApiKey:
         try:
             octets, colon, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
         except (binascii.Error, ValueError) as error:
-            raise NotAuthenticated from error
+            raise NotAuthenticated("malformed") from error
         if not colon or password:
-            raise NotAuthenticated
-    key = snapshot.keys.get(sha256(octets).hexdigest())
-    if key is None or key.account not in snapshot.accounts:
+            raise NotAuthenticated("malformed")
+    return sha256(octets).hexdigest()
+
+
+async def _key_of(request: Request, snapshot: Snapshot) -> ApiKey:
+    """The key that the request shows. Raises NotAuthenticated, and the log says why."""
+    # Who shows nothing has guessed nothing.
+    if "authorization" not in request.headers:
         raise NotAuthenticated
+    try:
+        shown = _shown(request.headers["authorization"])
+        key = snapshot.keys.get(shown)
+        if key is None:
+            raise NotAuthenticated(await _why_unknown(request, shown))
+        if key.account not in snapshot.accounts:
+            raise NotAuthenticated("account_unknown", holder_of(key))
+    except NotAuthenticated as error:
+        _tell_refusal(request, error)
+        raise
     return key
+
+
+async def _why_unknown(request: Request, key_sha256: str) -> str:
+    """What nobody will read need not be found out."""
+    services = services_of(request)
+    is_told = services.refusals.writes(client_told(request), _DOOR)
+    return "revoked_key" if is_told and await services.directory.was_revoked(key_sha256) else "key"
+
+
+def _tell_refusal(request: Request, error: NotAuthenticated) -> None:
+    what = f"reason={error.reason} {error.holder}".rstrip()
+    services_of(request).refusals.tell(client_told(request), _DOOR, what)
 
 
 def _caller(snapshot: Snapshot, key: ApiKey, request: Request) -> Caller:
@@ -197,11 +220,17 @@ def _client(request: Request) -> ClientAddress:
     return client_address(request.client.host if request.client else "")
 
 
-def _tell_refusal(request: Request, reason: str) -> None:
-    services = services_of(request)
+def tell_forbidden(request: Request, error: NotGranted, tally: Tally) -> None:
+    """A key that is right, and lacks something: the log says whose and what."""
+    if error.detail:
+        key: ApiKey = request.state.key
+        tally.tell(client_told(request), "forbidden", f"{holder_of(key)}: {error.detail}")
+
+
+def client_told(request: Request) -> ClientAddress:
+    """Who speaks, for the log: as proxies that are trusted tell it."""
     told = ",".join(request.headers.getlist("x-forwarded-for"))
-    client = client_behind(str(_client(request)), told, services.trusted_proxies)
-    services.refusals.tell(client_address(client), "door=rest", f"reason={reason}")
+    return client_address(client_behind(str(_client(request)), told, services_of(request).trusted_proxies))
 
 
 def _is_exempt(request: Request) -> bool:

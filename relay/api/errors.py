@@ -5,19 +5,13 @@ class of the error in `message`, the specific text in `description`, and a `code
 """
 
 import logging
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from fastapi.responses import JSONResponse
 
-from relay.api.hangup import Gone
 from relay.domain.errors import (
     BeyondMaker,
     Busy,
@@ -226,10 +220,6 @@ def answer(error: ApiError) -> JSONResponse:
     return JSONResponse(body, error.status, dict(error.headers or {}))
 
 
-_GONE = 499
-"""Nobody reads it: the client has hung up."""
-
-
 def internal(error: Exception, method: str, path: str) -> JSONResponse:
     """A bug of ours: the log has it all, the client a reference to it."""
     reference = secrets.token_hex(6)
@@ -239,58 +229,3 @@ def internal(error: Exception, method: str, path: str) -> JSONResponse:
 
 def not_found(path: str) -> ApiError:
     return ApiError(404, "resource not found", f"Resource not found:{path}", "1600")
-
-
-def add_handlers(app: FastAPI) -> None:
-    """Every refusal in SparkPost's shapes, FastAPI's own among them."""
-
-    async def on_api_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ApiError)
-        return answer(error)
-
-    async def on_relay_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RelayError)
-        found = told(error, request.scope["path"])
-        if found is None:
-            return internal(error, request.method, request.scope["path"])
-        return answer(found)
-
-    async def on_http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        path = request.scope["path"]
-        if error.status_code == 405:
-            allowed = ", ".join(sorted(_methods_of(request.app, path)))
-            described = f"{request.method} is not supported on {path}"
-            return answer(ApiError(405, "invalid http method", described, "1102", headers={"Allow": allowed}))
-        if error.status_code == 404:
-            return answer(not_found(path))
-        return answer(ApiError(error.status_code, str(error.detail)))
-
-    async def on_validation(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        params = [str(problem["loc"][-1]) for problem in error.errors()]
-        described = ", ".join(f"param '{param}' is not valid" for param in params)
-        return answer(ApiError(400, "invalid params", described, "1200"))
-
-    async def on_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=_GONE)
-
-    app.add_exception_handler(ApiError, on_api_error)
-    app.add_exception_handler(Gone, on_gone)
-    app.add_exception_handler(ClientDisconnect, on_gone)
-    app.add_exception_handler(RelayError, on_relay_error)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, on_validation)
-
-
-def _methods_of(app: FastAPI, path: str) -> set[str]:
-    """What may be done with the path, as the description of the API has it."""
-    described = app.openapi()["paths"]
-    if path in described:
-        return {method.upper() for method in described[path]}
-    found: set[str] = set()
-    for template, operations in described.items():
-        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{\w+\}", template))
-        if re.fullmatch(pattern, path):
-            found |= {method.upper() for method in operations}
-    return found

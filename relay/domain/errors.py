@@ -66,8 +66,14 @@ class Stale(RelayError):
     """The caller acted on something that has changed hands or content since."""
 
 
+@dataclass
 class NotAuthenticated(Refused):
-    """The credentials name nobody who may act here."""
+    """The credentials name nobody who may act here. What is wrong with them is for the log alone."""
+
+    reason: str = "key"
+    """Words of `authority`, with commas between."""
+    holder: str = ""
+    """`account=1 key=c100`, of a key that there is."""
 
 
 @dataclass

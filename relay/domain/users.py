@@ -77,8 +77,12 @@ class Link:
     expires: datetime
 
 
+@dataclass
 class BadCredentials(Refused):
-    """No such name, a wrong password or a disabled user: it is not said which."""
+    """No such name, a wrong password or a disabled user: which it is, is for the log alone."""
+
+    reason: str = "password"
+    """A word for it; `user=` and the number where there is one."""
 
 
 @dataclass

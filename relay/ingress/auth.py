@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from relay.domain.clients import ClientAddress, may_come_from, party_of
+from relay.domain.clients import ClientAddress, party_of
 from relay.domain.directory import Principal, Snapshot
-from relay.domain.errors import NotAuthenticated
+from relay.domain.errors import NotAuthenticated, Refused
 from relay.domain.ids import SubaccountId
+from relay.ports import Directory
 from relay.schema.config import TrustedNetwork
-from relay.service.authority import SMTP_GRANT, is_active
+from relay.service.authority import SMTP_GRANT, faults_of, holder_of, what_rests
 
 _USERNAME = re.compile(r"SMTP_Injection(?::X-MSYS-SUBACCOUNT=([0-9]{1,10}))?")
 
@@ -55,26 +56,103 @@ def principal_of(snapshot: Snapshot, shown: Credentials, client: ClientAddress) 
     """
     name = _USERNAME.fullmatch(shown.username)
     key = snapshot.keys.get(shown.key_sha256)
-    if name is None or key is None or SMTP_GRANT not in key.grants or not may_come_from(key, client):
-        raise NotAuthenticated
+    wrong = [] if name else ["user_name"]
+    if key is None:
+        raise NotAuthenticated(",".join([*wrong, "key"]))
     subaccount = key.subaccount
-    if subaccount is None and name[1] is not None:
+    if subaccount is None and name is not None and name[1] is not None:
         subaccount = SubaccountId(int(name[1]))
-    if not is_active(snapshot, key.account, subaccount):
-        raise NotAuthenticated
+    wrong += faults_of(snapshot, key, subaccount, client, SMTP_GRANT)
+    if wrong:
+        raise NotAuthenticated(",".join(wrong), holder_of(key))
     return Principal(key.account, subaccount, key.grants, key.sha256, str(client))
 
 
 def trusted_principal(
     snapshot: Snapshot, trusted: Sequence[TrustedNetwork], client: ClientAddress
-) -> Principal | None:
-    """For whom mail of this address is taken without AUTH; the first network that holds it counts."""
+) -> Principal:
+    """For whom mail of this address is taken without AUTH; the first network that holds it counts.
+
+    Raises NotAuthenticated.
+    """
     for entry in trusted:
         if client in entry.network:
-            if is_active(snapshot, entry.account, entry.subaccount):
-                return Principal(entry.account, entry.subaccount, frozenset({SMTP_GRANT}))
-            return None
-    return None
+            if rests := what_rests(snapshot, entry.account, entry.subaccount):
+                raise NotAuthenticated("_".join(rests), f"account={entry.account}")
+            return Principal(entry.account, entry.subaccount, frozenset({SMTP_GRANT}))
+    raise NotAuthenticated("no_login")
+
+
+class TooManyFailures(Refused):
+    """Of authentications from one address, for now."""
+
+
+class Identity:
+    """Who one client is, by what it showed or where it comes from, in the directory as it is now."""
+
+    def __init__(self, directory: Directory, trusted: Sequence[TrustedNetwork], failures: "Failures") -> None:
+        self._directory, self._trusted, self._failures = directory, trusted, failures
+        self._shown: Credentials | None = None
+        self._judged_by: Snapshot | None = None
+        self._principal: Principal | None = None
+        self.refusal = NotAuthenticated("no_login")
+        """Why there is no principal."""
+        self.last: Principal | None = None
+        """The principal that there is, or was."""
+
+    @property
+    def has_logged_in(self) -> bool:
+        return self._shown is not None
+
+    def forget(self) -> None:
+        """What the client has shown."""
+        self._shown = self._judged_by = self.last = None
+
+    def principal(self, client: ClientAddress) -> Principal | None:
+        """By the directory as it is now: a key that was revoked sends no further mail."""
+        snapshot = self._directory.snapshot
+        if snapshot is not self._judged_by:
+            try:
+                if self._shown is None:
+                    principal = trusted_principal(snapshot, self._trusted, client)
+                else:
+                    principal = principal_of(snapshot, self._shown, client)
+            except NotAuthenticated as error:
+                self._judged_by, self._principal, self.refusal = snapshot, None, error
+            else:
+                self._accept(principal, snapshot)
+        return self._principal
+
+    async def log_in(self, shown: Credentials, client: ClientAddress, now_s: float) -> None:
+        """The directory may have learned of the key a moment ago: it is read again before a refusal.
+
+        now_s: of any steady clock. Raises NotAuthenticated, TooManyFailures, Unavailable.
+        """
+        snapshot = self._directory.snapshot
+        try:
+            principal = principal_of(snapshot, shown, client)
+        except NotAuthenticated:
+            if self._failures.is_over(client, now_s):
+                raise TooManyFailures from None
+            snapshot = await self._directory.refresh()
+            principal = await self._judge_anew(snapshot, shown, client, now_s)
+        self._shown = shown
+        self._accept(principal, snapshot)
+
+    async def _judge_anew(
+        self, snapshot: Snapshot, shown: Credentials, client: ClientAddress, now_s: float
+    ) -> Principal:
+        try:
+            return principal_of(snapshot, shown, client)
+        except NotAuthenticated as error:
+            self._failures.count(client, now_s)
+            if not error.holder and await self._directory.was_revoked(shown.key_sha256):
+                error.reason = error.reason.replace("key", "revoked_key")
+            raise
+
+    def _accept(self, principal: Principal, snapshot: Snapshot) -> None:
+        self._principal = self.last = principal
+        self._judged_by = snapshot
 
 
 class Failures:

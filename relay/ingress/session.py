@@ -4,15 +4,15 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from relay import __version__
-from relay.domain.directory import Principal, Snapshot
+from relay.domain.directory import Principal
 from relay.domain.errors import NotAuthenticated, Unavailable
 from relay.ingress.auth import (
     Credentials,
+    Identity,
+    TooManyFailures,
     credentials_of,
     decode_base64,
     decode_plain,
-    principal_of,
-    trusted_principal,
 )
 from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
 from relay.ingress.connection import FOREIGN, Connection
@@ -58,9 +58,7 @@ class Session(Connection):
         super().__init__(around, is_encrypted)
         self._helo = ""
         self._is_extended = False
-        self._shown: Credentials | None = None
-        self._principal: Principal | None = None
-        self._judged_by: Snapshot | None = None
+        self._identity = Identity(around.directory, around.settings.trusted, around.failures)
         self._transaction: Transaction | None = None
         self._errors = self._idle_talk = self._auth_failures = 0
 
@@ -99,7 +97,7 @@ class Session(Connection):
 
     def _answer_idle_talk(self, reply: str) -> None:
         """A stranger's commands that lead nowhere become errors when there are many."""
-        self._idle_talk += self._principal is None
+        self._idle_talk += not self._is_known
         if self._idle_talk > _MAX_IDLE_TALK:
             self._complain(reply)
         else:
@@ -108,19 +106,19 @@ class Session(Connection):
     # ── who is there ─────────────────────────────────────────────────────────────────────
 
     def _current_principal(self) -> Principal | None:
-        """By the directory as it is now: a key that was revoked sends no further mail."""
-        snapshot = self._around.directory.snapshot
-        if snapshot is not self._judged_by:
-            self._judged_by = snapshot
-            if self._shown is None:
-                self._principal = trusted_principal(snapshot, self._around.settings.trusted, self._client)
-            else:
-                try:
-                    self._principal = principal_of(snapshot, self._shown, self._client)
-                except NotAuthenticated:
-                    self._principal = None
-            self.know(self._principal is not None)
-        return self._principal
+        principal = self._identity.principal(self._client)
+        if self._is_known is (principal is None):
+            self.know(principal is not None)
+        return principal
+
+    def _sender(self) -> Principal:
+        """Whose mail it would be. Raises Complaint, and the log says why."""
+        principal, refusal = self._current_principal(), self._identity.refusal
+        if principal is None:
+            detail = f"reason={refusal.reason} {refusal.holder}".rstrip()
+            self._around.tally.tell(self._client, "relaying denied", detail)
+            raise Complaint(RELAYING_DENIED)
+        return principal
 
     async def helo(self, argument: str) -> None:
         self._greet(argument)
@@ -167,11 +165,11 @@ class Session(Connection):
         await self.encrypt()
         # RFC 3207 §4.2: nothing that was said in clear counts.
         self._helo, self._is_extended, self._transaction = "", False, None
-        self._shown = self._judged_by = None
+        self._identity.forget()
         self._current_principal()
 
     async def auth(self, argument: str) -> None:
-        if not self._is_extended or self._shown is not None or self._transaction is not None:
+        if not self._is_extended or self._identity.has_logged_in or self._transaction is not None:
             raise Complaint(_BAD_SEQUENCE)
         if not self._may_log_in:
             raise Complaint("538 5.7.11 Encryption required for requested authentication mechanism")
@@ -214,27 +212,18 @@ class Session(Connection):
         return decode_base64(line[:-2].decode("ascii"))
 
     async def _log_in(self, shown: Credentials) -> None:
-        """The directory may have learned of the key a moment ago: it is read again before a refusal."""
-        directory, failures = self._around.directory, self._around.failures
-        snapshot = directory.snapshot
         try:
-            try:
-                principal = principal_of(snapshot, shown, self._client)
-            except NotAuthenticated:
-                if failures.is_over(self._client, self.loop.time()):
-                    self._tell_refusal("reason=too_many_tries")
-                    self.hang_up("421 4.7.0 Too many failed authentications, try again later")
-                    return
-                snapshot = await directory.refresh()
-                principal = principal_of(snapshot, shown, self._client)
-        except NotAuthenticated:
-            failures.count(self._client, self.loop.time())
-            self._tell_refusal("reason=key")
+            await self._identity.log_in(shown, self._client, self.loop.time())
+        except TooManyFailures:
+            self._tell_refusal("reason=too_many_tries")
+            self.hang_up("421 4.7.0 Too many failed authentications, try again later")
+            return
+        except NotAuthenticated as error:
+            self._tell_refusal(f"reason={error.reason} {error.holder}".rstrip())
             raise Complaint(NOT_AUTHENTICATED) from None
         except Unavailable:
             self.say("454 4.7.0 Temporary authentication failure")
             return
-        self._shown, self._principal, self._judged_by = shown, principal, snapshot
         self._auth_failures = 0
         self.know(True)
         self.say("235 2.0.0 Authed. Go on.")
@@ -247,8 +236,7 @@ class Session(Connection):
     async def mail(self, argument: str) -> None:
         if not self._helo or self._transaction is not None:
             raise Complaint(_BAD_SEQUENCE)
-        if self._current_principal() is None:
-            raise Complaint(RELAYING_DENIED)
+        self._sender()
         mail = parse_mail(argument, self._is_extended)
         if mail.size_bytes > self._around.settings.max_message_bytes:
             self.say(TOO_LARGE)
@@ -259,9 +247,7 @@ class Session(Connection):
             self.say("250 2.0.0 MAIL FROM accepted")
 
     async def rcpt(self, argument: str) -> None:
-        transaction, principal = self._transaction, self._current_principal()
-        if principal is None:
-            raise Complaint(RELAYING_DENIED)
+        transaction, principal = self._transaction, self._sender()
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
         if len(transaction.recipients) >= self._around.settings.max_recipients:
@@ -287,9 +273,7 @@ class Session(Connection):
         self._answer_idle_talk("250 2.0.0 OK")
 
     async def data(self, argument: str) -> None:
-        transaction, principal = self._transaction, self._current_principal()
-        if principal is None:
-            raise Complaint(RELAYING_DENIED)
+        transaction, principal = self._transaction, self._sender()
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
         if argument:
@@ -338,7 +322,7 @@ class Session(Connection):
         protocol = "SMTP"
         if self._is_extended:
             # RFC 3848, RFC 6531 §4.3.
-            secured = ("S" if self._is_encrypted else "") + ("A" if self._shown is not None else "")
+            secured = ("S" if self._is_encrypted else "") + ("A" if self._identity.has_logged_in else "")
             protocol = ("UTF8SMTP" if smtputf8 else "ESMTP") + secured
         return Origin(principal, str(self._client), self._helo, protocol)
 

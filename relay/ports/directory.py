@@ -87,6 +87,9 @@ class Directory(Protocol):
     async def refresh(self) -> Snapshot:
         """The newest snapshot; reloaded only when the revision moved."""
 
+    async def was_revoked(self, key_sha256: str) -> bool:
+        """Whether there was a key with that hash, as far as the audit lines remember. Never raises."""
+
     async def apply(
         self, changes: Sequence[Change], actor: str, answered: Answered | None = None
     ) -> Snapshot:

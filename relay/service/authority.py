@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Sequence
 
-from relay.domain.clients import client_address, may_come_from
+from relay.domain.clients import ClientAddress, client_address, may_come_from
 from relay.domain.directory import ApiKey, Principal, Snapshot, Status
 from relay.domain.errors import BeyondMaker, NotGranted, UnknownObject
 from relay.domain.ids import AccountId, SubaccountId
@@ -41,6 +41,26 @@ def check_active(snapshot: Snapshot, account: AccountId, subaccount: SubaccountI
         what, status = rests
         named = f"subaccount {subaccount}" if what == "subaccount" else f"account {account}"
         raise NotGranted(f"{named} is {status}")
+
+
+def faults_of(
+    snapshot: Snapshot, key: ApiKey, subaccount: SubaccountId | None, client: ClientAddress, grant: str
+) -> list[str]:
+    """All that keeps the key from being used so, each a word for the log: `grant`, `account_suspended`."""
+    found = [] if grant in key.grants else ["grant"]
+    if not may_come_from(key, client):
+        found.append("valid_ips")
+    if rests := what_rests(snapshot, key.account, subaccount):
+        found.append("_".join(rests))
+    return found
+
+
+def holder_of(key: ApiKey) -> str:
+    """Whose it is, for the log. Of the key itself no more than people see in lists."""
+    whose = f"account={key.account}"
+    if key.subaccount is not None:
+        whose += f" subaccount={key.subaccount}"
+    return f"{whose} key={key.short}"
 
 
 def lacking(grants: Collection[str]) -> str:

@@ -30,6 +30,13 @@ class LiveDirectory:
             self._take(await self._store.snapshot())
         return self._snapshot
 
+    async def was_revoked(self, key_sha256: str) -> bool:
+        try:
+            lines = await self._store.audit_of(1, about=f"api_key {key_sha256}")
+        except StoreUnavailable:
+            return False
+        return bool(lines) and lines[0].after is None
+
     async def apply(
         self, changes: Sequence[Change], actor: str, answered: Answered | None = None
     ) -> Snapshot:

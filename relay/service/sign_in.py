@@ -131,7 +131,7 @@ class SignIns:
             user = await self._find(name)
             verified = await self._verify(tried, user, password)
         if user is None or verified is None:
-            raise BadCredentials
+            raise BadCredentials(await self._reason(user))
         token, session = self._new_session(user, client, user_agent)
         if not await self._users.begin_session(session, verified, _known(old_token)):
             raise BadCredentials
@@ -213,6 +213,18 @@ class SignIns:
             raise
         is_welcome = verified is not None and user is not None and await self._has_account(user.account)
         return verified if is_welcome else None
+
+    async def _reason(self, user: User | None) -> str:
+        """Why the credentials are refused."""
+        if user is None:
+            return "user_name"
+        if user.is_disabled:
+            reason = "user_disabled"
+        elif not await self._has_account(user.account):
+            reason = "account_unknown"
+        else:
+            reason = "password" if user.password_hash else "no_password"
+        return f"{reason} user={user.id}"
 
     async def _work(self, work: Callable[[], Result]) -> Result:
         """In one of the few threads that hash."""

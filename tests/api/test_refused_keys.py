@@ -1,15 +1,19 @@
 """What the log says of keys that were refused: the client's address, and no word of its own."""
 
+import base64
 import logging
 from pathlib import Path
 
 import httpx
 import pytest
 
+from relay.domain.changes import Remove
+from relay.service.administer import hash_key
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
-from tests.api.test_auth import FORBIDDEN, UNAUTHORIZED, basic
+from relay.testing.wire import connect
+from tests.api.test_auth import FORBIDDEN, KEY, UNAUTHORIZED, basic
 from tests.support.rest import refusal
 
 OURS = "relay.refused"
@@ -20,22 +24,41 @@ def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "shown",
+    ("shown", "reason"),
     [
-        pytest.param("nobodys-key", id="no such key"),
-        pytest.param("", id="empty"),
-        pytest.param("Basic %%%", id="no base64"),
-        pytest.param(basic("x\nclient=192.0.2.66 door=rest:"), id="a name that looks like a line"),
+        pytest.param("nobodys-key", "key", id="no such key"),
+        pytest.param("", "key", id="empty"),
+        pytest.param("Basic %%%", "malformed", id="no base64"),
+        pytest.param(basic(f"{KEY}:secret"), "malformed", id="a password"),
+        pytest.param(basic("x\nclient=192.0.2.66 door=rest:"), "key", id="a name that looks like a line"),
     ],
 )
 async def test_a_refused_key_is_told(
-    relay: RelayHarness, caplog: pytest.LogCaptureFixture, shown: str
+    relay: RelayHarness, caplog: pytest.LogCaptureFixture, shown: str, reason: str
 ) -> None:
     async with relay.api(key=shown) as api:
         # Who is no proxy names no other address.
         answer = await api.get("/ip-pools", headers={"X-Forwarded-For": "192.0.2.66"})
     assert refusal(answer) == UNAUTHORIZED
-    assert _told(caplog) == ["client=127.0.0.1 door=rest reason=key"]
+    assert _told(caplog) == [f"client=127.0.0.1 door=rest reason={reason}"]
+
+
+async def test_a_key_that_was_revoked_is_told_apart_at_every_door(
+    relay: RelayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await relay.make_key(1, ["ip_pools/view", "smtp/inject"])
+    await relay.apply(Remove(relay.inside.directory.snapshot.keys[hash_key(key)]))
+    async with relay.api(key=key) as api:
+        assert refusal(await api.get("/ip-pools")) == UNAUTHORIZED
+    async with connect(relay.smtp_address) as wire:
+        await wire.reply()
+        await wire.ask(b"EHLO client.test")
+        shown = base64.b64encode(b"\0SMTP_Injection\0" + key.encode())
+        assert (
+            await wire.ask(b"AUTH PLAIN " + shown) == "535 5.7.8 Sorry. *** No authentication type succeeded"
+        )
+    assert _told(caplog) == [f"client=127.0.0.1 door={door} reason=revoked_key" for door in ("rest", "smtp")]
+    assert key not in caplog.text
 
 
 async def test_a_key_from_another_address_than_its_own_is_told(
@@ -44,7 +67,21 @@ async def test_a_key_from_another_address_than_its_own_is_told(
     key = await relay.make_key(1, ["ip_pools/view"], valid_ips=("192.0.2.7",))
     async with relay.api(key=key) as api:
         assert refusal(await api.get("/ip-pools")) == FORBIDDEN
-    assert _told(caplog) == ["client=127.0.0.1 door=rest reason=valid_ips"]
+    assert _told(caplog) == [f"client=127.0.0.1 door=rest reason=valid_ips account=1 key={key[:4]}"]
+
+
+async def test_what_a_right_key_lacks_is_told_elsewhere_once_a_minute(
+    relay: RelayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    key = await relay.make_key(1, ["ip_pools/view"])
+    async with relay.api(key=key) as api:
+        for _ in range(3):
+            assert refusal(await api.post("/ip-pools", json={"name": "News"})) == FORBIDDEN
+    said = [record.getMessage() for record in caplog.records if record.name == "relay.api"]
+    lacks = "the key lacks the grant ip_pools/manage"
+    assert said == [f"client=127.0.0.1 forbidden account=1 key={key[:4]}: {lacks}"]
+    assert _told(caplog) == [], "nobody is banned for it"
 
 
 async def test_what_is_no_guess_is_not_told(relay: RelayHarness, caplog: pytest.LogCaptureFixture) -> None:

@@ -73,6 +73,11 @@ class HandMadeDirectory:
         self.snapshot = self.newest = build_snapshot()
         self.refreshed = 0
         self.failure: Exception | None = None
+        self.revoked: set[str] = set()
+        """Texts of keys."""
+
+    async def was_revoked(self, key_sha256: str) -> bool:
+        return key_sha256 in {sha256(text.encode()).hexdigest() for text in self.revoked}
 
     async def refresh(self) -> Snapshot:
         self.refreshed += 1

@@ -255,8 +255,40 @@ async def test_in_clear_no_key_is_asked_for_unless_configured(serve: Serve) -> N
     ("said", "reason"),
     [
         pytest.param([b"AUTH PLAIN " + plain("nobodys-key")], "key", id="no such key"),
-        pytest.param([b"AUTH PLAIN " + plain("office-key")], "key", id="from another address"),
-        pytest.param([b"AUTH PLAIN " + plain("account-key", "x\nclient=192.0.2.66")], "key", id="name"),
+        pytest.param([b"AUTH PLAIN " + plain("gone-key")], "revoked_key", id="a key that was revoked"),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("office-key")], "valid_ips account=1 key=offi", id="from another address"
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("rest-key")], "grant account=1 key=rest", id="without the grant"
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("suspended-key")],
+            "account_suspended account=2 key=susp",
+            id="of a suspended account",
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("orphaned-key")], "account_unknown account=9 key=orph", id="of no account"
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("paused-key")],
+            "subaccount_suspended account=1 subaccount=124 key=paus",
+            id="of a suspended subaccount",
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("account-key", "SMTP_Injection:X-MSYS-SUBACCOUNT=999")],
+            "subaccount_unknown account=1 key=acco",
+            id="for a subaccount that is not there",
+        ),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("account-key", "x\nclient=192.0.2.66")],
+            "user_name account=1 key=acco",
+            id="name",
+        ),
+        pytest.param([b"AUTH PLAIN " + plain("gone-key", "root")], "user_name,revoked_key", id="both"),
+        pytest.param(
+            [b"AUTH PLAIN " + plain("nobodys-key", "root")], "user_name,key", id="both, never there"
+        ),
         pytest.param([b"AUTH PLAIN " + plain("account-key", authzid="root")], "malformed", id="for another"),
         pytest.param([b"AUTH PLAIN", b"no base64!"], "malformed", id="no base64"),
         pytest.param([b"AUTH LOGIN", b"U01UUF9JbmplY3Rpb24=", b"bm9ib2R5cy1rZXk="], "key", id="LOGIN"),
@@ -265,6 +297,7 @@ async def test_in_clear_no_key_is_asked_for_unless_configured(serve: Serve) -> N
 async def test_each_refused_credential_is_told_with_the_clients_address_and_no_word_of_its_own(
     smtp: Served, caplog: pytest.LogCaptureFixture, said: list[bytes], reason: str
 ) -> None:
+    smtp.directory.revoked.add("gone-key")
     async with smtp.connect() as wire:
         await hello(wire)
         for line in said:

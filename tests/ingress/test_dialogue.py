@@ -1,6 +1,7 @@
 """The conversation as SparkPost holds it, word for word (C §2.2, §2.3), and RFC 5321 where it is silent."""
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import pytest
@@ -196,19 +197,36 @@ async def test_a_trusted_network_needs_no_key(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "reason"),
     [
-        pytest.param({"network": "10.0.0.0/8", "account": 1}, id="another network"),
-        pytest.param({"network": "127.0.0.0/8", "account": 2}, id="a suspended account"),
-        pytest.param({"network": "127.0.0.0/8", "account": 9}, id="no such account"),
-        pytest.param({"network": "127.0.0.0/8", "account": 1, "subaccount": 9}, id="no such subaccount"),
-        pytest.param({"network": "::/0", "account": 1}, id="another family"),
+        pytest.param({"network": "10.0.0.0/8", "account": 1}, "no_login", id="another network"),
+        pytest.param(
+            {"network": "127.0.0.0/8", "account": 2},
+            "account_suspended account=2",
+            id="a suspended account",
+        ),
+        pytest.param(
+            {"network": "127.0.0.0/8", "account": 9}, "account_unknown account=9", id="no such account"
+        ),
+        pytest.param(
+            {"network": "127.0.0.0/8", "account": 1, "subaccount": 9},
+            "subaccount_unknown account=1",
+            id="no such subaccount",
+        ),
+        pytest.param({"network": "::/0", "account": 1}, "no_login", id="another family"),
     ],
 )
-async def test_trust_goes_no_further_than_its_entry(serve: Serve, entry: dict[str, object]) -> None:
+async def test_trust_goes_no_further_than_its_entry_and_the_log_says_why(
+    serve: Serve, caplog: pytest.LogCaptureFixture, entry: dict[str, object], reason: str
+) -> None:
+    caplog.set_level(logging.INFO)
     async with serve(trusted=(entry,)) as smtp, smtp.connect() as wire:
         await hello(wire)
-        assert await wire.ask(MAIL) == "550 5.7.1 relaying denied"
+        for _ in range(3):
+            assert await wire.ask(MAIL) == "550 5.7.1 relaying denied"
+    told = [record.getMessage() for record in caplog.records if record.name == "relay.ingress"]
+    denied = "client=127.0.0.1 relaying denied"
+    assert told == [f"{denied} reason={reason}", f"{denied} more=2"]
 
 
 async def test_a_key_that_is_revoked_sends_no_further_message(smtp: Served) -> None:

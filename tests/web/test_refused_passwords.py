@@ -48,7 +48,7 @@ async def test_each_refused_password_and_link_is_told_with_the_clients_address_a
             changed = {"csrf": _csrf(await http.get("/profile")), "old": WRONG}
             changed |= {"password": PASSWORD, "again": PASSWORD}
             assert (await http.post("/profile/password", data=changed)).status_code == 422
-            assert told() == ["reason=password"]
+            assert told() == ["reason=password user=1"]
             http.cookies.delete("relay_session")
 
             csrf = _csrf(await http.get("/sign-in"))
@@ -57,8 +57,9 @@ async def test_each_refused_password_and_link_is_told_with_the_clients_address_a
             for name in ("admin", "admin", "admin", FORGED, "x" * 5000):
                 assert await sign_in(name, WRONG, csrf) == 403
             assert await sign_in("admin", WRONG, csrf) == 403
-            assert told() == ["reason=password"] * 6
+            wrong = "reason=password user=1"
+            assert told() == [wrong, wrong, wrong, "reason=user_name", "reason=user_name", wrong]
             statuses = [await sign_in("admin", WRONG, csrf) for _ in range(4)]
             assert statuses == [403, 429, 429, 429]
-            assert told() == ["reason=password"], "the tenth of this minute"
+            assert told() == [wrong], "the tenth of this minute"
     assert told() == ["more=3"]

@@ -30,7 +30,7 @@ async def change_password(visit: Visit) -> Response:
             visit.user, form.raw("old"), form.raw("password"), visit.token
         )
     except BadCredentials:
-        tell_refusal(visit.request, "password")
+        tell_refusal(visit.request, f"password user={visit.user.id}")
         return await _shown(visit, form.wrong(old="This is not your password."), 422)
     except UnfitPassword as error:
         return await _shown(visit, form.wrong(password=f"{error.detail.capitalize()}."), 422)

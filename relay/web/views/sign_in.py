@@ -51,8 +51,8 @@ async def _sign_in(request: Request) -> Response:
             request.headers.get("user-agent", ""),
             request.cookies.get(services.cookie(SESSION_COOKIE)),
         )
-    except BadCredentials:
-        tell_refusal(request, "password")
+    except BadCredentials as error:
+        tell_refusal(request, error.reason)
         return _form(request, form.wrong(form_=_WRONG), 403)
     except TooManyTries as error:
         tell_refusal(request, "too_many_tries")
