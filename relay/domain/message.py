@@ -1,7 +1,7 @@
 """What is handed in, and what the queue holds: envelope, options, submission, message, pin."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -99,6 +99,19 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class Particulars:
+    """Where one recipient's copy differs from what its submission says of all of them. Empty: it does not."""
+
+    subject: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """Goes before the submission's, key by key."""
+    tags: tuple[str, ...] = ()
+    mail_from: str = ""
+    friendly_from: str = ""
+    sending_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """One accepted injection: what all its messages share and every event about them tells."""
 
@@ -117,17 +130,21 @@ class Submission:
     options: Options
     decision: Decision
 
-
-@dataclass(frozen=True, slots=True)
-class Particulars:
-    """Where one recipient's copy differs from what its submission says of all of them."""
-
-    subject: str = ""
-    """Empty: the submission's."""
-    metadata: Mapping[str, object] = field(default_factory=dict)
-    """Goes before the submission's, key by key."""
-    tags: tuple[str, ...] = ()
-    """Empty: the submission's."""
+    def of_copy(self, own: Particulars | None) -> "Submission":
+        """The same as it is told of the copy with these particulars."""
+        if own is None:
+            return self
+        options = self.options
+        return replace(
+            self,
+            mail_from=own.mail_from or self.mail_from,
+            subject=own.subject or self.subject,
+            friendly_from=own.friendly_from or self.friendly_from,
+            sending_domain=own.sending_domain or self.sending_domain,
+            options=replace(
+                options, metadata={**options.metadata, **own.metadata}, tags=own.tags or options.tags
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

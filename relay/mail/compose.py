@@ -15,9 +15,17 @@ from relay.domain.errors import MalformedAddress, NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart, text_entity
-from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
+from relay.mail.headers import MAX_TOLD, Field, decoded, fields_of, split_message, unfolded
 from relay.mail.inline_css import inline_css
-from relay.mail.mailboxes import Named, names_nobody, read_mailboxes, read_name, sole_mailbox, split_name
+from relay.mail.mailboxes import (
+    Named,
+    names_nobody,
+    one_line,
+    read_mailboxes,
+    read_name,
+    sole_mailbox,
+    split_name,
+)
 from relay.mail.mime import BadMime, Leaf, read_leaves
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Kind, Template, compile_template, literal
@@ -60,11 +68,6 @@ class Sender:
             return self.fixed
         return _sole(self.name.render(data, budget), self.email.render(data, budget))
 
-    @property
-    def source(self) -> str:
-        """The address; a template stands as it was written."""
-        return self.email.source if self.fixed is None else self.fixed[1].text
-
 
 def _sole(name: str, email: str) -> Named:
     """Raises NoSender."""
@@ -84,6 +87,8 @@ class Filled:
     """Other fields, empty line and body; None: `Blueprint.shared`."""
     subject: str
     sender: Mailbox
+    friendly_from: str = ""
+    """From, for people. Empty: it is the same for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,6 @@ class Blueprint:
     """The common fields, the empty line and the body, when no recipient has a body of its own."""
     subject: Template
     sender: Sender
-    friendly_from: str
-    """From, for people; a template stands as it was written."""
     estimated_bytes: int
     names: frozenset[str]
     """Lower-case, of all fields that the content has."""
@@ -128,10 +131,10 @@ class Blueprint:
         """
         header_to = _joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
         name, sender = self.sender.of(data, budget)
-        own = b"" if self.sender.fixed else _from_field(name, sender)
+        own, told = (b"", "") if self.sender.fixed else (_from_field(name, sender), shown(name, sender))
         own += header_to + _joined(self._own_fields, data, budget)
         body = None if self.shared is not None else _joined(self._body, data, budget)
-        return Filled(own, body, self.subject.render(data, budget), sender)
+        return Filled(own, body, self.subject.render(data, budget), sender, told)
 
 
 def compose(
@@ -150,8 +153,6 @@ def compose(
             sender = make.sender(content.from_name, content.from_email)
             fields, body = make.inline_fields(content), make.inline_body(content, boundary)
             subject = make.template("header Subject", content.subject)
-            name = content.from_name
-            friendly_from = f"{name} <{content.from_email}>" if name else content.from_email
         case Rfc822Content():
             header, _ = split_message(content.message)
             if not header:
@@ -160,7 +161,6 @@ def compose(
             sender = make.sender_of(read)
             fields, body = make.client_fields(read), make.client_body(content.message)
             subject = make.template("header Subject", _text_of(read, "subject"))
-            friendly_from = _text_of(read, "from")
         case _:
             assert_never(content)
     names = frozenset({"from", *(name for name, _ in fields)})
@@ -175,13 +175,19 @@ def compose(
     whole = _merged([*common, *body])
     shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
     size = estimated_bytes(content)
-    return Blueprint(shared, subject, sender, friendly_from, size, names, to, own, whole)
+    return Blueprint(shared, subject, sender, size, names, to, own, whole)
 
 
 def unreadable() -> Blueprint:
     """What stands for a content that cannot be composed (any more): nobody gets a copy of it."""
     nothing = literal("")
-    return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), "", 0, frozenset(), (), (), ())
+    return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), 0, frozenset(), (), (), ())
+
+
+def shown(name: str, address: Mailbox) -> str:
+    """A mailbox for people; a long name is cut, the address is not."""
+    name = one_line(name[:MAX_TOLD])
+    return f"{name[: MAX_TOLD - len(address.text)]} <{address.text}>" if name else address.text
 
 
 def to_field(name: str, address: Mailbox, header_to: str) -> bytes:

@@ -17,6 +17,7 @@ class Told:
     id: str
     event: Event
     submission: Submission | None
+    """As it is told of the message that the event is about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,10 @@ def event_name(event: Event) -> str:
 
 
 def event_fields(id_: str, event: Event, submission: Submission | None) -> Fields:
-    """The event as one flat object. Numbers are text, as the original has them; what is unknown is absent."""
+    """The event as one flat object. Numbers are text, as the original has them; what is unknown is absent.
+
+    submission: as it is told of the event's message.
+    """
     fields: Fields = {
         "type": event_name(event),
         "event_id": id_,
@@ -122,20 +125,20 @@ def _about(about: Subject, submission: Submission | None) -> Fields:
         "ip_pool": about.ip_pool,
         "delv_method": "esmtp" if about.sending_ip else "",
     }
-    return fields if submission is None else fields | _of_submission(about, submission)
+    return fields if submission is None else fields | _of_submission(submission)
 
 
-def _of_submission(about: Subject, submission: Submission) -> Fields:
-    options, own = submission.options, about.particulars
+def _of_submission(submission: Submission) -> Fields:
+    options = submission.options
     return {
         "ip_pool_raw": options.ip_pool or "",
         "campaign_id": options.campaign_id,
         "msg_from": submission.mail_from,
         "friendly_from": address_in(submission.friendly_from),
         "sending_domain": submission.sending_domain,
-        "subject": own.subject if own is not None and own.subject else submission.subject,
-        "rcpt_meta": {**options.metadata, **(own.metadata if own is not None else {})},
-        "rcpt_tags": list(own.tags if own is not None and own.tags else options.tags),
+        "subject": submission.subject,
+        "rcpt_meta": dict(options.metadata),
+        "rcpt_tags": list(options.tags),
         "injection_time": iso(submission.accepted),
         "recv_method": submission.recv_method,
         "transactional": "1" if options.transactional else "0",

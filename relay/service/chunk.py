@@ -11,7 +11,9 @@ from relay.domain.errors import (
     RelayError,
     TooMuchWork,
     UnconfiguredDomain,
+    UnknownDkimKey,
     Unsendable,
+    UnverifiedDkimKey,
 )
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
@@ -27,8 +29,8 @@ from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
 from relay.service.generate import reverse_path
-from relay.service.plant import Plant, may_send_from, to_of, values_of
-from relay.service.sign import Signatures
+from relay.service.plant import Plant, to_of, values_of
+from relay.service.sign import Signatures, Signing
 
 MAX_CHUNK_BYTES = 16 << 20
 """Octets of bodies in one transaction: fewer recipients when theirs are large."""
@@ -46,6 +48,17 @@ class Limit(NamedTuple):
 
 
 _FAILED = "550 5.6.0 [internal] substitution failed: "
+_FAILURES = (
+    BadTemplate,
+    MessageTooLarge,
+    NoSender,
+    TooMuchWork,
+    UnconfiguredDomain,
+    UnknownDkimKey,
+    Unsendable,
+    UnverifiedDkimKey,
+)
+"""Why there is no message for one recipient, when there may be for others."""
 
 
 def make_messages(
@@ -106,8 +119,6 @@ class _Maker:
         self._received = received_field(
             transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
         ) + date_field(now) * ("date" not in plant.blueprint.names)
-        sender = plant.blueprint.sender
-        self._checks_sender = plant.account.require_sending_domain and sender.fixed is None
         self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
         self._shared_facts: _Facts | None = None
         self._bodies: list[Body] = []
@@ -131,31 +142,36 @@ class _Maker:
             kind = GenerationFailure if verdict.is_failure else GenerationRejection
             self._refuse(kind, id_, recipient, verdict.reason)
             return
+        filled: Filled | None = None
         try:
             filled = self._fill(recipient)
+            self._check(filled)
             message = self._message(recipient, id_, filled, verdict, index)
         except OverBudget as error:
             if self._fills is None:
                 raise
-            self._fail(id_, recipient, error)
-        except (BadTemplate, Unsendable, NoSender, UnconfiguredDomain, MessageTooLarge, TooMuchWork) as error:
-            self._fail(id_, recipient, error)
+            self._fail(id_, recipient, filled, error)
+        except _FAILURES as error:
+            self._fail(id_, recipient, filled, error)
         else:
             self._keep(message, recipient, filled)
 
     def _fill(self, recipient: Recipient) -> Filled:
-        """Raises BadTemplate, NoSender, UnconfiguredDomain, MessageTooLarge, TooMuchWork."""
-        plant = self._plant
+        """Raises BadTemplate, NoSender, TooMuchWork."""
         filled = self._filled_here(recipient) if self._fills is None else next(self._fills)
         if isinstance(filled, RelayError):
             raise filled
-        if self._checks_sender and not may_send_from(plant.snapshot, plant.principal, filled.sender):
-            raise UnconfiguredDomain(filled.sender.domain)
+        return filled
+
+    def _check(self, filled: Filled) -> None:
+        """Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey, MessageTooLarge."""
+        plant = self._plant
+        if plant.blueprint.sender.fixed is None:
+            plant.check_from(filled.sender)
         body = self._shared if filled.body is None else filled.body
         assert body is not None
         if len(filled.own_fields) + len(body) > plant.max_message_bytes:
             raise MessageTooLarge(plant.max_message_bytes)
-        return filled
 
     def _filled_here(self, recipient: Recipient) -> Filled:
         """Raises BadTemplate, NoSender."""
@@ -167,10 +183,10 @@ class _Maker:
         finally:
             self._steps += given - budget.steps
 
-    def _fail(self, id_: MessageId, recipient: Recipient, error: RelayError) -> None:
+    def _fail(self, id_: MessageId, recipient: Recipient, filled: Filled | None, error: RelayError) -> None:
         self.cause = error
         kind, reason = reason_of(error)
-        self._refuse(kind, id_, recipient, reason)
+        self._refuse(kind, id_, recipient, reason, filled)
 
     def _message(
         self, recipient: Recipient, id_: MessageId, filled: Filled, verdict: Routing, index: int
@@ -188,7 +204,7 @@ class _Maker:
         else:
             facts, body_id = self._facts_of(filled.body), BodyId(id_)
         check_composed(own + facts.header)
-        prefix = self._signed(recipient.mailbox.domain, own, facts)
+        prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
         return_path = recipient.return_path or transmission.return_path or filled.sender.text
         mail_from = reverse_path(plant.account, transmission.subaccount, return_path, transmission.id)
         is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and own.isascii()
@@ -232,6 +248,7 @@ class _Maker:
         id_: MessageId,
         recipient: Recipient,
         reason: str,
+        filled: Filled | None = None,
     ) -> None:
         transmission = self._plant.transmission
         about = Subject(
@@ -245,17 +262,23 @@ class _Maker:
             0,
             IpAddress(""),
             self._plant.verdict.decision.pool,
-            self._particulars(recipient, None),
+            self._particulars(recipient, filled),
         )
         self.events.append(kind(self._now, about, ADMIN_FAILURE, int(reason[:3]), reason))
         self.num_failed += 1
 
     def _particulars(self, recipient: Recipient, filled: Filled | None) -> Particulars | None:
-        is_own = filled is not None and not self._plant.blueprint.subject.is_constant
-        subject = filled.subject[:MAX_TOLD] if filled is not None and is_own else ""
-        if not (subject or recipient.metadata or recipient.tags):
+        """filled: None when it could not be; then the subject stands as it was written."""
+        blueprint, return_path = self._plant.blueprint, recipient.return_path
+        subject = friendly_from = domain = ""
+        if not blueprint.subject.is_constant:
+            subject = (blueprint.subject.source if filled is None else filled.subject)[:MAX_TOLD]
+        if filled is not None and filled.friendly_from:
+            friendly_from, domain = filled.friendly_from, filled.sender.domain
+            return_path = return_path or self._plant.transmission.return_path or filled.sender.text
+        if not (subject or friendly_from or return_path or recipient.metadata or recipient.tags):
             return None
-        return Particulars(subject, recipient.metadata, recipient.tags)
+        return Particulars(subject, recipient.metadata, recipient.tags, return_path, friendly_from, domain)
 
     # ── bodies and signatures ────────────────────────────────────────────────────────────
 
@@ -263,13 +286,14 @@ class _Maker:
         """Raises Unsendable."""
         header, content = split_at_empty_line(body)
         check_body(content)
-        hashed = "" if self._plant.signing is None else body_hash(content)
+        is_signed = self._plant.signing is not None or self._plant.blueprint.sender.fixed is None
+        hashed = body_hash(content) if is_signed else ""
         return _Facts(header, hashed, len(body), not content.isascii(), header.isascii())
 
-    def _signed(self, domain: str, own: bytes, facts: "_Facts") -> bytes:
-        if self._plant.signing is None:
+    def _signed(self, signing: Signing | None, domain: str, own: bytes, facts: "_Facts") -> bytes:
+        if signing is None:
             return own
-        signatures, header = Signatures(self._plant.signing, facts.hashed), own + facts.header
+        signatures, header = Signatures(signing, facts.hashed), own + facts.header
         common = signatures.common(header, self._now)
         return signatures.own(domain, header, self._now) + common + own
 
@@ -291,6 +315,11 @@ def reason_of(error: RelayError) -> tuple[type[GenerationFailure] | type[Generat
     match error:
         case UnconfiguredDomain(domain=domain):
             return GenerationRejection, f"550 5.7.1 Unconfigured Sending Domain <{domain}>"
+        case UnknownDkimKey(key=key, domain=domain):
+            return GenerationRejection, f"550 5.7.1 Invalid DKIM key ID '{key}' for sending domain '{domain}'"
+        case UnverifiedDkimKey(key=key, domain=domain):
+            reason = f"550 5.7.1 DKIM key '{key}' is not verified for sending domain '{domain}'"
+            return GenerationRejection, reason
         case NoSender():
             return GenerationRejection, "550 5.7.1 [internal] From is not one mailbox"
         case Unsendable(detail=detail):

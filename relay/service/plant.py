@@ -6,13 +6,14 @@ from typing import Any
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Plan, Principal, Snapshot
+from relay.domain.errors import UnconfiguredDomain
 from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
-from relay.mail.compose import Blueprint, to_field
+from relay.mail.compose import Blueprint, shown, to_field
 from relay.mail.headers import MAX_TOLD
-from relay.service.sign import Signing, usable_domain
+from relay.service.sign import Signing, check_dkim_key, signing_of, usable_domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Plant:
     account: Account
     snapshot: Snapshot
     signing: Signing | None
+    """Of messages that all have the same From."""
     policy: RetryPolicy
     hostname: str
     max_message_bytes: int
@@ -43,10 +45,20 @@ class Plant:
             return None
         return Kind.of(options.transactional)
 
+    def signing_of(self, sender: Mailbox) -> Signing | None:
+        """Who signs the message with that From."""
+        if self.blueprint.sender.fixed is not None:
+            return self.signing
+        return signing_of(self.snapshot, self.principal, sender.domain, self.verdict.decision.pool)
+
+    def check_from(self, sender: Mailbox) -> None:
+        """Of a From that is filled in. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
+        check_from(self.snapshot, self.account, self.principal, sender, self.transmission.options.dkim_key)
+
     def submission(self) -> Submission:
-        """What events tell of all its messages. The texts of templates stand as they were written."""
+        """What events tell of all its messages: what substitution changes is told of each."""
         transmission, blueprint = self.transmission, self.blueprint
-        sender = blueprint.sender.source
+        sender = blueprint.sender.fixed
         return Submission(
             id=transmission.id,
             account=transmission.account,
@@ -54,10 +66,10 @@ class Plant:
             accepted=transmission.accepted,
             recv_method="rest",
             remote_addr=transmission.remote_addr,
-            mail_from=transmission.return_path or sender,
-            subject=blueprint.subject.source[:MAX_TOLD],
-            friendly_from=blueprint.friendly_from[:MAX_TOLD],
-            sending_domain=domain_of(sender),
+            mail_from=transmission.return_path or ("" if sender is None else sender[1].text),
+            subject=blueprint.subject.source[:MAX_TOLD] if blueprint.subject.is_constant else "",
+            friendly_from="" if sender is None else shown(*sender),
+            sending_domain="" if sender is None else sender[1].domain,
             options=transmission.options,
             decision=self.verdict.decision,
         )
@@ -84,6 +96,16 @@ def to_of(plant: Plant, recipient: Recipient) -> bytes | None:
     return None
 
 
+def check_from(
+    snapshot: Snapshot, account: Account, principal: Principal, sender: Mailbox, dkim_key: str
+) -> None:
+    """dkim_key: asked for, if any. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
+    if account.require_sending_domain and not may_send_from(snapshot, principal, sender):
+        raise UnconfiguredDomain(sender.domain)
+    if dkim_key:
+        check_dkim_key(snapshot, principal, sender.domain, dkim_key)
+
+
 def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
     """Whether the domain of From is verified and the principal's."""
     entry = usable_domain(snapshot, principal, sender.domain)
@@ -102,7 +124,3 @@ def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) ->
         "env_from": return_path,
         "return_path": return_path,
     }
-
-
-def domain_of(address: str) -> str:
-    return address.rpartition("@")[2].lower()

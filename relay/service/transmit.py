@@ -18,8 +18,10 @@ from relay.domain.errors import (
     StaleDirectory,
     StoreUnavailable,
     UnconfiguredDomain,
+    UnknownDkimKey,
     UnknownObject,
     Unsendable,
+    UnverifiedDkimKey,
 )
 from relay.domain.events import GenerationFailure
 from relay.domain.ids import AccountId, IpAddress, SubaccountId, TransmissionId
@@ -58,8 +60,8 @@ from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, parts_o
 from relay.service.generate import MAX_HOPS
 from relay.service.identify import Ids
 from relay.service.inject import DECIDING_S, MINTS
-from relay.service.plant import Plant, domain_of, may_send_from
-from relay.service.sign import check_dkim_key, signing_of
+from relay.service.plant import Plant, check_from
+from relay.service.sign import signing_of
 from relay.service.turns import Turns
 from relay.service.workshop import Workshop
 
@@ -165,11 +167,10 @@ class Transmitter:
         account = snapshot.accounts.get(transmission.account)
         if account is None:
             raise UnknownObject("account", str(transmission.account))
-        signing = None
-        if isinstance(verdict, Routing):
+        signing, sender = None, blueprint.sender.fixed
+        if isinstance(verdict, Routing) and sender is not None:
             principal = Principal(transmission.account, transmission.subaccount)
-            domain = domain_of(blueprint.sender.source)
-            signing = signing_of(snapshot, principal, domain, verdict.decision.pool)
+            signing = signing_of(snapshot, principal, sender[1].domain, verdict.decision.pool)
         return Plant(
             transmission,
             content,
@@ -207,13 +208,9 @@ class Transmitter:
         principal = draft.principal
         check_sender(snapshot, principal, REST_GRANT)
         account = snapshot.accounts[principal.account]
-        sender = blueprint.sender
-        if account.require_sending_domain and sender.fixed is not None:
-            _, mailbox = sender.fixed
-            if not may_send_from(snapshot, principal, mailbox):
-                raise UnconfiguredDomain(mailbox.domain)
-        if draft.options.dkim_key:
-            check_dkim_key(snapshot, principal, domain_of(sender.source), draft.options.dkim_key)
+        if blueprint.sender.fixed is not None:
+            _, mailbox = blueprint.sender.fixed
+            check_from(snapshot, account, principal, mailbox, draft.options.dkim_key)
         try:
             resolution = resolve_pool(
                 snapshot, principal.account, principal.subaccount, draft.options.ip_pool, Moment.IMMEDIATE
@@ -345,12 +342,15 @@ def _check_hops(content: Content) -> None:
             raise MailLoop
 
 
+_OF_ALL = (NoSender, UnconfiguredDomain, UnknownDkimKey, Unsendable, UnverifiedDkimKey)
+
+
 def _refuse_for_all(made: Made) -> None:
     """The client waits for the answer. Of several recipients: what has nothing to do with substitution.
 
     Raises what failed, CannotGenerate for a substitution.
     """
-    if made.num_failed > 1 and not isinstance(made.cause, NoSender | UnconfiguredDomain | Unsendable):
+    if made.num_failed > 1 and not isinstance(made.cause, _OF_ALL):
         return
     if isinstance(made.cause, BadTemplate) and not isinstance(made.cause, OverBudget):
         (event,) = made.events

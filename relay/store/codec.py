@@ -169,12 +169,14 @@ def message(row: Row) -> Message:
 
 
 def _particulars_fields(particulars: Particulars) -> list[object]:
-    return [particulars.subject, particulars.metadata, particulars.tags]
+    fields: list[object] = [particulars.subject, particulars.metadata, particulars.tags]
+    sender = [particulars.mail_from, particulars.friendly_from, particulars.sending_domain]
+    return fields + sender if any(sender) else fields
 
 
 def _particulars(fields: Sequence[Any]) -> Particulars:
-    subject, metadata, tags = fields
-    return Particulars(subject, metadata, tuple(tags))
+    subject, metadata, tags, *sender = fields
+    return Particulars(subject, metadata, tuple(tags), *sender)
 
 
 # ── submissions ──────────────────────────────────────────────────────────────────────────
@@ -305,7 +307,10 @@ def event_row(event: Event) -> Row:
 
 def told(row: Row) -> Told:
     """From TOLD_COLUMNS."""
-    return Told(str(row[0]), _event(row[1:8]), None if row[8] is None else submission(row[8:12]))
+    event = _event(row[1:8])
+    if row[8] is None or isinstance(event, PolicyRejection):
+        return Told(str(row[0]), event, None)
+    return Told(str(row[0]), event, submission(row[8:12]).of_copy(event.about.particulars))
 
 
 def _attempt_fields(event: Delivery | Delay | Bounce) -> dict[str, object]:

@@ -254,7 +254,7 @@ async def test_events_tell_what_is_particular_to_a_recipient(relay: RelayHarness
     assert told.submission is not None
     assert (told.submission.recv_method, told.submission.remote_addr) == ("rest", "127.0.0.1")
     assert told.submission.options.campaign_id == "autumn"
-    assert told.submission.options.metadata == {"b": 2}
+    assert told.submission.options.metadata == {"b": 2, "a": 1}
     particulars = getattr(told.event, "about").particulars  # noqa: B009 - an event of any kind
     assert particulars.subject == "1"
     assert particulars.metadata == {"a": 1}

@@ -14,7 +14,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.budget import BadTemplate, Budget
-from relay.mail.compose import BadPart, compose, to_field
+from relay.mail.compose import BadPart, compose, shown, to_field
 from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.weight import estimated_bytes, is_light
@@ -323,7 +323,8 @@ def test_a_clients_message_without_substitutions_is_shared_octet_for_octet() -> 
     blueprint = compose(Rfc822Content(raw), "=_b")
     assert blueprint.shared is not None
     assert blueprint.shared.endswith(raw[raw.index(b"\r\n\r\npreamble") :])
-    assert blueprint.friendly_from == "Acme <a@acme.test>"
+    assert blueprint.sender.fixed is not None
+    assert shown(*blueprint.sender.fixed) == "Acme <a@acme.test>"
     assert blueprint.estimated_bytes == len(raw)
 
 

@@ -60,8 +60,9 @@ def test_times_are_utc_to_the_millisecond() -> None:
 
 def test_what_is_particular_to_a_recipient_goes_first() -> None:
     own = replace(MESSAGE, particulars=Particulars("Dear Bob", {"b": 3}, ("own",)), rcpt_type=RcptType.CC)
-    fields = event_fields("7", Injection(NOW, Subject.of(own)), SUBMISSION)
+    fields = event_fields("7", Injection(NOW, Subject.of(own)), SUBMISSION.of_copy(own.particulars))
     assert fields["subject"] == "Dear Bob"
+    assert fields["msg_from"] == "sender@acme.test"
     assert fields["rcpt_meta"] == {"a": 1, "b": 3}
     assert fields["rcpt_tags"] == ["own"]
     assert (fields["rcpt_type"], fields["recv_method"], fields["event_id"]) == ("cc", "rest", "7")

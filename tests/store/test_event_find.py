@@ -31,6 +31,14 @@ def query(account: AccountId | None = ACCOUNT, **filters: Any) -> EventQuery:
     return EventQuery(account, NOW - HOUR, NOW + 9 * HOUR, **given)
 
 
+def own_of(index: int) -> Particulars | None:
+    if index % 7 == 0:
+        return Particulars(subject=f"For user-{index} only")
+    if index % 11 == 0:
+        return Particulars(friendly_from=f"Own <own{index}@Own.test>", sending_domain=f"own-{index}.test")
+    return None
+
+
 async def fill(store: Store, number: int = 3 * BLOCK + 100) -> None:
     """So many events about sixty messages; one rare thing of each kind is told of in the oldest block."""
     chance = random.Random(8)
@@ -43,7 +51,7 @@ async def fill(store: Store, number: int = 3 * BLOCK + 100) -> None:
             account=(ACCOUNT, OTHER)[index % 5 == 0],
             subaccount=PART if index % 3 == 0 else None,
             pin=replace(message.pin, pool=PoolId(f"pool_{index % 4}")),
-            particulars=Particulars(subject=f"For user-{index} only") if index % 7 == 0 else None,
+            particulars=own_of(index),
         )
         batch = build_batch(message)
         told = replace(
@@ -113,6 +121,8 @@ QUERIES: dict[str, EventQuery] = {
     "reason": query(reasons=("unknown user",)),
     "rare reason": query(reasons=("so",)),
     "words of a reason in another order": query(reasons=("user unknown",)),
+    "from of its own": query(from_addresses={"OWN22@own.test"}),
+    "sending domain of its own": query(sending_domains=("22.test",)),
     "sending domain": query(sending_domains=("s1.acme.test",)),
     "subaccount": query(subaccounts={PART}, recipient_domains={"d3.example"}),
     "the account itself": query(subaccounts={0}, kinds={"bounce"}),

@@ -53,13 +53,13 @@ async def log(store: Store) -> Store:
         build_message("eve@c-d.example", ip=OTHER_IP),
         subaccount=PART,
         accepted=NOW + SECOND,
-        particulars=Particulars(subject="Dear Eve"),
+        particulars=Particulars("Dear Eve", {}, (), "b@eve.test", "joe@joe.test", "joe.test"),
     )
     delivery = Delivery(NOW + 2 * SECOND, Subject.of(one), 0, 2000, PEER, "250 Ok")
     bounce = Bounce(NOW + 3 * SECOND, Subject.of(two), 0, 2000, PEER, 10, 550, "550 5.1.1 no such-user")
     held = Operated(NOW + 2 * SECOND, Subject.of(one), "hold", "jane")
     await store_mail(store, one, Options(campaign_id="Black Friday"), "Acme <News@acme.test>", delivery, held)
-    await store_mail(store, two, Options(campaign_id="welcome"), "joe@joe.test", bounce)
+    await store_mail(store, two, Options(campaign_id="welcome"), "max@max.test", bounce)
     foreign = replace(Subject.of(one), account=AccountId(2))
     await store.events.append(
         [
@@ -100,7 +100,8 @@ async def test_the_newest_comes_first_and_operators_and_others_are_not_there(log
         pytest.param({"recipients": {"x@y.test"}}, "PolicyRejection", id="recipient refused"),
         pytest.param({"recipient_domains": {"C-D.example"}}, "Bounce Injection", id="recipient domain"),
         pytest.param({"from_addresses": {"news@ACME.test"}}, "Delivery Injection", id="From with a name"),
-        pytest.param({"from_addresses": {"joe@joe.test"}}, "Bounce Injection", id="From alone"),
+        pytest.param({"from_addresses": {"joe@joe.test"}}, "Bounce Injection", id="From alone, its own"),
+        pytest.param({"from_addresses": {"max@max.test"}}, "", id="the From of other copies"),
         pytest.param({"from_addresses": {"oe@joe.test"}}, "", id="part of From"),
         pytest.param({"ip_pools": ("POOL",)}, "Delivery Injection", id="a word of the pool"),
         pytest.param({"ip_pools": ("my-pool",)}, "Delivery Injection", id="two words of the pool"),
@@ -114,7 +115,8 @@ async def test_the_newest_comes_first_and_operators_and_others_are_not_there(log
         pytest.param({"campaigns": ("%",)}, "", id="no pattern"),
         pytest.param({"subjects": ("summer",)}, "Delivery Injection", id="a word of the subject"),
         pytest.param({"subjects": ("eve",)}, "Bounce Injection", id="a subject of its own"),
-        pytest.param({"sending_domains": ("joe.test",)}, "Bounce Injection", id="sending domain"),
+        pytest.param({"sending_domains": ("joe.test",)}, "Bounce Injection", id="sending domain, its own"),
+        pytest.param({"sending_domains": ("max.test",)}, "", id="the sending domain of other copies"),
         pytest.param({"ids": {1}}, "Injection", id="id"),
         pytest.param({"ids": {99}}, "", id="another id"),
     ],

@@ -379,13 +379,21 @@ async def test_old_ones_are_forgotten_and_so_is_what_was_never_submitted(store: 
     assert await store.transmissions.recipients(TransmissionId("3"), 0) == []
 
 
-async def test_what_is_particular_to_a_message_comes_back(store: Store) -> None:
-    message = replace(build_message(), particulars=Particulars("Hi Bob", {"m": {"deep": None}}, ("a",)))
+@pytest.mark.parametrize(
+    "own",
+    [
+        Particulars("Hi Bob", {"m": {"deep": None}}, ("a",)),
+        Particulars("", {}, (), "b@own.test", "Bob <b@own.test>", "own.test"),
+    ],
+)
+async def test_what_is_particular_to_a_message_comes_back(store: Store, own: Particulars) -> None:
+    message = replace(build_message(), particulars=own)
     await store.queue.enqueue(build_batch(message))
     (stored,) = await store.queue.select(EVERYTHING, 1)
     assert stored == message
     (told,) = await store.events.story(message.id)
     assert told.event == Injection(NOW, Subject.of(message))
+    assert told.submission == build_batch(message).submission.of_copy(own)
 
 
 async def test_an_ip_that_a_transmission_will_send_from_counts_as_busy(store: Store, store_url: str) -> None:

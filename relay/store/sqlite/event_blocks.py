@@ -114,6 +114,8 @@ _FIELDS: Sequence[tuple[str, _Split]] = (
     ("pool", words),
     ("reason", words),
     ("subject", words),
+    ("from", _bracketed),
+    ("sender", words),
     ("subject", words),
     ("from", _bracketed),
     ("sender", words),

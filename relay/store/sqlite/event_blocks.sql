@@ -20,7 +20,8 @@ SELECT at_us, CAST(account AS BLOB), CAST(kind AS BLOB), CAST(ip AS BLOB),
        CAST(coalesce(fields ->> '$.subaccount', 0) AS BLOB), CAST(fields ->> '$.bounce_class' AS BLOB),
        CAST(fields ->> '$.rcpt_to' AS BLOB), CAST(fields ->> '$.domain' AS BLOB),
        CAST(fields ->> '$.ip_pool' AS BLOB), CAST(fields ->> '$.raw_reason' AS BLOB),
-       CAST(fields ->> '$.particulars[0]' AS BLOB), transmission_id
+       CAST(fields ->> '$.particulars[0]' AS BLOB), CAST(fields ->> '$.particulars[4]' AS BLOB),
+       CAST(fields ->> '$.particulars[5]' AS BLOB), transmission_id
 FROM event WHERE id >= :first AND id < :end;
 
 -- name: submissions

@@ -34,7 +34,11 @@ _BEHIND = "(event.at_us, event.id) < (:at_us, :id)"
 _FAILURES = (
     "event.kind IN ('bounce', 'delay', 'policy_rejection', 'generation_failure', 'generation_rejection')"
 )
-_SUBJECT = "coalesce(nullif(event.fields ->> '$.particulars[0]', ''), submission.fields ->> '$.subject')"
+_OWN = "coalesce(nullif(event.fields ->> '$.particulars[{}]', ''), submission.fields ->> '$.{}')"
+"""What is told of the copy: its own, by the place in `codec`, or what is told of all."""
+_SUBJECT = _OWN.format(0, "subject")
+_FRIENDLY_FROM = _OWN.format(4, "friendly_from")
+_SENDING_DOMAIN = _OWN.format(5, "sending_domain")
 _FEW = 20
 _SEARCHABLE = "event.kind <> 'operated'"
 """What operators did is told by `relay queue show`; SparkPost has no such event."""
@@ -156,7 +160,7 @@ class _Search:
         self._one_of("event.fields ->> '$.domain'", "domains", _lower(query.recipient_domains))
         self._words("event.fields ->> '$.ip_pool'", "pools", query.ip_pools)
         self._words("event.fields ->> '$.raw_reason'", "reasons", query.reasons)
-        self._words("submission.fields ->> '$.sending_domain'", "sending_domains", query.sending_domains)
+        self._words(_SENDING_DOMAIN, "sending_domains", query.sending_domains)
         self._words(_SUBJECT, "subjects", query.subjects)
         self._words("submission.fields ->> '$.options.campaign_id'", "campaigns", query.campaigns)
         self.joins = bool(query.sending_domains or query.subjects or query.campaigns or query.from_addresses)
@@ -165,8 +169,7 @@ class _Search:
             self._any(
                 "from_addresses",
                 _lower(query.from_addresses),
-                "lower(submission.fields ->> '$.friendly_from') = value"
-                " OR instr(lower(submission.fields ->> '$.friendly_from'), '<' || value || '>') > 0",
+                f"lower({_FRIENDLY_FROM}) = value OR instr(lower({_FRIENDLY_FROM}), '<' || value || '>') > 0",
             )
 
     def _one_of(self, what: str, name: str, values: Collection[object]) -> None:

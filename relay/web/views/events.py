@@ -176,7 +176,7 @@ def _cells(one: Told) -> Mapping[str, str]:
     return {
         **cells,
         "recipient": about.rcpt_to,
-        "subject": _subject(one),
+        "subject": submission.subject if submission else "",
         "sending_ip": about.sending_ip,
         "ip_pool": about.ip_pool,
         "reply": reply_of(event),
@@ -210,7 +210,7 @@ def _row(visit: Visit, one: Told) -> Row:
         word=word,
         tone=tone,
         recipient=about.rcpt_to,
-        subject=_subject(one),
+        subject=one.submission.subject if one.submission else "",
         message=about.message_id,
         ip=about.sending_ip,
         pool=about.ip_pool,
@@ -228,14 +228,6 @@ def _refused(event: PolicyRejection) -> str:
         f"asked for pool {event.ip_pool_raw}" if event.ip_pool_raw else "",
     ]
     return ", ".join(fact for fact in facts if fact)
-
-
-def _subject(one: Told) -> str:
-    """Of this copy, or of all."""
-    event = one.event
-    particulars = None if isinstance(event, PolicyRejection) else event.about.particulars
-    own = particulars.subject if particulars else ""
-    return own or (one.submission.subject if one.submission else "")
 
 
 def _after(visit: Visit) -> int | None:

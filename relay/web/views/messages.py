@@ -112,7 +112,6 @@ async def _story(visit: Visit) -> Story:
 async def _shown(visit: Visit, story: Story) -> Response:
     subject, submission = story.subject, story.submission
     is_ours = subject.account == visit.account.id
-    particulars = subject.particulars
     since = submission.accepted if submission else story.told[0].event.at if story.told else None
     told = [one.event for one in story.told]
     skipped = max(0, len(told) - 2 * _TIMES_SHOWN)
@@ -123,8 +122,7 @@ async def _shown(visit: Visit, story: Story) -> Response:
         subject=subject,
         submission=submission,
         message=story.message,
-        subject_text=(particulars.subject if particulars else "")
-        or (submission.subject if submission else ""),
+        subject_text=submission.subject if submission else "",
         is_ours=is_ours,
         account_name=account_name(visit, subject.account),
         verbs=_possible(visit, story) if is_ours else [],
