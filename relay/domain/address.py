@@ -10,12 +10,19 @@ from relay.domain.errors import MalformedAddress
 
 _NON_ASCII = r"\u00a0-\u2027\u202a-\U0010ffff"
 """Without control characters, which some take for the end of a line (RFC 6532 §3.1, Unicode §5.8)."""
-_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_NON_ASCII}]+"
+_ATEXT_CHARS = rf"A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_NON_ASCII}"
+_ATEXT = rf"[{_ATEXT_CHARS}]+"
 _DOT_STRING = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*")
-_QUOTED_STRING = re.compile(rf'"(?:[ !#-\[\]-~{_NON_ASCII}]|\\[ -~])*"')
+_DOTTED_STRING = re.compile(rf"[.{_ATEXT_CHARS}]+")
+"""Dots first, last or in a row: mailboxes that Japanese carriers gave out, outside RFC 5321."""
+_QUOTED_STRING = re.compile(rf'"((?:[ !#-\[\]-~{_NON_ASCII}]|\\[ -~])*+)"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+_TO_BE_ESCAPED = re.compile(r'["\\]')
 _LABEL = r"[a-z0-9_](?:[a-z0-9_\-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
+_LONGEST_TEXT = 1000
+"""Characters; what is longer is refused at sight."""
 MAX_LOCAL_OCTETS = 64
 MAX_DOMAIN_OCTETS = 255
 MAX_PATH_OCTETS = 254
@@ -27,7 +34,7 @@ class Mailbox:
     """One address, and its domain in the form that DNS and comparisons want."""
 
     text: str
-    """As given, but for a domain in U-labels, which stands in A-labels here too (RFC 6531 §3.2)."""
+    """As given, with the local part as `plain_local` has it; U-labels are A-labels (RFC 6531 §3.2)."""
     domain: str
     """Lower-case A-labels (RFC 5890), or an address literal with its brackets."""
 
@@ -40,21 +47,40 @@ class Mailbox:
 def parse_mailbox(text: str) -> Mailbox:
     """The mailbox that text spells: `local@domain`, without angle brackets.
 
-    A domain without dots and underscores in labels are taken (both are met in practice);
-    source routes are not. Raises MalformedAddress.
+    A domain without dots, underscores in labels and stray dots in a local part are taken (all are
+    met in practice); source routes are not. One mailbox comes out in one form, however it is
+    quoted. Raises MalformedAddress.
     """
-    local, at, domain = text.rpartition("@")
-    if not at or len(text.encode("utf-8", "surrogatepass")) > MAX_PATH_OCTETS:
-        raise MalformedAddress(text)
-    if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL_OCTETS:
-        raise MalformedAddress(text)
-    if not (_DOT_STRING.fullmatch(local) or _QUOTED_STRING.fullmatch(local)) or _has_surrogates(local):
+    given, at, domain = text.rpartition("@")
+    local = plain_local(given) if at and len(text) <= _LONGEST_TEXT else None
+    if local is None:
         raise MalformedAddress(text)
     try:
         known = normalise_domain(domain)
     except MalformedAddress:
         raise MalformedAddress(text) from None
-    return Mailbox(text if domain.isascii() else f"{local}@{known}", known)
+    plain = f"{local}@{domain if domain.isascii() else known}"
+    if len(plain.encode()) > MAX_PATH_OCTETS or len(local.encode()) > MAX_LOCAL_OCTETS:
+        raise MalformedAddress(text)
+    return Mailbox(plain, known)
+
+
+def plain_local(text: str) -> str | None:
+    """The local part in the one form that it has here; None when it is none.
+
+    Quoted where it must be, only there, and with as few backslashes as can be (RFC 5321 §4.1.2).
+    """
+    if _has_surrogates(text):
+        return None
+    if _DOT_STRING.fullmatch(text):
+        return text
+    if _DOTTED_STRING.fullmatch(text):
+        return f'"{text}"'
+    quoted = _QUOTED_STRING.fullmatch(text)
+    if quoted is None:
+        return None
+    said = _QUOTED_PAIR.sub(r"\1", quoted[1])
+    return said if _DOT_STRING.fullmatch(said) else '"' + _TO_BE_ESCAPED.sub(r"\\\g<0>", said) + '"'
 
 
 def normalise_domain(text: str) -> str:
@@ -85,7 +111,8 @@ def _address_literal(text: str) -> str:
     try:
         if not text.endswith("]"):
             raise ValueError(text)
-        if inner[:5].lower() == "ipv6:":
+        # ipaddress takes a scope behind %, whatever octets it has.
+        if inner[:5].lower() == "ipv6:" and "%" not in inner:
             return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:
@@ -93,4 +120,4 @@ def _address_literal(text: str) -> str:
 
 
 def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)

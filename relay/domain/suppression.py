@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from relay.domain.address import Mailbox
+from relay.domain.address import Mailbox, plain_local
 from relay.domain.classify import ADMIN_FAILURE, INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE
 from relay.domain.events import Bounce, Subject
 from relay.domain.ids import AccountId, SubaccountId
@@ -60,12 +60,20 @@ class Suppression:
 
 def key_of(mailbox: Mailbox) -> str:
     """The form in which recipients are listed: case does not tell mailboxes apart, domains are A-labels."""
-    return f"{mailbox.text.rpartition('@')[0].lower()}@{mailbox.domain}"
+    return _key(mailbox.text, mailbox.domain)
 
 
 def key_of_message(message: Message) -> str:
     """The key of whom the message goes to."""
-    return f"{message.rcpt_to.rpartition('@')[0].lower()}@{message.domain}"
+    return _key(message.rcpt_to, message.domain)
+
+
+def _key(address: str, domain: str) -> str:
+    """Of what an earlier version stored too, which kept needless quotes."""
+    local = address.rpartition("@")[0]
+    if local.startswith('"'):
+        local = plain_local(local) or local
+    return f"{local.lower()}@{domain}"
 
 
 def suppressed(message: Message, source: Source, now: datetime) -> Bounce:
@@ -79,7 +87,7 @@ def after_bounce(bounce: Bounce) -> tuple[Suppression, ...]:
     if bounce.bounce_class not in HARD:
         return ()
     about = bounce.about
-    recipient = f"{about.rcpt_to.rpartition('@')[0].lower()}@{about.domain}"
+    recipient = _key(about.rcpt_to, about.domain)
     return tuple(
         Suppression(
             about.account,

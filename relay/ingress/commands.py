@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from relay.domain.address import Mailbox, parse_mailbox
+from relay.domain.address import Mailbox, parse_mailbox, plain_local
 from relay.domain.errors import MalformedAddress
 from relay.ingress.replies import Complaint
 
@@ -13,7 +13,9 @@ _NEEDS_SMTPUTF8 = "553 5.6.7 A non-ASCII address needs SMTPUTF8"
 _UNKNOWN_PARAMETER = "555 5.5.4 Parameter not recognised"
 _BAD_PARAMETER = "501 5.5.4 Invalid parameter"
 
-_PATH = r'<((?:[^<>"\s]|"(?:[^"\\]|\\.)*+")*+)>'
+_AT_DOMAIN = r"@(?:\[[^<>\s\[\]]++\]|[^<>\s@,:\[\]]++)"
+_PATH = rf'<(?:{_AT_DOMAIN}(?:,{_AT_DOMAIN})*+:(?!>))?((?:[^<>"\s]|"(?:[^"\\]|\\.)*+")*+)>'
+"""Where a route stands before the mailbox, it is passed over (RFC 5321 §4.1.1.3, appendix C)."""
 _MAIL = re.compile(rf"FROM: *{_PATH}(?: +(.+))?", re.IGNORECASE)
 _RCPT = re.compile(rf"TO: *{_PATH}(?: +(.+))?", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-<>-~]+))?")
@@ -50,20 +52,22 @@ def parse_mail(argument: str, is_extended: bool) -> Mail:
         raise Complaint(_BAD_PARAMETER)
     if parameters:
         raise Complaint(_UNKNOWN_PARAMETER)
-    path = parts[1]
-    if path:
-        _mailbox(path, smtputf8, MAIL_SYNTAX)
+    path = _mailbox(parts[1], smtputf8, MAIL_SYNTAX).text if parts[1] else ""
     return Mail(path, int(size), smtputf8, _BODY[body.upper()])
 
 
-def parse_rcpt(argument: str, is_extended: bool, smtputf8: bool) -> Mailbox:
-    """The argument of RCPT, which has no parameters here. Raises Complaint."""
+def parse_rcpt(argument: str, is_extended: bool, smtputf8: bool, postmaster: Mailbox) -> Mailbox:
+    """The argument of RCPT, which has no parameters here. Raises Complaint.
+
+    postmaster: who is meant by the one mailbox that needs no domain, in any case (RFC 5321 §4.5.1).
+    """
     parts = _RCPT.fullmatch(argument.rstrip(" "))
     if parts is None:
         raise Complaint(RCPT_SYNTAX)
     if parts[2] and _parameters(parts[2], is_extended):
         raise Complaint(_UNKNOWN_PARAMETER)
-    return _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
+    is_postmaster = "@" not in parts[1] and (plain_local(parts[1]) or "").lower() == "postmaster"
+    return postmaster if is_postmaster else _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
 
 
 def _mailbox(path: str, smtputf8: bool, complaint: str) -> Mailbox:

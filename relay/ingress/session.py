@@ -254,7 +254,7 @@ class Session(Connection):
             self.say("452 4.5.3 Too many recipients")
             return
         try:
-            mailbox = parse_rcpt(argument, self._is_extended, transaction.smtputf8)
+            mailbox = parse_rcpt(argument, self._is_extended, transaction.smtputf8, self._around.postmaster)
         except Complaint as complaint:
             # One bad address among many is the list's fault, not an attack: it counts as no error.
             if complaint.reply == RCPT_SYNTAX:

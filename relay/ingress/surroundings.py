@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from relay.descriptors import Descriptors, for_clients
+from relay.domain.address import Mailbox
 from relay.domain.clients import ClientAddress
 from relay.domain.ids import NodeName
 from relay.domain.shares import Shares
@@ -56,7 +57,12 @@ class Surroundings:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while there is none of either."""
 
+    postmaster: Mailbox = field(init=False)
+    """Who is meant by `<postmaster>` without a domain."""
+
     def __post_init__(self) -> None:
+        domain = self.hostname.lower()
+        self.postmaster = self.settings.postmaster or Mailbox(f"postmaster@{domain}", domain)
         self.empty.set()
         self.gone.set()
 

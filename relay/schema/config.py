@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
+from relay.domain.address import Mailbox
 from relay.domain.ids import AccountId, NodeName, SubaccountId
 from relay.domain.retry import RetryPolicy
 from relay.schema.durations import parse_duration
@@ -31,6 +32,7 @@ from relay.schema.values import (
     parse_host_name,
     parse_network,
     parse_node,
+    parse_optional_mailbox,
     parse_optional_path,
     parse_path,
     parse_public_url,
@@ -121,6 +123,8 @@ class SmtpSettings(_TlsFiles):
         tuple[Annotated[Network, PlainValidator(parse_network)], ...], BeforeValidator(_proxies)
     ] = ()
     """Whose connections begin with a PROXY header; from all others it is refused."""
+    postmaster: Annotated[Mailbox | None, PlainValidator(parse_optional_mailbox)] = None
+    """Who gets mail for `<postmaster>` without a domain; None: postmaster at `hostname`."""
     trusted: tuple[TrustedNetwork, ...] = ()
     """Accepted without AUTH."""
 

@@ -164,7 +164,7 @@ def _return_path(given: Mapping[str, Any]) -> str:
     text: str = typed(given, "return_path", str, "")
     if text:
         try:
-            parse_mailbox(text)
+            return parse_mailbox(text).text
         except MalformedAddress as error:
             raise Fault(1300, f"return_path '{text[:320]}' is not a valid email address") from error
     return text

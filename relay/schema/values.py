@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from relay.domain.address import normalise_domain
+from relay.domain.address import Mailbox, normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import NodeName
 
@@ -59,6 +59,18 @@ def parse_host_name(text: object) -> str:
     except MalformedAddress:
         pass
     raise ValueError('a domain name, such as "mail.example.com"')
+
+
+def parse_optional_mailbox(text: object) -> Mailbox | None:
+    """None for nothing. Raises ValueError with what was expected."""
+    if text in ("", None):
+        return None
+    try:
+        if isinstance(text, str):
+            return parse_mailbox(text)
+    except MalformedAddress:
+        pass
+    raise ValueError('an address, such as "postmaster@example.com", or "" for that at hostname')
 
 
 def parse_network(text: object) -> Network:

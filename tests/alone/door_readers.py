@@ -4,6 +4,7 @@ import h11
 
 from relay.api.body import parse_object
 from relay.api.pages import decode_cursor
+from relay.domain.address import parse_mailbox
 from relay.domain.classify import bounce_class
 from relay.domain.clients import client_behind
 from relay.domain.reply import Phase, Reply
@@ -21,6 +22,8 @@ from relay.schema.transmissions import parse_transmission
 from relay.service.budget import BodyBudget
 from relay.web.forms import _parse as parse_form  # its callers read it from a request
 from tests.alone.readers import NOW, Reader
+
+_POSTMASTER = parse_mailbox("postmaster@relay.test")
 
 
 def _data(octets: bytes) -> None:
@@ -123,6 +126,7 @@ DOORS = (
         12_000,
         (
             "FROM:<…a",
+            "FROM:<…@a,…:b@c.d>",
             'FROM:<"…\\"',
             'FROM:<…""',
             "FROM:<a@b.c> …a=b ",
@@ -133,9 +137,19 @@ DOORS = (
     ),
     Reader(
         "RCPT",
-        lambda text: parse_rcpt(text, True, True),
+        lambda text: parse_rcpt(text, True, True, _POSTMASTER),
         12_000,
-        ("TO:<…a", 'TO:<"…\\"', 'TO:<…""', "TO:<a@b.c> …a=b ", "TO:… ", "TO:<a@b.c>… "),
+        (
+            "TO:<…a",
+            "TO:<…@a,",
+            "TO:<…@a,…@a:b@c.d>",
+            "TO:<…@[a],…:",
+            'TO:<"…\\"',
+            'TO:<…""',
+            "TO:<a@b.c> …a=b ",
+            "TO:… ",
+            "TO:<a@b.c>… ",
+        ),
     ),
     Reader("AUTH", lambda text: decode_plain(decode_base64(text)), 12_000, ("AAAA", "=", "A")),
     Reader(

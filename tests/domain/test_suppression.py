@@ -30,12 +30,22 @@ PEER = Peer("127.0.0.9")
         pytest.param("Bob@B.Example", "bob@b.example", id="case"),
         pytest.param("bob@bücher.example", "bob@xn--bcher-kva.example", id="a U-label domain"),
         pytest.param('"A b"@b.example', '"a b"@b.example', id="quoted"),
+        pytest.param('"Bob"@b.example', "bob@b.example", id="needless quotes"),
+        pytest.param("B..b@b.example", '"b..b"@b.example', id="without the quotes that it needs"),
     ],
 )
 def test_recipients_are_told_apart_by_their_key(text: str, key: str) -> None:
     mailbox = parse_mailbox(text)
     message = replace(build_message(), rcpt_to=mailbox.text, domain=mailbox.domain)
     assert key_of(mailbox) == key_of_message(message) == key
+
+
+@pytest.mark.parametrize("text", ['"Bob"@b.example', '"b\\ob"@b.example', "bob@b.example"])
+def test_mail_that_an_older_relay_queued_is_to_the_same_recipient(text: str) -> None:
+    message = replace(build_message(), rcpt_to=text, domain="b.example")
+    bounce = Bounce(NOW, Subject.of(message), 0, 0, PEER, 10, 550, "550 5.1.1 no such user")
+    assert key_of_message(message) == "bob@b.example"
+    assert {entry.recipient for entry in after_bounce(bounce)} == {"bob@b.example"}
 
 
 @pytest.mark.parametrize(

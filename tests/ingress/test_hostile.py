@@ -189,9 +189,9 @@ async def test_as_an_answer_to_who_is_there(attacked: Served, lines: list[bytes]
             [b"MAIL FROM:<>", b"RCPT TO:<@@>"], "501 5.5.2 RCPT TO syntax error", id="RCPT of signs"
         ),
         pytest.param(
-            [b"MAIL FROM:<>", b"RCPT TO:<@a.test:b@c.test>"],
+            [b"MAIL FROM:<>", b"RCPT TO:<@a.test@b.test:b@c.test>"],
             "501 5.5.2 RCPT TO syntax error",
-            id="source route",
+            id="no source route",
         ),
         pytest.param(
             [b"MAIL FROM:<>", b"RCPT FROM:<b@c.test>"], "501 5.5.2 RCPT TO syntax error", id="RCPT FROM"

@@ -165,6 +165,9 @@ BROKEN = [
         "[smtp]\nbody_budget_bytes = 5", "smtp.body_budget_bytes", "5", "max_message_bytes", id="budget"
     ),
     pytest.param(
+        '[smtp]\npostmaster = "me"', "smtp.postmaster", '"me"', "postmaster@example.com", id="no address"
+    ),
+    pytest.param(
         "[smtp]\nproxy_protocol = true",
         "smtp.proxy_protocol",
         "true",

@@ -5,8 +5,11 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from relay.ports import EventQuery, Facet, MailFilter
+from relay.domain.ids import AccountId
+from relay.ports import EventQuery, Facet, MailFilter, SuppressionQuery
 from relay.store import open_store
+from relay.store.migrate import migrate, migrations
+from relay.store.sqlite.wal import connect
 from tests.support.crowded import NEEDLE, crowd
 
 
@@ -44,3 +47,22 @@ async def test_an_older_store_is_counted_when_it_is_upgraded(tmp_path: Path) -> 
         numbers[tally.kind] = numbers.get(tally.kind, 0) + tally.count
     assert sorted(numbers.items()) == events
     assert [told.id for told in found.told] == ["2", "1"]
+
+
+async def test_quotes_that_a_suppressed_recipient_does_not_need_are_taken_away(tmp_path: Path) -> None:
+    path, all_steps = tmp_path / "relay.db", migrations("relay.store.sqlite")
+    before = ['"bob"@b.example', '"b.ob+x"@b.example', '"b..b"@b.example', '"b b"@b.example', "eve@b.example"]
+    before += ['"."@b.example', '"b\\"@"@b.example', '"eve"@b.example', '".x"@b.example', '"x."@b.example']
+    with closing(connect(path)) as connection:
+        migrate(connection, {version: step for version, step in all_steps.items() if version < 12})
+        for recipient in before:
+            row = (1, 0, recipient, "transactional", "Manually Added", "", 1, 1)
+            connection.execute("INSERT INTO suppression VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    async with await open_store(f"sqlite:///{path}") as store:
+        found = await store.suppressions.find(SuppressionQuery(AccountId(1)), 100)
+    assert {entry.recipient for entry in found.entries} == {
+        *("bob@b.example", "b.ob+x@b.example", "eve@b.example"),
+        *('"b..b"@b.example', '"b b"@b.example', '"."@b.example', '"b\\"@"@b.example'),
+        *('".x"@b.example', '"x."@b.example'),
+    }
+    assert len(found.entries) == 9

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from relay.api.docs import refusals
 from relay.api.errors import ApiError
 from relay.api.pages import INITIAL, decode_cursor, encode_cursor, links
 from relay.api.services import ServicesDep
+from relay.domain.address import parse_mailbox
+from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, from_us, to_us
 from relay.ports import EventPage, EventPlace, EventQuery
 from relay.schema.api import Page, Results
@@ -169,15 +172,24 @@ def _query(
         transmissions=frozenset(map(TransmissionId, lists["transmissions"])),
         sending_ips=ips,
         bounce_classes=classes,
-        recipients=frozenset(lists["recipients"]),
+        recipients=_spellings(lists["recipients"]),
         recipient_domains=frozenset(lists["recipient_domains"]),
-        from_addresses=frozenset(lists["from_addresses"]),
+        from_addresses=_spellings(lists["from_addresses"]),
         ip_pools=tuple(lists["ip_pools"]),
         reasons=tuple(lists["reasons"]),
         sending_domains=tuple(lists["sending_domains"]),
         subjects=tuple(lists["subjects"]),
         campaigns=tuple(lists["campaigns"]),
     )
+
+
+def _spellings(addresses: Iterable[str]) -> frozenset[str]:
+    """As they were asked for, and in the form that the relay gives them."""
+    found = set(addresses)
+    for address in tuple(found):
+        with suppress(MalformedAddress):
+            found.add(parse_mailbox(address).text)
+    return frozenset(found)
 
 
 def _names(values: Iterable[str]) -> frozenset[str]:
