@@ -20,9 +20,15 @@ UNIT := $(addprefix tests/,domain mail schema egress service store \
 COVERING := $(addprefix tests/,domain mail schema egress service store sandbox test_ambient.py)
 # Much of the time is waiting; more at once than that, and tests of time-outs have too little of the machine.
 PARALLEL ?= 2
+# What `make lock` does with versions that are locked already.
+UPGRADE ?= --upgrade
 INSTALL := apt-get install -y --no-install-recommends
+# All that is installed stands in the lock files, with hashes, the build backend too.
+PIP := -m pip install --quiet --disable-pip-version-check --no-deps
+UV := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --annotation-style line --custom-compile-command 'make lock'
 
-.PHONY: help run test unit check lint format demo console bench soak programs clean
+.PHONY: help run test unit check lint format demo console bench soak programs lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -79,9 +85,16 @@ programs: # as root they are installed; otherwise the line that installs them is
 	  echo "  sudo apt-get update && sudo $(INSTALL)$$missing"; \
 	  exit 1; \
 	fi; \
-	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get update -qq; \
-	$(INSTALL) -qq $$missing
+	.ci/apt update; \
+	.ci/apt $(INSTALL:apt-get%=%) $$missing
+
+lock: .venv/tools/installed ## renew requirements*.lock: the newest versions that pyproject.toml allows; UPGRADE= keeps them
+	$(UV) $(UPGRADE) --group build -o requirements.lock pyproject.toml
+	$(UV) $(UPGRADE) --group build --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(UV) $(UPGRADE) --group tools -o requirements-tools.lock
+
+audit: .venv/tools/installed ## known vulnerabilities of what is locked; exit status 3 when that cannot be looked up
+	@.ci/audit .venv/tools/bin/pip-audit requirements.lock requirements-dev.lock requirements-tools.lock
 
 clean: ## remove what was built and installed here, but no store
 	rm -rf .venv build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -91,11 +104,20 @@ clean: ## remove what was built and installed here, but no store
 	  echo "Python 3.11 or newer is needed. Is there another one? make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-# Stamps: installed again only when pyproject.toml changed.
-.venv/installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+# Stamps: installed again only when pyproject.toml or a lock changed.
+.venv/installed: pyproject.toml requirements.lock | .venv/bin/python
+	@echo "installing, about half a minute"
+	@$(BIN)/python $(PIP) --require-hashes -r requirements.lock
+	@$(BIN)/python $(PIP) --no-build-isolation -e .
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+.venv/installed-dev: pyproject.toml requirements-dev.lock | .venv/bin/python
+	@echo "installing, about a minute"
+	@$(BIN)/python $(PIP) --require-hashes -r requirements-dev.lock
+	@$(BIN)/python $(PIP) --no-build-isolation -e .
 	@touch $@ .venv/installed
+
+.venv/tools/installed: requirements-tools.lock | .venv/bin/python
+	@$(PYTHON) -m venv .venv/tools
+	@.venv/tools/bin/python $(PIP) --require-hashes -r requirements-tools.lock
+	@touch $@
