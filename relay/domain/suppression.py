@@ -56,6 +56,8 @@ class Suppression:
     description: str
     created: datetime
     updated: datetime
+    list_id: str = ""
+    """The mailing list that it was made for, kept and shown; empty: none. It stops other mail too."""
 
 
 def key_of(mailbox: Mailbox) -> str:

@@ -23,6 +23,8 @@ class SuppressionQuery:
     sources: frozenset[Source] = frozenset()
     description: str = ""
     """Stands in it, in whatever case."""
+    list_id: str | None = None
+    """Of that mailing list; empty: of none. None: of any or none."""
     since: datetime | None = None
     until: datetime | None = None
     """Of the last update; since is inclusive, until is not."""
@@ -45,14 +47,25 @@ class SuppressionStore(Protocol):
         """Add, or change source, description and time of what is there: not of what compliance put there."""
 
     async def remove(
-        self, account: AccountId, subaccount: SubaccountId | None, recipient: str, kinds: Collection[Kind]
+        self,
+        account: AccountId,
+        subaccount: SubaccountId | None,
+        recipient: str,
+        kinds: Collection[Kind],
+        list_id: str | None = None,
     ) -> bool:
-        """Whether anything was there to remove. Raises ComplianceEntry, and removes nothing then."""
+        """Whether anything was there to remove. list_id: see `SuppressionQuery`.
+
+        Raises ComplianceEntry, and removes nothing then.
+        """
 
     async def find(
         self, query: SuppressionQuery, limit: int, offset: int = 0, after: Suppression | None = None
     ) -> SuppressionPage:
         """Entries in order, those behind `after` when given."""
+
+    async def count(self, query: SuppressionQuery) -> Mapping[Source, int]:
+        """How many entries of each source the query finds; those that it finds none of are left out."""
 
     async def among(
         self, account: AccountId, subaccount: SubaccountId | None, kind: Kind, recipients: Collection[str]

@@ -1,6 +1,7 @@
 """Entries of the suppression list as REST shows and takes them (C §3.9)."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -9,12 +10,19 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress, RelayError
-from relay.domain.suppression import MAX_DESCRIPTION, Kind, Suppression, key_of
+from relay.domain.suppression import MAX_DESCRIPTION, Kind, Source, Suppression, key_of
 from relay.schema.request import RequestBody
 
 MOST_ENTRIES = 10_000
 _MOST_TOLD = 1000
 """Recipients that one refusal names."""
+
+MAX_LIST_ID = 255
+_LIST_ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+_BAD_LIST = (
+    f"list_id must be a string of 1 to {MAX_LIST_ID} letters, digits, hyphens, underscores and dots, "
+    "without a dot at an end or beside another"
+)
 
 _NO_TYPE = "Must supply a suppression type"
 _BAD_TYPE = "Type must be one of: 'transactional', 'non_transactional'"
@@ -42,6 +50,7 @@ class Wanted:
     recipient: str
     kind: Kind
     description: str
+    list_id: str
 
 
 class EntryShape(BaseModel):
@@ -51,11 +60,13 @@ class EntryShape(BaseModel):
     type: KindName
     source: str
     description: str
+    list_id: str | None = None
     created: str
     updated: str
     transactional: bool | None = None
     non_transactional: bool | None = None
-    subaccount_id: int | None = None
+    subaccount_id: str | None = None
+    """A number as text, as SparkPost prints it and its clients declare it."""
 
     @classmethod
     def of(cls, entry: Suppression) -> Self:
@@ -64,12 +75,30 @@ class EntryShape(BaseModel):
             type=entry.kind.value,
             source=entry.source.value,
             description=entry.description,
+            list_id=entry.list_id or None,
             created=entry.created.isoformat(timespec="seconds"),
             updated=entry.updated.isoformat(timespec="seconds"),
             transactional=True if entry.kind is Kind.TRANSACTIONAL else None,
             non_transactional=True if entry.kind is Kind.NON_TRANSACTIONAL else None,
-            subaccount_id=entry.subaccount,
+            subaccount_id=None if entry.subaccount is None else str(entry.subaccount),
         )
+
+
+class SummaryShape(BaseModel):
+    """How many entries there are, and by what they came about."""
+
+    spam_complaint: int = 0
+    list_unsubscribe: int = 0
+    bounce_rule: int = 0
+    unsubscribe_link: int = 0
+    manually_added: int = 0
+    compliance: int = 0
+    total: int
+
+    @classmethod
+    def of(cls, counts: Mapping[Source, int]) -> Self:
+        named = {source.name.lower(): number for source, number in counts.items()}
+        return cls(**named, total=sum(counts.values()))
 
 
 class EntryBody(RequestBody):
@@ -77,6 +106,7 @@ class EntryBody(RequestBody):
 
     type: KindName
     description: Annotated[str, WithJsonSchema({"type": "string", "maxLength": MAX_DESCRIPTION})] = ""
+    list_id: Annotated[str, WithJsonSchema({"type": "string", "maxLength": MAX_LIST_ID})] = ""
 
 
 class RemovalBody(RequestBody):
@@ -103,8 +133,18 @@ def wanted(recipient: object, fields: Mapping[str, Any]) -> list[Wanted]:
     description = fields.get("description") or ""
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION:
         raise BadEntry(f"description must be a string of at most {MAX_DESCRIPTION} characters")
+    list_id = parse_list_id(fields.get("list_id"))
     key = parse_recipient(recipient)
-    return [Wanted(key, kind, description) for kind in _kinds(fields)]
+    return [Wanted(key, kind, description, list_id) for kind in _kinds(fields)]
+
+
+def parse_list_id(value: object) -> str:
+    """The name of a mailing list (RFC 2919 §2); empty when none is given. Raises BadEntry."""
+    if value in (None, ""):
+        return ""
+    if isinstance(value, str) and len(value) <= MAX_LIST_ID and _LIST_ID.fullmatch(value):
+        return value
+    raise BadEntry(_BAD_LIST, _shown(value))
 
 
 def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:

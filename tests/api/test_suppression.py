@@ -259,7 +259,7 @@ async def test_each_subaccount_has_its_own_list(relay: RelayHarness) -> None:
     async with relay.api(subaccount=124) as part, relay.api(subaccount=0) as alone, relay.api() as both:
         assert results(await part.get("/suppression-list")) == []
         results(await part.put("/suppression-list/b@b.example", json=NON_TRANSACTIONAL))
-        assert [entry["subaccount_id"] for entry in results(await part.get("/suppression-list"))] == [124]
+        assert [entry["subaccount_id"] for entry in results(await part.get("/suppression-list"))] == ["124"]
         assert [entry["recipient"] for entry in results(await alone.get("/suppression-list"))] == [
             "a@b.example"
         ]
@@ -283,6 +283,176 @@ async def test_the_grant_is_needed(relay: RelayHarness) -> None:
     key = await relay.make_key(grants=["message_events/view"])
     async with relay.api(key=key) as client:
         assert refusal(await client.get("/suppression-list")) == (403, "Forbidden.")
+
+
+# ── mailing lists ────────────────────────────────────────────────────────────────────────
+
+LISTED = {"a": "news.example.com", "b": "", "c": "Other_1-x.example.com"}
+
+
+async def _some_on_lists(relay: RelayHarness) -> None:
+    for letter, list_id in LISTED.items():
+        await suppress(relay, f"{letter}@b.example", list_id=list_id)
+
+
+async def test_the_list_of_an_entry_is_kept_and_shown_as_it_came(relay: RelayHarness) -> None:
+    bulk: list[dict[str, object]] = [
+        {"recipient": "a@b.example", "type": "transactional", "list_id": "News.Example.com"},
+        {"recipient": "b@b.example", "type": "transactional", "list_id": ""},
+        {"recipient": "c@b.example", "type": "transactional", "list_id": None},
+    ]
+    async with relay.api() as client:
+        results(await client.put("/suppression-list", json={"recipients": bulk}))
+        results(await client.put("/suppression-list/d@b.example", json={**bulk[0], "list_id": "x"}))
+        entries = results(await client.get("/suppression-list"))
+    assert [entry.get("list_id", "-") for entry in entries] == ["News.Example.com", "-", "-", "x"]
+
+
+async def test_a_recipient_has_an_entry_for_each_list_whatever_the_case_of_its_name(
+    relay: RelayHarness,
+) -> None:
+    for number, list_id in enumerate(["", "news.example", "other.example", "NEWS.example"]):
+        await suppress(relay, "a@b.example", list_id=list_id, description=str(number))
+    async with relay.api() as client:
+        shown = (await client.get("/suppression-list/a@b.example")).json()
+        pages, path = [], "/suppression-list?per_page=1"
+        while path:
+            page = (await client.get(path)).json()
+            pages += page["results"]
+            path = _next(page).removeprefix("/api/v1")
+    assert pages == shown["results"]
+    assert shown["total_count"] == 3
+    told = [(entry.get("list_id", ""), entry["description"]) for entry in shown["results"]]
+    assert told == [("", "0"), ("NEWS.example", "3"), ("other.example", "2")]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("", "a b c"), ("list_id=NEWS.example.com", "a"), ("list_id=", "b"), ("list_id=no.example", "")],
+)
+async def test_entries_are_searched_by_list(relay: RelayHarness, query: str, found: str) -> None:
+    await _some_on_lists(relay)
+    async with relay.api() as client:
+        page = (await client.get(f"/suppression-list?{query}")).json()
+    assert " ".join(entry["recipient"][0] for entry in page["results"]) == found
+    assert page["total_count"] == len(found.split())
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [("?list_id=NEWS.example", ["", "x"]), ("?list_id=", ["news.example", "x"]), ("", [])],
+)
+async def test_an_entry_is_removed_from_its_list_or_from_all(
+    relay: RelayHarness, query: str, left: list[str]
+) -> None:
+    for list_id in ("", "news.example", "x"):
+        await suppress(relay, "a@b.example", list_id=list_id)
+    async with relay.api() as client:
+        assert (await client.delete(f"/suppression-list/a@b.example{query}")).status_code == 204
+        again = await client.delete(f"/suppression-list/a@b.example{query}")
+        assert refusal(again) == (404, "Recipient could not be found")
+        entries = results(await client.get("/suppression-list"))
+    assert [entry.get("list_id", "") for entry in entries] == left
+
+
+BAD_LISTS: list[object] = [
+    *("x" * 256, "a..b", ".a", "a.", "a b", "<news.example>", "ü.example", "a\r\nb", "."),
+    *(5, 0, False, True, ["news.example"], {"id": "x"}),
+]
+
+
+@pytest.mark.parametrize("list_id", BAD_LISTS, ids=repr)
+async def test_what_is_no_list_is_refused_and_changes_nothing(relay: RelayHarness, list_id: object) -> None:
+    good = {"recipient": "ok@b.example", **NON_TRANSACTIONAL}
+    async with relay.api() as client:
+        for path, body in (
+            ("/a@b.example", {**NON_TRANSACTIONAL, "list_id": list_id}),
+            ("", {"recipients": [good, {**good, "list_id": list_id}]}),
+        ):
+            status, message = refusal(await client.put(f"/suppression-list{path}", json=body))
+            assert status == 400
+            assert message.startswith("list_id must be a string of 1 to 255 letters, digits, hyphens")
+        assert results(await client.get("/suppression-list")) == []
+        if isinstance(list_id, str):
+            for method, path in (("GET", ""), ("DELETE", "/a@b.example")):
+                answer = await client.request(method, f"/suppression-list{path}", params={"list_id": list_id})
+                assert refusal(answer)[0] == 400
+
+
+async def test_a_list_may_have_a_name_of_255_characters(relay: RelayHarness) -> None:
+    await suppress(relay, "a@b.example", list_id="x" * 255)
+    async with relay.api() as client:
+        (entry,) = results(await client.get("/suppression-list", params={"list_id": "x" * 255}))
+    assert entry["list_id"] == "x" * 255
+
+
+# ── the summary ──────────────────────────────────────────────────────────────────────────
+
+NOTHING = {
+    "spam_complaint": 0,
+    "list_unsubscribe": 0,
+    "bounce_rule": 0,
+    "unsubscribe_link": 0,
+    "manually_added": 0,
+    "compliance": 0,
+    "total": 0,
+}
+
+
+async def test_the_summary_counts_entries_by_source(relay: RelayHarness) -> None:
+    now, put = relay.clock.now(), relay.inside.store.suppressions.put
+    for number, source in enumerate(Source, 1):
+        await put(
+            [
+                Suppression(
+                    AccountId(1),
+                    None,
+                    f"r{index}-{number}@b.example",
+                    Kind.TRANSACTIONAL,
+                    source,
+                    "",
+                    now,
+                    now,
+                )
+                for index in range(number)
+            ]
+        )
+    async with relay.api() as client:
+        assert results(await client.get("/suppression-list/summary")) == {
+            "spam_complaint": 1,
+            "list_unsubscribe": 2,
+            "bounce_rule": 3,
+            "unsubscribe_link": 4,
+            "manually_added": 5,
+            "compliance": 6,
+            "total": 21,
+        }
+        assert results(await client.get("/suppression-list/summary/"))["total"] == 21
+    async with relay.api(2) as others:
+        assert results(await others.get("/suppression-list/summary")) == NOTHING
+
+
+async def test_the_summary_is_of_the_list_that_the_header_names(relay: RelayHarness) -> None:
+    await suppress(relay, "a@b.example")
+    async with relay.api(subaccount=124) as part, relay.api(subaccount=0) as alone, relay.api() as both:
+        for letter in "bc":
+            results(await part.put(f"/suppression-list/{letter}@b.example", json=NON_TRANSACTIONAL))
+        found = [results(await api.get("/suppression-list/summary")) for api in (part, alone, both)]
+    assert found == [{**NOTHING, "manually_added": number, "total": number} for number in (2, 1, 3)]
+
+
+async def test_a_mailbox_called_summary_is_a_recipient_like_any(relay: RelayHarness) -> None:
+    await suppress(relay, "summary@b.example")
+    async with relay.api() as client:
+        (entry,) = results(await client.get("/suppression-list/summary@b.example"))
+        assert entry["recipient"] == "summary@b.example"
+        bare = await client.put("/suppression-list/summary", json=NON_TRANSACTIONAL)
+        assert refusal(bare) == (400, "Recipient must be a valid email address")
+        gone = await client.delete("/suppression-list/summary")
+        assert refusal(gone) == (404, "Recipient could not be found")
+    key = await relay.make_key(grants=["message_events/view"])
+    async with relay.api(key=key) as client:
+        assert refusal(await client.get("/suppression-list/summary")) == (403, "Forbidden.")
 
 
 # ── its effect ───────────────────────────────────────────────────────────────────────────
@@ -333,6 +503,15 @@ async def test_the_list_stops_mail_of_its_kind(
     await relay.inject("bob@b.example", account=account, msys={"options": options})
     await relay.quiet()
     assert len(relay.mta.attempts) == is_delivered
+
+
+async def test_an_entry_of_a_mailing_list_stops_mail_as_any(relay: RelayHarness) -> None:
+    await suppress(relay, "bob@b.example", list_id="news.example")
+    injected = await relay.inject(["bob@b.example", "eve@b.example"])
+    await relay.quiet()
+    assert [attempt.recipient for attempt in relay.mta.attempts] == ["eve@b.example"]
+    told = await relay.inside.store.events.of_transmission(injected.transmission_id)
+    assert [one.event.raw_reason for one in told if isinstance(one.event, Bounce)] == [SUPPRESSED]
 
 
 async def test_lists_of_others_stop_nothing(relay: RelayHarness) -> None:

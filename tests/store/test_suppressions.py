@@ -1,17 +1,21 @@
 """The suppression lists, and what they do to mail that is being stored (C §3.9)."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from relay.domain.errors import ComplianceEntry, RecipientsSuppressed
 from relay.domain.events import Bounce, Subject
-from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.ids import AccountId, SubaccountId, to_us
 from relay.domain.lifecycle import Finish
 from relay.domain.suppression import Kind, Source, Suppression, after_bounce
 from relay.ports import EnqueueBatch, Lane, ListCheck, SuppressionQuery
-from relay.store import Store
+from relay.store import Store, open_store
+from relay.store.migrate import migrate, migrations
 from tests.store.conftest import PEER, build_batch, claim, copies, put, stored
 from tests.support.mail import ACCOUNT, NOW, build_message
 
@@ -29,9 +33,10 @@ def entry(
     source: Source = Source.MANUALLY_ADDED,
     description: str = "",
     days: int = 0,
+    list_id: str = "",
 ) -> Suppression:
     at = NOW + timedelta(days=days)
-    return Suppression(account, subaccount, recipient, kind, source, description, at, at)
+    return Suppression(account, subaccount, recipient, kind, source, description, at, at, list_id)
 
 
 async def found(store: Store, query: SuppressionQuery) -> list[Suppression]:
@@ -123,6 +128,27 @@ async def test_a_list_is_read_page_by_page(store: Store) -> None:
     assert first.entries + rest.entries == tuple(await found(store, EVERYTHING))
 
 
+async def test_entries_are_counted_by_source(store: Store) -> None:
+    await store.suppressions.put([*LISTED, entry("a@b.example", list_id="news.example")])
+    assert await store.suppressions.count(EVERYTHING) == {
+        Source.MANUALLY_ADDED: 3,
+        Source.COMPLIANCE: 1,
+        Source.BOUNCE_RULE: 1,
+    }
+    assert await store.suppressions.count(SuppressionQuery(AccountId(9))) == {}
+
+
+async def test_of_the_entries_of_several_lists_that_for_compliance_says_why(store: Store) -> None:
+    entries = [entry(list_id=list_id, source=Source.MANUALLY_ADDED) for list_id in ("a.example", "z.example")]
+    await store.suppressions.put([*entries, entry(list_id="m.example", source=Source.COMPLIANCE)])
+    why = await store.suppressions.among(ACCOUNT, None, MARKETING, ["bob@b.example"])
+    assert why == {"bob@b.example": Source.COMPLIANCE}
+    assert await store.suppressions.remove(ACCOUNT, None, "bob@b.example", [MARKETING], "A.example")
+    with pytest.raises(ComplianceEntry):
+        await store.suppressions.remove(ACCOUNT, None, "bob@b.example", [MARKETING])
+    assert [one.list_id for one in await found(store, EVERYTHING)] == ["m.example", "z.example"]
+
+
 async def test_some_of_many_recipients_are_on_the_list(store: Store) -> None:
     await store.suppressions.put([entry(), entry("eve@b.example", RECEIPTS, source=Source.COMPLIANCE)])
     asked = ["bob@b.example", "eve@b.example", "\udcff@b.example"]
@@ -130,6 +156,22 @@ async def test_some_of_many_recipients_are_on_the_list(store: Store) -> None:
     assert await ask(ACCOUNT, None, MARKETING, asked) == {"bob@b.example": Source.MANUALLY_ADDED}
     assert await ask(ACCOUNT, None, RECEIPTS, asked) == {"eve@b.example": Source.COMPLIANCE}
     assert await ask(ACCOUNT, PART, RECEIPTS, asked) == {}
+
+
+async def test_entries_from_before_there_were_lists_are_of_none(tmp_path: Path) -> None:
+    steps = {version: text for version, text in migrations("relay.store.sqlite").items() if version < 13}
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        migrate(connection, steps)
+        row = (ACCOUNT, 7, "bob@b.example", "transactional", "Compliance", "why", to_us(NOW), to_us(NOW))
+        connection.execute(f"INSERT INTO suppression VALUES ({', '.join('?' * 8)})", row)
+        connection.commit()
+    async with await open_store(f"sqlite:///{tmp_path / 'relay.db'}") as store:
+        (kept,) = await found(store, EVERYTHING)
+        await store.suppressions.put([replace(kept, list_id="news.example", source=Source.MANUALLY_ADDED)])
+        assert len(await found(store, EVERYTHING)) == 2
+    assert kept == Suppression(
+        ACCOUNT, PART, "bob@b.example", RECEIPTS, Source.COMPLIANCE, "why", NOW, NOW, list_id=""
+    )
 
 
 # ── mail that is being stored ────────────────────────────────────────────────────────────

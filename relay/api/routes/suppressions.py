@@ -26,8 +26,10 @@ from relay.schema.suppressions import (
     EntryBody,
     EntryShape,
     RemovalBody,
+    SummaryShape,
     Wanted,
     parse_kind,
+    parse_list_id,
     parse_recipient,
     wanted,
     wanted_of_bulk,
@@ -42,7 +44,7 @@ _INLINE = 500
 """Entries that are written in the loop: more are more than a turn of it."""
 _DEEPEST = 10_000
 """How far `page` goes; a cursor goes on."""
-_LIKE: list[str | int] = [0, "", ""]
+_LIKE: list[str | int] = [0, "", "", ""]
 _MOMENT = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}]}
 _SIZE = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}
 _MORE = [
@@ -115,6 +117,7 @@ async def search(
     sources: str | None = None,
     domain: str | None = None,
     description: str | None = None,
+    list_id: str | None = None,
     cursor: str | None = None,
     page: str | None = None,
 ) -> Response:
@@ -129,6 +132,7 @@ async def search(
         kinds=_kinds(types),
         sources=_sources(sources),
         description=description or "",
+        list_id=_list_id(list_id),
         since=_moment("from", asked.get("from")),
         until=_moment("to", asked.get("to")),
     )
@@ -145,11 +149,19 @@ async def search(
     return Response(content, media_type="application/json")
 
 
+@router.get("/suppression-list/summary", responses=refusals())
+async def summary(caller: Manager, services: ServicesDep) -> Results[SummaryShape]:
+    """How many entries there are, in all and of each source."""
+    all_lists = caller.scope is Scope.ALL
+    query = SuppressionQuery(caller.account, all_subaccounts=all_lists, subaccount=caller.subaccount)
+    return Results(results=SummaryShape.of(await services.suppressions.count(query)))
+
+
 @router.get("/suppression-list/{recipient:path}", responses=refusals(404), response_model_exclude_none=True)
 async def show(
     recipient: str, request: Request, caller: Manager, services: ServicesDep, types: str | None = None
 ) -> LinkedPage[EntryShape]:
-    """The entries of one recipient: at most one of each type on each list."""
+    """The entries of one recipient: on each list at most one of each type and mailing list."""
     query = SuppressionQuery(
         caller.account,
         all_subaccounts=caller.scope is Scope.ALL,
@@ -169,8 +181,10 @@ async def show(
     status_code=204,
     openapi_extra=takes(RemovalBody, required=False),
 )
-async def remove(recipient: str, request: Request, caller: Manager, services: ServicesDep) -> None:
-    """Take a recipient off the list; `type` in a body says of which mail alone."""
+async def remove(
+    recipient: str, request: Request, caller: Manager, services: ServicesDep, list_id: str | None = None
+) -> None:
+    """Take a recipient off the list; `type` in a body says of which mail alone, `list_id` off which list."""
     kinds: Iterable[Kind] = Kind
     octets = await json_octets(request)
     if octets.strip():
@@ -180,9 +194,9 @@ async def remove(recipient: str, request: Request, caller: Manager, services: Se
                 kinds = [parse_kind(value)]
             except BadEntry as error:
                 raise _refusal(error) from error
-    key = _known(recipient)
+    key, of_list = _known(recipient), _list_id(list_id)
     caller.judge(await services.directory.refresh())
-    if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds)):
+    if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds), of_list):
         raise ApiError(404, _NOT_FOUND)
 
 
@@ -193,7 +207,9 @@ async def _put(services: Services, caller: Caller, found: Sequence[Wanted]) -> N
 
     def entry(one: Wanted) -> Suppression:
         source = Source.MANUALLY_ADDED
-        return Suppression(account, subaccount, one.recipient, one.kind, source, one.description, now, now)
+        return Suppression(
+            account, subaccount, one.recipient, one.kind, source, one.description, now, now, one.list_id
+        )
 
     # Ten thousand are more than a turn of the loop.
     entries = await asyncio.to_thread(lambda: list(map(entry, found)))
@@ -214,6 +230,14 @@ def _known(recipient: str) -> str:
 def _kinds(text: str | None) -> frozenset[Kind]:
     try:
         return frozenset(parse_kind(part.strip()) for part in (text or "").split(",") if part.strip())
+    except BadEntry as error:
+        raise _refusal(error) from error
+
+
+def _list_id(text: str | None) -> str | None:
+    """As asked for in a query: empty is the entries of no list. Raises ApiError 400."""
+    try:
+        return None if text is None else parse_list_id(text)
     except BadEntry as error:
         raise _refusal(error) from error
 
@@ -244,7 +268,7 @@ def _page_number(text: str, size: int) -> int:
 
 
 def _position(entry: Suppression) -> list[str | int]:
-    return [entry.subaccount or 0, entry.recipient, entry.kind.value]
+    return [entry.subaccount or 0, entry.recipient, entry.kind.value, entry.list_id]
 
 
 def _after(caller: Caller, cursor: str | None) -> Suppression | None:
@@ -252,7 +276,7 @@ def _after(caller: Caller, cursor: str | None) -> Suppression | None:
     position = decode_cursor(cursor, _LIKE)
     if position is None:
         return None
-    subaccount, recipient, kind = position
+    subaccount, recipient, kind, list_id = position
     try:
         where = Kind(str(kind))
         number = SubaccountId(int(subaccount) % (1 << 31))
@@ -260,7 +284,15 @@ def _after(caller: Caller, cursor: str | None) -> Suppression | None:
         raise ApiError(400, "cursor is not valid", param="cursor") from error
     account = AccountId(caller.account)
     return Suppression(
-        account, number, str(recipient), where, Source.MANUALLY_ADDED, "", _PLACE_HOLDER, _PLACE_HOLDER
+        account,
+        number,
+        str(recipient),
+        where,
+        Source.MANUALLY_ADDED,
+        "",
+        _PLACE_HOLDER,
+        _PLACE_HOLDER,
+        str(list_id),
     )
 
 

@@ -11,7 +11,8 @@ from relay.store.codec import Row, from_json, sayable, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection, Executor
 
-_COLUMNS = "account, subaccount, recipient, kind, source, description, created_us, updated_us"
+_COLUMNS = "account, subaccount, recipient, kind, list_id, source, description, created_us, updated_us"
+_ORDER = "subaccount, recipient, kind, list_id"
 _SQL = load_queries("relay.store.sqlite", "suppressions.sql", {})
 
 
@@ -25,13 +26,19 @@ class SqliteSuppressions:
         await self._executor.write(lambda connection: _put(connection, entries))
 
     async def remove(
-        self, account: AccountId, subaccount: SubaccountId | None, recipient: str, kinds: Collection[Kind]
+        self,
+        account: AccountId,
+        subaccount: SubaccountId | None,
+        recipient: str,
+        kinds: Collection[Kind],
+        list_id: str | None = None,
     ) -> bool:
         values = {
             "account": account,
             "subaccount": subaccount or 0,
             "recipient": sayable(recipient),
             "kinds": to_json([kind.value for kind in kinds]),
+            "list_id": list_id,
         }
 
         def unit(connection: Connection) -> bool:
@@ -49,19 +56,29 @@ class SqliteSuppressions:
         text = f"SELECT {_COLUMNS} FROM suppression WHERE {where}"
         page_values = {**values, "limit": limit + 1, "offset": offset}
         if after is not None:
-            text += " AND (subaccount, recipient, kind) > (:after_subaccount, :after_recipient, :after_kind)"
+            text += f" AND ({_ORDER}) > (:after_subaccount, :after_recipient, :after_kind, :after_list)"
             page_values |= {
                 "after_subaccount": after.subaccount or 0,
                 "after_recipient": sayable(after.recipient),
                 "after_kind": after.kind.value,
+                "after_list": sayable(after.list_id),
             }
-        text += " ORDER BY subaccount, recipient, kind LIMIT :limit OFFSET :offset"
+        text += f" ORDER BY {_ORDER} LIMIT :limit OFFSET :offset"
 
         def read(connection: Connection) -> SuppressionPage:
             counted = connection.execute(f"SELECT count(*) FROM suppression WHERE {where}", values)
             (total,) = counted.fetchone()
             entries = [_entry(row) for row in connection.execute(text, page_values)]
             return SuppressionPage(tuple(entries[:limit]), total, len(entries) > limit)
+
+        return await self._executor.read(read)
+
+    async def count(self, query: SuppressionQuery) -> Mapping[Source, int]:
+        where, values = _where(query)
+
+        def read(connection: Connection) -> Mapping[Source, int]:
+            text = f"SELECT source, count(*) FROM suppression WHERE {where} GROUP BY source"
+            return {Source(source): number for source, number in connection.execute(text, values)}
 
         return await self._executor.read(read)
 
@@ -88,7 +105,7 @@ def suppressed_among(
     kind: Kind,
     recipients: Collection[str],
 ) -> dict[str, str]:
-    """Recipient → source, of those that are on the list."""
+    """Recipient → source, of those that are on the list; of several that which the account cannot remove."""
     values = {
         "account": account,
         "subaccount": subaccount or 0,
@@ -96,7 +113,11 @@ def suppressed_among(
         "recipients": to_json(list(map(sayable, recipients))),
     }
     (found,) = connection.execute(_SQL["suppressed"], values).fetchone()
-    return dict(from_json(found))
+    sources: dict[str, str] = {}
+    for recipient, source in from_json(found):
+        if sources.get(recipient) != Source.COMPLIANCE:
+            sources[recipient] = source
+    return sources
 
 
 def suppress_new(connection: Connection, entries: Sequence[Suppression]) -> None:
@@ -127,6 +148,8 @@ def _where(query: SuppressionQuery) -> tuple[str, dict[str, Any]]:
         add("source IN (SELECT value FROM json_each(:sources))", sources=to_json(sorted(query.sources)))
     if query.description:
         add("instr(lower(description), lower(:description)) > 0", description=sayable(query.description))
+    if query.list_id is not None:
+        add("list_id = :list_id", list_id=sayable(query.list_id))
     if query.since is not None:
         add("updated_us >= :since_us", since_us=to_us(query.since))
     if query.until is not None:
@@ -140,6 +163,7 @@ def _row(entry: Suppression) -> Row:
         entry.subaccount or 0,
         sayable(entry.recipient),
         entry.kind.value,
+        sayable(entry.list_id),
         entry.source.value,
         sayable(entry.description),
         to_us(entry.created),
@@ -153,8 +177,9 @@ def _entry(row: Row) -> Suppression:
         SubaccountId(row[1]) if row[1] else None,
         row[2],
         Kind(row[3]),
-        Source(row[4]),
-        row[5],
-        from_us(row[6]),
+        Source(row[5]),
+        row[6],
         from_us(row[7]),
+        from_us(row[8]),
+        row[4],
     )
