@@ -42,7 +42,8 @@ _MAILBOX_FIELDS = frozenset(
 _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
 _NOT_COPIED = NOT_PASSED_ON | {"from"}
-_HTML = "text/html"
+_HTML, _AMP = "text/html", "text/x-amp-html"
+_KINDS = {"text/plain": Kind.TEXT, _HTML: Kind.HTML, _AMP: Kind.AMP}
 
 
 @dataclass
@@ -308,7 +309,7 @@ class _Maker:
         """The entity of all parts: its Content- fields, the empty line, and what follows."""
         texts = (
             ("text/plain", content.text, Kind.TEXT),
-            ("text/x-amp-html", content.amp_html, Kind.HTML),
+            (_AMP, content.amp_html, Kind.AMP),
             (_HTML, content.html, Kind.HTML),
         )
         parts = [self._text(type_, text, kind) for type_, text, kind in texts if text is not None]
@@ -333,8 +334,7 @@ class _Maker:
                 else:
                     pieces.append(message[at : leaf.header_start])
                     pieces += leaf.kept_fields
-                kind = Kind.TEXT if leaf.type == "text/plain" else Kind.HTML
-                pieces += self._text(leaf.type, leaf.text, kind)
+                pieces += self._text(leaf.type, leaf.text, _KINDS.get(leaf.type, Kind.HTML))
                 at, is_top = leaf.end, False
         return [*pieces, message[at:]] if is_top or at < len(message) else pieces
 

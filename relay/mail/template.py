@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from relay.mail.amp import MustacheAreas
 from relay.mail.budget import OCTETS_A_STEP, BadTemplate, Budget
 from relay.mail.expression import MAX_NESTING, MAX_TOKENS, Expression, Function, Run, compile_expression
 from relay.mail.operators import Value, counts
@@ -23,6 +24,8 @@ class Kind(Enum):
 
     TEXT = "text"
     HTML = "html"
+    AMP = "amp"
+    """HTML that may have templates of its own in it."""
     HEADER = "header"
 
 
@@ -111,6 +114,7 @@ class _Compiler:
 
     def __init__(self, text: str, kind: Kind, budget: Budget | None) -> None:
         self._text, self._kind, self._budget = text, kind, budget
+        self._areas = MustacheAreas(text) if kind is Kind.AMP else None
         self._line, self._counted, self._tokens = 1, 0, 0
         self._stack = [_Block("", 1)]
         self._is_fresh_line = True
@@ -120,16 +124,19 @@ class _Compiler:
         self._is_in_url = False
 
     def compile(self) -> tuple[Node, ...]:
-        text, at = self._text, 0
-        while (start := text.find("{{", at)) >= 0:
-            self._add_text(text[at:start])
+        text, at, seek = self._text, 0, 0
+        while (start := text.find("{{", seek)) >= 0:
             self._count_lines(start)
             is_raw = text.startswith("{{{", start)
             opening, closing = ("{{{", "}}}") if is_raw else ("{{", "}}")
             end = text.find(closing, start + len(opening))
             if end < 0:
                 raise BadTemplate(f"substitution is missing its ending '{closing}'", self._line)
-            inner, at = text[start + len(opening) : end].strip(), end + len(closing)
+            inner, seek = text[start + len(opening) : end].strip(), end + len(closing)
+            if self._areas is not None and self._areas.keep(start, inner):
+                continue
+            self._add_text(text[at:start])
+            at = seek
             if len(inner) > _MAX_EXPRESSION:
                 raise BadTemplate("expression is too long", self._line)
             self._count_tokens(2)
@@ -140,7 +147,8 @@ class _Compiler:
                 self._begins_line = False
                 rest = _REST_OF_LINE.match(text, at) if self._is_fresh_line else None
                 if rest:
-                    at, self._begins_line = rest.end(), True
+                    at = seek = rest.end()
+                    self._begins_line = True
                 elif begins_line and statement[1] in _GOES_ON:
                     self._stack[-1].nodes.append(_unbroken)
             else:
@@ -190,7 +198,7 @@ class _Compiler:
     def _escape(self) -> Callable[[str], str]:
         if self._is_in_url:
             return percent_encoded
-        return html_escaped if self._kind is Kind.HTML else _plain
+        return _plain if self._kind is Kind.TEXT else html_escaped
 
     def _add_statement(self, word: str, rest: str) -> None:
         block = self._stack[-1]

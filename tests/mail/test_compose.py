@@ -83,6 +83,16 @@ def test_html_text_and_amp_stand_beside_each_other_the_richest_last() -> None:
     assert types(message) == ["multipart/alternative", "text/plain", "text/x-amp-html", "text/html"]
 
 
+@pytest.mark.parametrize("is_raw", [False, True], ids=["in parts", "email_rfc822"])
+def test_braces_in_templates_of_amp_are_left_to_the_reader(is_raw: bool) -> None:
+    amp = "<p>{{x}}<template type=amp-mustache>{{#x}}{{x}}{{/x}}</template>"
+    content: Content = InlineContent("a@b.test", "s", text="t", amp_html=amp)
+    if is_raw:
+        content = Rfc822Content(f"From: a@b.test\r\nContent-Type: text/x-amp-html\r\n\r\n{amp}".encode())
+    filled = compose(content, "=_b").fill({"x": "1"}, None, Budget())
+    assert b"<p>1<template type=amp-mustache>{{#x}}{{x}}{{/x}}</template>" in (filled.body or b"")
+
+
 def test_images_are_related_to_the_html_and_files_are_mixed_with_all() -> None:
     content = InlineContent(
         "a@b.test",
