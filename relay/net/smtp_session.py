@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 import aiosmtplib
+import aiosmtplib.protocol
 
 from relay.descriptors import Descriptors, for_connections_out
 from relay.domain.errors import OverCapacity, PeerUnreachable
@@ -23,6 +24,9 @@ from relay.net.timeouts import Timeouts
 from relay.net.tls import client_context
 from relay.net.transaction import Session
 from relay.ports import Host, Login, NoSession, SmtpSession
+
+# aiosmtplib 5 gives up at 8 KiB a line, and the code is lost with it; a reply may have 32 KiB.
+aiosmtplib.protocol.MAX_LINE_LENGTH = aiosmtplib.protocol.MAX_RESPONSE_LENGTH
 
 _CONTINUE, _AUTHENTICATED = 334, 235
 _UNREACHABLE = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.CONNECT)

@@ -123,7 +123,7 @@ class Session:
         mail, rcpt = said[0], said[1 : len(paths) + 1]
         accepted = [is_taken(mail) and is_taken(reply) for reply in rcpt]
         data = said[len(paths) + 1] if len(said) == len(commands) else None
-        if data is not None and data.code == 354:
+        if data is not None and 300 <= data.code < 400:
             if not any(accepted):
                 # RFC 2920 §3.1: the content that is now asked for goes to nobody.
                 await self._abandon(b".\r\n")
@@ -198,6 +198,8 @@ def _decided(said: Sequence[Reply], failure: Reply, recipients: int) -> tuple[Re
     if said and not is_taken(said[0]):
         return (said[0],) * recipients
     rcpt = said[1 : recipients + 1]
+    if len(said) > recipients + 1 and said[-1].code >= 400:
+        failure = said[-1]  # to DATA
     refused = [reply if not is_taken(reply) else failure for reply in rcpt]
     return (*refused, *[failure] * (recipients - len(refused)))
 

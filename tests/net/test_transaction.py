@@ -221,12 +221,10 @@ async def test_a_connection_that_ends_is_told_with_its_phase(extensions: Sequenc
         pytest.param(b"25\r\n", id="two digits"),
         pytest.param(b"150 1\r\n", id="1yz"),
         pytest.param(b"999 9\r\n", id="9yz"),
-        pytest.param(b"250+2.0.0 Ok\r\n", id="no separator"),
         pytest.param(b"\x00\xff\xfe\r\n", id="octets"),
         pytest.param(b"\r\n", id="empty line"),
-        pytest.param(b"250-" + b"x" * 3000 + b"\r\n", id="long line"),
-        pytest.param(b"2" * 3000, id="long line without end"),
-        pytest.param(b"250-x\r\n" * 100, id="many lines"),
+        pytest.param(b"x" * 3000 + b"\r\n", id="long line"),
+        pytest.param(b"2" * 300_000, id="long line without end"),
     ],
 )
 async def test_garbage_is_a_protocol_error_and_ends_the_session(
