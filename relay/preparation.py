@@ -1,18 +1,92 @@
-"""What a process finds done before it listens: the store's first directory, and a certificate."""
+"""What a process finds done before it listens: how it stands, the store's first directory, a certificate."""
 
 import asyncio
 import logging
+import os
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from relay.ambient import SystemClock
+from relay.domain.directory import SendingIp, Snapshot
+from relay.domain.errors import Conflict
+from relay.judgments import Book, Case, judge
+from relay.judgments.directory import missing_of
 from relay.net.tls import ensure_self_signed
 from relay.ports import Clock
-from relay.schema.config import Config
-from relay.schema.directory import load_directory
-from relay.service.directory import changes_to
-from relay.store import Store, open_store
+from relay.schema.config import Config, source_of
+from relay.schema.directory import DirectoryFile, load_directory
+from relay.schema.problems import ConfigError
+from relay.service.directory import changes_to, entries_of
+from relay.store import Store, UnusableStore, open_store
+from relay.store.peek import peek
 
 log = logging.getLogger("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an installation stands before it starts."""
+
+    case: Case
+    difference: str = ""
+    """What lies between the directory file and the store, in a sentence; empty: nothing."""
+    differences: int = 0
+    refused: str = ""
+    """Why the store cannot be read; empty: it can, or there is none."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Sending IPs in force that should be on this machine, and are not."""
+        return missing_of(self.ips, self.case.config.node)
+
+    @property
+    def ips(self) -> list[SendingIp]:
+        book = self.case.in_force
+        return [] if book is None else [ip for ip in book.of(SendingIp) if not ip.is_retired]
+
+    def refuse(self) -> None:
+        """Raises ConfigError when nothing may start like this."""
+        refusals = tuple(str(finding) for finding in judge(self.case) if finding.refuses)
+        if refusals:
+            raise ConfigError(refusals)
+
+
+def standing_of(config: Config, path: Path, listed: DirectoryFile | None) -> Standing:
+    """Before anything is opened. path: of relay.toml. listed: the directory file, where it can be read."""
+    snapshot, refused = None, ""
+    try:
+        snapshot = peek(Path(config.store.removeprefix("sqlite:///")))
+    except (UnusableStore, OSError) as error:
+        refused = str(error)
+    file = None if listed is None else Book(str(config.directory), listed.entries, listed.routes)
+    stored = None if snapshot is None else Book("the store", tuple(entries_of(snapshot)), snapshot.routes)
+    source = partial(source_of, environ=os.environ, path=path)
+    case = Case(config, source, file, stored, SystemClock().now())
+    difference, number = "", 0
+    if snapshot is not None and listed is not None:
+        difference, number = _difference(snapshot, listed, config.directory)
+    return Standing(case, difference, number, refused)
+
+
+def directory_file(config: Config) -> DirectoryFile | None:
+    """What the directory file says; None when it is not there, or wrong."""
+    try:
+        return load_directory(config.directory)
+    except ConfigError:
+        return None
+
+
+def _difference(snapshot: Snapshot, listed: DirectoryFile, path: Path) -> tuple[str, int]:
+    """As `relay directory diff` counts."""
+    try:
+        number = len(changes_to(snapshot, listed.entries, listed.routes).changes)
+    except Conflict as error:
+        return f"the store is not as {path} says, which cannot be applied: {error.detail}", 1
+    if number == 0:
+        return "", 0
+    changes = "1 change" if number == 1 else f"{number} changes"
+    return f"the store differs from {path} by {changes}; see `relay directory diff {path}`", number
 
 
 async def prepare(config: Config) -> int:

@@ -10,17 +10,18 @@ import resource
 import signal
 import sys
 import tomllib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, TextIO
 
 import uvloop
 
+from relay.announce import tell_ready, tell_stopped, warn_of
 from relay.api.errors import BASE
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
-from relay.preparation import prepare
+from relay.preparation import Standing, prepare
 from relay.reception import Reception
 from relay.runtime import Relay, smtp_shares
 from relay.schema.config import Config
@@ -53,19 +54,24 @@ _CURL = """
 log = logging.getLogger("relay")
 
 
-def serve(config: Config, *, with_sink: bool = False, shows_link: bool = False) -> int:
+def serve(config: Config, standing: Standing, *, with_sink: bool = False, shows_link: bool = False) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop.
 
-    shows_link: print the first operator's link even where no terminal shows it. Raises RelayError or
-    OSError when it cannot start.
+    standing: as it was found, and is told. shows_link: print the first operator's link even where no
+    terminal shows it. Raises RelayError or OSError when it cannot start.
     """
     configure_logging(config.log.format, config.log.level)
     _warn_of_others(config)
+    warn_of(standing)
     _allow_open_files()
     _give_memory_back()
     count = (os.cpu_count() or 1) if config.workers == "auto" else config.workers
     if count == 1:
-        return _in_a_loop(_serve(config, with_sink, shows_link))
+        status = _in_a_loop(
+            _serve(config, with_sink, shows_link, ready=partial(tell_ready, standing=standing, workers=1))
+        )
+        tell_stopped()
+        return status
     # Once, and not by all of them at the same time.
     _in_a_loop(prepare(config))
     share = share_of(config, count)
@@ -77,15 +83,18 @@ def serve(config: Config, *, with_sink: bool = False, shows_link: bool = False) 
         shares = smtp_shares(config, memory, number)
         is_first = number == 0
         mine = share if is_first else others
-        return _work(mine, with_sink and is_first, shows_link, beat, count, shares)
+        ready = partial(tell_ready, standing=standing, workers=count) if is_first else None
+        return _work(_serve(mine, with_sink and is_first, shows_link, beat, count, shares, ready))
 
-    return supervise(count, work)
+    status = supervise(count, work)
+    tell_stopped()
+    return status
 
 
-def _work(config: Config, with_sink: bool, shows_link: bool, beat: Beat, workers: int, shares: Shares) -> int:
-    """One of several processes. shares: what clients hold of all of them."""
+def _work(run: Coroutine[None, None, int]) -> int:
+    """One of several processes."""
     try:
-        return _in_a_loop(_serve(config, with_sink, shows_link, beat, workers, shares))
+        return _in_a_loop(run)
     except (RelayError, OSError) as error:
         log.error("cannot start: %s", error)
         return COULD_NOT_START
@@ -106,10 +115,12 @@ async def _serve(
     beat: Beat | None = None,
     workers: int = 1,
     shares: Shares | None = None,
+    ready: Callable[[Relay], None] | None = None,
 ) -> int:
     """beat: tells the parent that this one of several workers lives; None for one that stands alone.
 
     shares: of the connections, counted over all workers; None for one that stands alone.
+    ready: tells the log that mail is taken.
     """
     is_one_of_several = workers > 1
     stopping = asyncio.Event()
@@ -139,6 +150,8 @@ async def _serve(
         if link is not None:
             _tell_link(link, shown_by)
         _settle_garbage()
+        if ready is not None:
+            ready(relay)
         notify(READY)
         if beat is None and (every_s := watchdog_every_s()) is not None:
             _keep_up(partial(notify, ALIVE), every_s)

@@ -18,7 +18,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """The same facts under `time`, `level`, `logger`, `message` and `traceback`."""
+    """The same facts by name, those of the record (`facts`) among them; a traceback under `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
         facts = {
@@ -26,6 +26,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "facts", {}),
         }
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)

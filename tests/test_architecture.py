@@ -30,6 +30,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "feed": (DRIVERS, set()),
     "api": (DRIVERS | {"tally"}, {"fastapi", "starlette"}),
     "web": (DRIVERS | {"tally"}, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
+    "judgments": ({"domain", "schema", "net"}, set()),
     "ambient": ({"domain", "ports"}, set()),
     "passwords": ({"domain", "ports"}, {"argon2"}),
     "sandbox": (CORE | {"schema"}, set()),
@@ -46,7 +47,7 @@ HOMES = {
     ("mail", "css_inline"): "relay/mail/inline_css.py",
 }
 """The one file of a layer that may use a package which the rest of it has no business with."""
-FREE = {"__init__", "__main__", "cli", "preparation", "reception", "runtime", "serve", "testing"}
+FREE = {"__init__", "__main__", "announce", "cli", "preparation", "reception", "runtime", "serve", "testing"}
 """These put the rest together: anything goes."""
 PURE = {"domain", "mail"}
 IMPURE = {

@@ -1,8 +1,5 @@
 """`relay`: the entry point, and the commands that stand alone."""
 
-import errno
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +8,14 @@ import typer
 
 from relay import __version__
 from relay.cli import accounts, directory, pools, queue, transmissions, users
+from relay.cli.check import check
 from relay.cli.printing import plain, print_json, print_rows, say, sentence, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
 from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
-from relay.domain.route import MxRoute, SmarthostRoute, TlsPolicy
-from relay.schema.config import Config
-from relay.schema.directory import load_directory
+from relay.preparation import directory_file, standing_of
 from relay.schema.problems import ConfigError
 from relay.schema.values import Endpoint
 from relay.service.operate import Explanation, explain
@@ -117,82 +113,21 @@ def run(
     While nobody has signed in to the console yet, a link that lets the first operator in is printed to a
     terminal. A log keeps what it is told: without a terminal `relay user first-link` is named instead.
 
+    What `relay check` calls wrong, and not only probably so, ends it with 2 before anything listens.
+
     Example: relay run --with-sink
     """
     from relay.serve import serve
 
-    settings, _ = config_at(config)
+    settings, file = config_at(config)
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
-    raise typer.Exit(serve(settings, with_sink=with_sink, shows_link=show_link))
+    standing = standing_of(settings, file, directory_file(settings))
+    standing.refuse()
+    raise typer.Exit(serve(settings, standing, with_sink=with_sink, shows_link=show_link))
 
 
-@app.command()
-def check(json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Check both files, and look for the sending IPs.
-
-    Says which routes let strangers name private next hops.
-
-    Says for each sending IP whether this machine has it. One that is missing is a warning, since
-    its mail waits until it is there. Nothing is started, and nothing stays bound.
-
-    Example: relay check --config /etc/relay/relay.toml
-    """
-    settings, file = config_at(config)
-    listed = load_directory(settings.directory)
-    _check_certificates(settings, file)
-    ips = [entry for entry in listed.entries if isinstance(entry, SendingIp)]
-    states = {ip.address: _plumbed(ip, settings.node) for ip in ips}
-    rows = [
-        {"address": ip.address, "bind": ip.bind, "node": ip.node, "state": states[ip.address]} for ip in ips
-    ]
-    if json:
-        print_json({"config": str(file), "directory": str(settings.directory), "sending_ips": rows})
-    else:
-        say(f"{file}: ok")
-        say(f"{settings.directory}: ok")
-        print_rows(rows, False, "no sending IPs")
-    for route in listed.routes:
-        if isinstance(route.target, SmarthostRoute) and route.target.username:
-            _tell_login(", ".join(route.patterns), route.target)
-        if isinstance(route.target, MxRoute) and route.target.allow_private:
-            domains = ", ".join(route.patterns)
-            warn(f"warning: the route of {domains} goes to private addresses too: allow_private is true")
-    if missing := [ip.bind for ip in ips if states[ip.address] == "missing"]:
-        warn(f"warning: not on this machine ({settings.node}): {', '.join(missing)}")
-
-
-def _tell_login(domains: str, smarthost: SmarthostRoute) -> None:
-    if smarthost.tls is TlsPolicy.OFF:
-        warn(f"warning: the route of {domains} sends its password in clear text: tls is off")
-    else:
-        warn(f"the route of {domains} logs in: TLS is required, and mail waits without it")
-
-
-def _check_certificates(settings: Config, file: Path) -> None:
-    """Raises ConfigError for a PEM file that cannot be read."""
-    problems = []
-    for section, tls in (("smtp", settings.smtp), ("http", settings.http)):
-        for key, path in (("certificate", tls.certificate), ("key", tls.key)):
-            if path is not None and not os.access(path, os.R_OK):
-                problems.append(f"{file}: {section}.{key}: {path}: expected a readable file")
-    if problems:
-        raise ConfigError(tuple(problems))
-
-
-def _plumbed(ip: SendingIp, node: str) -> str:
-    """Whether the address can be a source here: `ok`, `missing`, or whose business it is."""
-    if ip.node and ip.node != node:
-        return "on another node"
-    family = socket.AF_INET6 if ":" in ip.bind else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((ip.bind, 0))
-    except OSError as error:
-        if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise
-        return "missing"
-    return "ok"
+app.command()(check)
 
 
 @app.command("explain")

@@ -3,6 +3,8 @@
 import datetime
 import os
 import ssl
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,6 +12,7 @@ from tempfile import mkstemp
 from typing import cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -22,12 +25,81 @@ _NOT_AFTER = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
 """Fixed: nobody can check a self-signed certificate, so that its age protects nobody."""
 
 
+class UnusablePair(OSError):
+    """Certificate and key that no listener can use; str() names the files and what to do."""
+
+
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """For listeners: TLS 1.2 and later. Raises OSError (ssl.SSLError is one) when the files do not serve."""
+    """For listeners: TLS 1.2 and later. Raises UnusablePair when the files do not serve."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    try:
+        # Without a word for it OpenSSL would ask the terminal for a passphrase, and wait.
+        context.load_cert_chain(certificate, key, password=b"")
+    except (OSError, ValueError) as error:
+        raise UnusablePair(_why_unusable(certificate, key, error)) from error
     return context
+
+
+def _why_unusable(certificate: Path, key: Path, error: Exception) -> str:
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except OSError as unread:
+        return f"{certificate}: {unread.strerror}: expected a readable file"
+    except ValueError:
+        return f"{certificate}: expected a certificate in PEM"
+    try:
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+    except OSError as unread:
+        return f"{key}: {unread.strerror}: expected a readable file"
+    except TypeError:
+        return f"{key}: expected a key without a passphrase: `openssl pkey -in {key} -out FILE` takes it off"
+    except (ValueError, UnsupportedAlgorithm):
+        return f"{key}: expected a private key in PEM"
+    public = _octets_of(private.public_key())
+    places = [at for at, part in enumerate(chain) if _octets_of(part.public_key()) == public]
+    if not places:
+        return (
+            f"{key} is not the key of {certificate}: expected the key that the certificate was made for;"
+            " after a renewal, name both of the same one"
+        )
+    if places[0] > 0:
+        return f"{certificate}: the certificate of {key} is not the first in it: put it before all others"
+    reason = getattr(error, "reason", None) or str(error)
+    return f"{certificate} with {key}: OpenSSL refuses them: {reason}"
+
+
+def _octets_of(key: object) -> bytes:
+    public = cast(ec.EllipticCurvePublicKey, key)  # or of another kind, which has the method too
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return public.public_bytes(serialization.Encoding.DER, form)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What clients judge a certificate by."""
+
+    begins: datetime.datetime
+    ends: datetime.datetime
+    names: tuple[str, ...]
+    """Host names, perhaps with `*` for the first label, and addresses."""
+
+    def is_for(self, host: str) -> bool:
+        """Whether a client that calls us so will take it (RFC 9525 §6.3)."""
+        name = host.lower().rstrip(".")
+        parent = "*." + name.partition(".")[2]
+        return any(known.lower().rstrip(".") in (name, parent) for known in self.names)
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The first of the file. Raises OSError, ValueError."""
+    found = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    names: tuple[str, ...] = ()
+    with suppress(x509.ExtensionNotFound):
+        listed = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        addresses = listed.get_values_for_type(x509.IPAddress)
+        names = (*listed.get_values_for_type(x509.DNSName), *map(str, addresses))
+    return Certificate(found.not_valid_before_utc, found.not_valid_after_utc, names)
 
 
 @lru_cache(maxsize=16)
@@ -50,12 +122,17 @@ def client_context(policy: TlsPolicy, cafile: Path | None = None) -> ssl.SSLCont
     return context
 
 
+def self_signed_in(folder: Path) -> tuple[Path, Path]:
+    """Where certificate and key of an installation without any are, or will be."""
+    return folder / _CERTIFICATE, folder / _KEY
+
+
 def ensure_self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
     """Certificate and key in folder, made when missing; the key is for its owner alone.
 
     Processes that start together agree on one pair: whoever comes second keeps the first's.
     """
-    certificate, key = folder / _CERTIFICATE, folder / _KEY
+    certificate, key = self_signed_in(folder)
     if certificate.exists() and key.exists():
         return certificate, key
     folder.mkdir(0o700, exist_ok=True)

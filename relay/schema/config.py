@@ -275,6 +275,12 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     return config
 
 
+def source_of(key: str, environ: Mapping[str, str], path: Path) -> str:
+    """Where a setting, `smtp.listen`, comes from: the file at path, or a variable of the environment."""
+    wanted = _PREFIX + key.upper().replace(".", "__")
+    return next((f"environment {name}" for name in environ if name.upper() == wanted), str(path))
+
+
 def _keys() -> frozenset[str]:
     found = set()
     for name, field in Config.model_fields.items():

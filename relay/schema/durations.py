@@ -22,3 +22,13 @@ def parse_duration(text: object) -> timedelta:
     if not isinstance(duration, timedelta) or not timedelta() < duration <= LONGEST:
         raise ValueError(EXPECTED)
     return duration
+
+
+def duration_text(duration: timedelta) -> str:
+    """As a file would write it, in the largest unit that goes into it: `72h` is `3d`."""
+    name, unit = next(
+        (name, unit)
+        for name, unit in reversed(_UNITS.items())
+        if duration % unit == timedelta() or name == "ms"
+    )
+    return f"{duration // unit}{name}"

@@ -81,8 +81,13 @@ def shown(value: object, location: Location = ()) -> str:
         return "a table"
     if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
         return "a list of tables"
-    text = _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}@", json.dumps(value, ensure_ascii=False, default=str))
+    text = without_password(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def without_password(url: str) -> str:
+    """The URL, fit for a log."""
+    return _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}@", url)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from relay.domain.errors import MalformedAddress
 from relay.domain.ids import NodeName
 
 _NODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_STORE = re.compile(r"sqlite:///(?:.*[^/])|postgresql://[^/\s]+/\S+")
+_STORE = re.compile(r"sqlite:///(?:.*[^/])")
 _URL = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?/?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?/?")
 _MOST_WORKERS = 64
 
@@ -107,9 +107,10 @@ def parse_workers(value: object) -> int | Literal["auto"]:
 def parse_store(text: object) -> str:
     if isinstance(text, str) and _STORE.fullmatch(text):
         return text
-    raise ValueError(
-        '"sqlite:///relative/path", "sqlite:////absolute/path" or "postgresql://user@host/database"'
-    )
+    expected = '"sqlite:///relative/path" or "sqlite:////absolute/path"'
+    if isinstance(text, str) and text.lower().startswith(("postgres:", "postgresql:")):
+        expected += ": PostgreSQL is not supported yet"
+    raise ValueError(expected)
 
 
 def parse_path(text: object) -> Path:

@@ -30,12 +30,12 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
     caller sees to it that nobody else migrates meanwhile. Raises UnusableStore when the store
     is newer than the code.
     """
-    if _version(connection) == max(steps):
+    if version_of(connection) == max(steps):
         return max(steps), max(steps)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")
-        before, now = _version(connection), max(steps)
+        before, now = version_of(connection), max(steps)
         if before > now:
             raise UnusableStore(
                 f"the store has schema version {before}, this relay knows versions up to {now}: "
@@ -53,7 +53,7 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
     return before, now
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
     """0 for a store that was never migrated."""
     known = "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"
     if connection.execute(known).fetchone() is None:

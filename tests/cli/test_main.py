@@ -196,7 +196,7 @@ def test_check_says_for_each_ip_whether_this_node_has_it(cli: Cli) -> None:
     cli.directory.write_text(more.format("192.0.2.1", "n1") + more.format("192.0.2.2", "n2") + text)
     printed = cli("check", "--json")
     assert printed.status == 0
-    assert "warning: not on this machine (n1): 192.0.2.1\n" in printed.err
+    assert "warning: not on this machine (n1): 192.0.2.1; their mail waits" in printed.err
     states = {row["address"]: row["state"] for row in cli.json("check")["sending_ips"]}
     assert states["192.0.2.1"] == "missing"
     assert states["192.0.2.2"] == "on another node"
@@ -209,7 +209,7 @@ def test_check_names_the_routes_that_allow_private_hosts(cli: Cli) -> None:
     head, tables = cli.directory.read_text().split("[[route]]", 1)
     cli.directory.write_text(f"{head}{route}[[route]]{tables}")
     told = "warning: the route of in.example goes to private addresses too: allow_private is true\n"
-    assert cli("check").err == told
+    assert told in cli("check").err
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_check_says_what_a_login_wants_of_tls(cli: Cli, tls: str, told: str) -> 
     head = cli.directory.read_text().partition("[[route]]")[0]
     login = 'smarthost = "127.0.0.1:587"\nusername = "us"\npassword = "secret"'
     cli.directory.write_text(f'{head}[[route]]\ndomains = ["*"]\n{login}\n{tls}\n')
-    assert cli("check").err == told
+    assert told in cli("check").err
 
 
 def test_check_needs_no_store_and_reads_the_certificates(cli: Cli) -> None:

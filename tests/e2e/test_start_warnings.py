@@ -1,13 +1,19 @@
-"""What a start says of others who can reach what the relay can."""
+"""What a start says: who else can reach what it can, how it stands, that it is ready; and a stop."""
 
+import asyncio
+import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
+from relay import __version__
 from relay.testing.fake_mta import FakeMta
+from relay.testing.lab import lab_directory
 from relay.testing.process import RelayProcess
+from relay.testing.waiting import eventually
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -49,3 +55,52 @@ async def test_a_start_as_root_says_so_once_and_serves(tmp_path: Path, mta: Fake
         await relay.inject("bob@gmail.example", ip_pool="receipts")
         await mta.attempts_reached(1)
         assert relay.log.read_text().count("running as root") == (os.geteuid() == 0)
+
+
+READY = re.compile(r" INFO relay ready (version=.*)\n")
+ELSEWHERE = '[[sending_ip]]\naddress = "192.0.2.1"\nhostname = "a.example"\n'
+
+
+async def _ready(relay: RelayProcess, count: int = 1) -> list[str]:
+    """What the ready lines say, as soon as there are so many."""
+
+    async def found() -> list[str]:
+        lines = READY.findall(relay.log.read_text())
+        return lines if len(lines) >= count else []
+
+    return await eventually(found, 10)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_start_and_a_stop_are_a_line_each(tmp_path: Path, mta: FakeMta, workers: int) -> None:
+    directory = ELSEWHERE + lab_directory()
+    settings: dict[str, dict[str, object]] = {"": {"workers": workers}}
+    async with RelayProcess(tmp_path, mta.address, settings=settings, directory=directory) as relay:
+        facts = f"version={__version__} node=n1 workers={workers} smtp={relay.address} "
+        facts += f"store=sqlite:///{tmp_path}/relay.db ips=12 missing=192.0.2.1 differences=0"
+        assert await _ready(relay) == [facts]
+        missing = "WARNING relay not on this machine (n1): 192.0.2.1; their mail waits\n"
+        assert relay.log.read_text().count(missing) == 1
+        file = tmp_path / "directory.toml"
+        file.write_text(file.read_text().replace('"Acme"', '"Acme Ltd"'))
+        await relay.restart()
+        assert (await _ready(relay, 2))[1].endswith(" differences=1")
+        told = relay.log.read_text()
+        line = f"the store differs from {file} by 1 change; see `relay directory diff {file}`\n"
+        assert told.count(f"WARNING relay {line}") == 1
+        assert told.count(" INFO relay stopped\n") == 1
+    assert relay.log.read_text().endswith(" INFO relay stopped\n")
+
+
+async def test_for_machines_they_are_records_with_a_field_for_each_fact(tmp_path: Path, mta: FakeMta) -> None:
+    settings: dict[str, dict[str, object]] = {"": {"roles": ["smtp", "api"]}, "log": {"format": "json"}}
+    async with RelayProcess(tmp_path, mta.address, settings=settings) as relay:
+        host, port = relay.http_address
+        await eventually(lambda: asyncio.sleep(0, '"ready"' in relay.log.read_text()), 10)
+    records = [json.loads(line) for line in relay.log.read_text().splitlines()]
+    (ready,) = [record for record in records if record.get("event") == "ready"]
+    assert ready["level"] == "info"
+    assert ready["http"] == f"http://{host}:{port}"
+    assert ready["smtp"] == relay.address
+    assert (ready["ips"], ready["missing"], ready["differences"]) == (11, "", 0)
+    assert records[-1]["event"] == records[-1]["message"] == "stopped"

@@ -1,0 +1,50 @@
+"""What a start and a stop tell the log, one line each."""
+
+import logging
+from collections.abc import Iterable
+
+from relay import __version__
+from relay.judgments.directory import listed
+from relay.preparation import Standing
+from relay.runtime import Relay
+from relay.schema.problems import without_password
+from relay.schema.values import Endpoint
+
+log = logging.getLogger("relay")
+
+
+def warn_of(standing: Standing) -> None:
+    """What will keep mail from leaving, or is not as the files say."""
+    if standing.difference:
+        log.warning("%s", standing.difference)
+    if missing := standing.missing:
+        node = standing.case.config.node
+        log.warning("not on this machine (%s): %s; their mail waits", node, listed(missing))
+
+
+def tell_ready(relay: Relay, standing: Standing, workers: int) -> None:
+    """Mail is taken: where, with which store and addresses."""
+    config, missing = standing.case.config, standing.missing
+    clear = len(config.smtp.listen)
+    facts: dict[str, object] = {
+        "version": __version__,
+        "node": config.node,
+        "workers": workers,
+        "smtp": _endpoints(relay.smtp_addresses[:clear]),
+        "smtp_tls": _endpoints(relay.smtp_addresses[clear:]),
+        "http": relay.http_url or "",
+        "store": without_password(config.store),
+        "ips": len(standing.ips),
+        "missing": listed(missing).replace(", ", ","),
+        "differences": standing.differences,
+    }
+    told = " ".join(f"{key}={value}" for key, value in facts.items() if value != "")
+    log.info("ready %s", told, extra={"facts": {"event": "ready", **facts}})
+
+
+def tell_stopped() -> None:
+    log.info("stopped", extra={"facts": {"event": "stopped"}})
+
+
+def _endpoints(addresses: Iterable[tuple[str, int]]) -> str:
+    return ",".join(str(Endpoint(host, port)) for host, port in addresses)

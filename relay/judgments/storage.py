@@ -1,0 +1,44 @@
+"""Where the store is to be: a place that is there and can be written."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from relay.judgments.case import Case, Finding, Judgment
+
+_SQLITE = "sqlite:///"
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+"""What will not be better at the start; a disk that is full may be."""
+
+
+def _place(case: Case) -> Iterator[Finding]:
+    path = Path(case.config.store.removeprefix(_SQLITE))
+    if path.is_dir():
+        yield case.found(
+            "store", f"{path} is a folder: expected a file in it, such as relay.db", refuses=True
+        )
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        yield case.found("store", f"{path}: expected a file that this user may read and write", refuses=True)
+    elif trouble := _trouble_in(path.parent):
+        yield case.found("store", trouble, refuses=True)
+
+
+def _trouble_in(folder: Path) -> str:
+    """Why nothing can be made in the folder, or the folder itself cannot be; empty: it can."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return ""
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            return ""
+        told = f"{folder} cannot be made" if there != folder else f"{folder} cannot be written"
+        why = "" if there == folder else f" in {there}"
+        return f"{told}{why} ({error.strerror}): expected a folder that this user may write"
+
+
+STORAGE: tuple[Judgment, ...] = (_place,)

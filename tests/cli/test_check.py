@@ -1,0 +1,601 @@
+"""`relay check`: what is wrong, what probably is, and the good neighbour of each that is neither."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from relay.judgments.published import PUBLISHED_KEYS
+from relay.judgments.settings import cores
+from relay.testing.lab import LAB, write_files
+from relay.testing.process import Printed
+from tests.cli.conftest import Cli
+
+Settings = Mapping[str, Mapping[str, object]]
+
+ROOT = Path(__file__).parents[2]
+OWN_KEY = "b100000000000000000000000000000000000001"
+LAB_KEY = "a100000000000000000000000000000000000001"
+
+IP = (
+    '[[sending_ip]]\naddress = "127.0.0.11"\nhostname = "mta11.relay.test"\naccount = 1\npool = "marketing"\n'
+)
+ACCOUNT = '[[account]]\nid = 1\nname = "Acme"\nplan = "self_serve"\n[[account.pool]]\nname = "Marketing"\n'
+KEY = f'[[account.api_key]]\nlabel = "lab"\nkey = "{OWN_KEY}"\ngrants = ["smtp/inject"]\n'
+PART = '[[account.subaccount]]\nid = 7\nname = "Joe"\nip_pool = "marketing"\n'
+ALL = '[[route]]\ndomains = ["*"]\nsmarthost = "127.0.0.1:2526"\n'
+CLEAN = IP + ACCOUNT + KEY + PART + ALL
+
+OPEN = {"hostname": "mail.acme.org"}
+"""For listeners that others may reach."""
+HTTP = ["smtp", "api", "egress"]
+
+
+def route(domains: str, target: str = 'smarthost = "127.0.0.1:2526"') -> str:
+    return f"[[route]]\ndomains = {domains}\n{target}\n"
+
+
+def judged(cli: Cli, settings: Settings, directory: str = CLEAN, *more: str) -> Printed:
+    """What check says of those settings and that directory file."""
+    text = {"smtp": {"auth_without_tls": False, **settings.get("smtp", {})}}
+    cli.config = write_files(
+        cli.folder, directory, "127.0.0.1:2526", "127.0.0.1:2525", {**settings, **text}, "127.0.0.1:8025"
+    )
+    return cli("check", *more)
+
+
+def told(cli: Cli, printed: Printed) -> list[str]:
+    """Its lines, with shorter names of the files."""
+    text = printed.err.replace(f"{cli.folder}/", "")
+    return text.splitlines()
+
+
+def smtp(**settings: object) -> Settings:
+    return {"": OPEN, "smtp": settings}
+
+
+def http(listen: str, **settings: object) -> Settings:
+    return {"": {**OPEN, "roles": HTTP}, "http": {"listen": listen, **settings}}
+
+
+CLEAR = (
+    "http.listen: 0.0.0.0:8025 answers others in clear text, keys and passwords too:"
+    " name http.certificate and http.key, or http.public_url where a proxy speaks TLS"
+)
+LOOP = "bounces as a loop; expected another host or port"
+
+
+@pytest.mark.parametrize(
+    ("settings", "directory", "line"),
+    [
+        # ── bindings ─────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {},
+            CLEAN.replace('ip_pool = "marketing"', 'ip_pool = "marketting"'),
+            'directory.toml: account[1].subaccount[7].ip_pool: "marketting": all its mail is refused;'
+            " expected a pool of the account: default, marketing",
+            id="a pool that is not there",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('ip_pool = "marketing"', 'ip_pool = "quiet"').replace(
+                PART.replace("marketing", "quiet"),
+                '[[account.pool]]\nname = "Quiet"\n' + PART.replace("marketing", "quiet"),
+            ),
+            'directory.toml: account[1].subaccount[7].ip_pool: "quiet" has no sending IP: all its mail is'
+            " refused; give the pool one (sending_ip.pool)",
+            id="a pool without an IP",
+        ),
+        # ── sending IPs ──────────────────────────────────────────────────────────────────
+        pytest.param(
+            {},
+            IP.replace("127.0.0.11", "192.0.2.1") + CLEAN,
+            "not on this machine (n1): 192.0.2.1; their mail waits until each is:"
+            " ip address add 192.0.2.1/32 dev DEVICE",
+            id="an IP that is not here",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("account = 1", 'node = "n2"\naccount = 1'),
+            "directory.toml: none of the sending IPs is for this node, n1: all mail waits;"
+            " see node in relay.toml",
+            id="all IPs of other nodes",
+        ),
+        pytest.param(
+            {},
+            IP.replace('"127.0.0.11"', '"127.0.0.12"\nbind = "127.0.0.11"') + CLEAN,
+            "directory.toml: sending_ip[127.0.0.11].bind: 127.0.0.11 is that of sending_ip[127.0.0.12] too:"
+            " others see one address for both",
+            id="two IPs by one address",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('address = "127.0.0.11"', 'address = "8.8.4.4"\nbind = "127.0.0.11"'),
+            'directory.toml: sending_ip[8.8.4.4].hostname: "mta11.relay.test" is no name of the internet:'
+            " many receivers refuse such an EHLO; expected the name that its reverse DNS gives",
+            id="a public IP with a lab's name",
+        ),
+        # ── routes ───────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {},
+            CLEAN.replace('domains = ["*"]', 'domains = ["a.example"]'),
+            "directory.toml: route: no route for all other domains: their mail goes to their MX hosts;"
+            ' expected one for "*"',
+            id="no catch-all",
+        ),
+        pytest.param(
+            {},
+            CLEAN + route('["a.example"]'),
+            'directory.toml: route[#2].domains: "a.example" is never used: "*" of route[#1] comes first;'
+            " put the narrower one before it",
+            id="catch-all first",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, route('["*.a.example", "b.a.example"]') + ALL),
+            'directory.toml: route[#1].domains: "b.a.example" is never used: "*.a.example" of itself comes'
+            " first; put the narrower one before it",
+            id="within the same route",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, route('["*.a.example"]') + route('["*.b.a.example"]') + ALL),
+            'directory.toml: route[#2].domains: "*.b.a.example" is never used: "*.a.example" of route[#1]'
+            " comes first; put the narrower one before it",
+            id="a subdomain's subdomains",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("127.0.0.1:2526", "127.0.0.1:2525"),
+            f"directory.toml: route[#1].smarthost: 127.0.0.1:2525 is this relay itself: its mail {LOOP}",
+            id="a smarthost that is this relay",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("127.0.0.1:2526", "localhost:2525"),
+            f"directory.toml: route[#1].smarthost: localhost:2525 is this relay itself: its mail {LOOP}",
+            id="by name",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("127.0.0.1:2526", "relay.test:2525").replace(IP, "").replace(PART, ""),
+            f"directory.toml: route[#1].smarthost: relay.test:2525 is this relay itself: its mail {LOOP}",
+            id="by its hostname",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('smarthost = "127.0.0.1:2526"', "mx = true"),
+            "directory.toml: sending_ip: 127.0.0.11: nothing leaves this machine from a loopback address,"
+            " and a route leads to others",
+            id="loopback IPs to the internet",
+        ),
+        # ── keys ─────────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["0.0.0.0/0"]'),
+            "directory.toml: account[1].api_key[lab].valid_ips: 0.0.0.0/0: that is everybody: leave valid_ips"
+            " out, or name networks of your own",
+            id="valid_ips of everybody",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["224.0.0.0/4"]'),
+            "directory.toml: account[1].api_key[lab].valid_ips: 224.0.0.0/4: no client comes from there",
+            id="valid_ips of nobody",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["::ffff:10.0.0.1"]'),
+            "directory.toml: account[1].api_key[lab].valid_ips: ::ffff:a00:1: clients by IPv4 are known by"
+            " their IPv4 addresses: expected such a network",
+            id="valid_ips that are mapped",
+        ),
+        pytest.param(
+            {"": {**OPEN, "roles": HTTP}, "http": {"public_url": "https://relay.acme.org"}},
+            CLEAN.replace(OWN_KEY, LAB_KEY),
+            "directory.toml: keys that everybody knows, and a proxy leads others here: account 1: lab;"
+            " make your own with `relay key create`",
+            id="a published key behind a proxy",
+        ),
+        # ── settings ─────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {"queue": {"first_retry": "5d"}},
+            CLEAN,
+            "relay.toml: queue.first_retry: 5d, but mail is given up after queue.expire_after, 3d:"
+            " nothing is tried twice",
+            id="first_retry past the expiry",
+        ),
+        pytest.param(
+            {"queue": {"max_retry_gap": "1m"}},
+            CLEAN,
+            "relay.toml: queue.max_retry_gap: 1m is shorter than queue.first_retry, 20m, which never holds",
+            id="a longest gap below the first",
+        ),
+        pytest.param(
+            {"queue": {"max_retry_gap": "4d"}},
+            CLEAN,
+            "relay.toml: queue.max_retry_gap: 4d is not within queue.expire_after, 3d: it never holds",
+            id="a longest gap past the expiry",
+        ),
+        pytest.param(
+            {"queue": {"hold_expire_after": "36h"}},
+            CLEAN,
+            "relay.toml: queue.hold_expire_after: 36h: mail that is held is given up sooner than mail that"
+            " waits, queue.expire_after, 3d",
+            id="a hold shorter than a wait",
+        ),
+        pytest.param(
+            {"": {"workers": 64}, "smtp": {"max_message_bytes": 1}},
+            CLEAN,
+            f'relay.toml: workers: 64 on {cores()} cores: expected at most so many, or "auto"',
+            id="more workers than cores",
+        ),
+        pytest.param(
+            {"smtp": {"max_connections_per_client": 1001}},
+            CLEAN,
+            "relay.toml: smtp.max_connections_per_client: 1001 is more than smtp.max_connections, 1000:"
+            " one client may take them all",
+            id="a client's share of all",
+        ),
+        # ── listeners ────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {"smtp": {"listen": ["0.0.0.0:2527"]}},
+            CLEAN,
+            'relay.toml: hostname: "relay.test" is no name of the internet, and smtp.listen 0.0.0.0:2527 is'
+            ' open to others: expected this machine\'s own, such as "mail.example.com"',
+            id="a lab's name for others",
+        ),
+        pytest.param(
+            smtp(listen=["0.0.0.0:2527"], auth_without_tls=True),
+            CLEAN,
+            "relay.toml: smtp.auth_without_tls: true lets keys cross the network in clear text, to"
+            " smtp.listen 0.0.0.0:2527: leave it out",
+            id="keys in clear by SMTP",
+        ),
+        pytest.param(http("0.0.0.0:8025"), CLEAN, f"relay.toml: {CLEAR}", id="keys in clear by HTTP"),
+        # ── networks ─────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {"": OPEN, "http": {"trusted_proxies": ["0.0.0.0/0"]}},
+            CLEAN,
+            "relay.toml: http.trusted_proxies[#1]: 0.0.0.0/0: whoever can connect names its own address;"
+            " name the proxies alone",
+            id="everybody is a proxy",
+        ),
+    ],
+)
+def test_what_is_probably_wrong_is_a_warning(cli: Cli, settings: Settings, directory: str, line: str) -> None:
+    printed = judged(cli, settings, directory)
+    assert (printed.status, told(cli, printed)) == (0, [f"warning: {line}"])
+    assert cli("check", "--strict").status == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "directory"),
+    [
+        pytest.param({}, CLEAN, id="as it should be"),
+        pytest.param({}, CLEAN.replace('ip_pool = "marketing"', 'ip_pool = "Marketing"'), id="another case"),
+        pytest.param(
+            {}, CLEAN.replace('ip_pool = "marketing"', 'ip_pool = "default"'), id="the default pool"
+        ),
+        pytest.param(
+            {},
+            IP.replace("127.0.0.11", "192.0.2.1").replace("account = 1", 'node = "n2"\naccount = 1') + CLEAN,
+            id="an IP of another node",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, route('["b.a.example", "*.a.example", "a.example"]') + ALL),
+            id="narrow before wide",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["10.0.0.0/8", "::1"]'),
+            id="valid_ips",
+        ),
+        pytest.param({}, CLEAN.replace(OWN_KEY, LAB_KEY), id="a published key on loopback"),
+        pytest.param({"": {"roles": HTTP}}, CLEAN.replace(OWN_KEY, LAB_KEY), id="with HTTP on loopback"),
+        pytest.param(
+            {"": {"roles": ["egress"]}, "smtp": {"listen": ["0.0.0.0:2525"]}},
+            CLEAN.replace(OWN_KEY, LAB_KEY),
+            id="a listener of a role that does not run",
+        ),
+        pytest.param(
+            {"queue": {"first_retry": "1h", "max_retry_gap": "1h", "hold_expire_after": "3d"}},
+            CLEAN,
+            id="durations that fit",
+        ),
+        pytest.param({"": {"workers": cores()}}, CLEAN, id="as many workers as cores"),
+        pytest.param(smtp(listen=["0.0.0.0:2527"]), CLEAN, id="open, and right"),
+        pytest.param(http("0.0.0.0:8025", public_url="https://relay.acme.org"), CLEAN, id="TLS by a proxy"),
+        pytest.param(
+            {"smtp": {"listen": ["127.0.0.1:2525", "127.0.0.2:2525", "[::1]:2525"]}},
+            CLEAN,
+            id="one port on three addresses",
+        ),
+        pytest.param(
+            {
+                "": {"roles": HTTP},
+                "smtp": {"listen": ["127.0.0.1:2525"]},
+                "http": {"listen": "127.0.0.2:2525"},
+            },
+            CLEAN,
+            id="one port for both, elsewhere",
+        ),
+        pytest.param(
+            {"": {"roles": ["smtp"]}, "http": {"listen": "127.0.0.1:2525"}},
+            CLEAN,
+            id="HTTP that does not run",
+        ),
+        pytest.param({"smtp": {"listen": ["127.0.0.1:0", "127.0.0.1:0"]}}, CLEAN, id="any free port, twice"),
+    ],
+)
+def test_what_is_right_has_no_line(cli: Cli, settings: Settings, directory: str) -> None:
+    printed = judged(cli, settings, directory, "--strict")
+    assert (printed.status, told(cli, printed)) == (0, [])
+
+
+REMEDY = "remove them from it and make your own with `relay key create`, or listen on 127.0.0.1 alone"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        pytest.param(
+            {"": {"store": "postgresql://joe:secret@db/relay"}},
+            'relay.toml: store: "postgresql://joe:(not shown)@db/relay": expected "sqlite:///relative/path"'
+            ' or "sqlite:////absolute/path": PostgreSQL is not supported yet',
+            id="PostgreSQL",
+        ),
+        pytest.param(
+            {"": {"store": "sqlite://var/relay.db"}},
+            'relay.toml: store: "sqlite://var/relay.db": expected "sqlite:///relative/path" or'
+            ' "sqlite:////absolute/path"',
+            id="two slashes",
+        ),
+        pytest.param(
+            {"": {"store": "sqlite:////proc/nosuch/relay.db"}},
+            "relay.toml: store: /proc/nosuch cannot be made in /proc (No such file or directory):"
+            " expected a folder that this user may write",
+            id="a store in a folder that cannot be",
+        ),
+        pytest.param(
+            {"": {"store": "sqlite:////tmp"}},
+            "relay.toml: store: /tmp is a folder: expected a file in it, such as relay.db",
+            id="a folder for a store",
+        ),
+        pytest.param(
+            {"smtp": {"listen": ["127.0.0.1:2525", "127.0.0.1:2525"]}},
+            "relay.toml: smtp.listen: 127.0.0.1:2525 is smtp.listen 127.0.0.1:2525 already: expected another"
+            " port",
+            id="a listener twice",
+        ),
+        pytest.param(
+            {"smtp": {"listen_tls": ["127.0.0.1:2525"]}},
+            "relay.toml: smtp.listen_tls: 127.0.0.1:2525 is smtp.listen 127.0.0.1:2525 already: expected"
+            " another port",
+            id="in clear and by TLS",
+        ),
+        pytest.param(
+            {"": {"roles": HTTP}, "http": {"listen": "localhost:2525"}},
+            "relay.toml: http.listen: localhost:2525 is within smtp.listen 127.0.0.1:2525, or the other way"
+            " round: expected another port",
+            id="HTTP where SMTP is",
+        ),
+        pytest.param(
+            {
+                "": {**OPEN, "roles": HTTP},
+                "smtp": {"listen": ["0.0.0.0:2525"]},
+                "http": {"listen": "127.0.0.1:2525"},
+            },
+            "relay.toml: http.listen: 127.0.0.1:2525 is within smtp.listen 0.0.0.0:2525, or the other way"
+            " round: expected another port",
+            id="HTTP within all addresses",
+        ),
+        pytest.param(
+            {"smtp": {"listen": ["192.0.2.9:2525"]}, "": OPEN},
+            "relay.toml: smtp.listen: 192.0.2.9:2525: 192.0.2.9 is not on this machine: expected an address"
+            " of its own, or 0.0.0.0 for all of them",
+            id="listening on an address of others",
+        ),
+        pytest.param(
+            {"smtp": {"listen": ["0.0.0.0:2525"], "proxy_protocol": ["0.0.0.0/0"]}, "": OPEN},
+            "relay.toml: smtp.proxy_protocol[#1]: 0.0.0.0/0: whoever can connect names its own address;"
+            " name the proxies alone",
+            id="everybody says who he is",
+        ),
+    ],
+)
+def test_what_no_start_takes_ends_with_2_and_so_does_the_start(
+    cli: Cli, settings: Settings, line: str
+) -> None:
+    printed = judged(cli, settings)
+    assert (printed.status, told(cli, printed)) == (2, [line])
+    started = cli("run")
+    assert (started.status, told(cli, started)) == (2, [line])
+
+
+# ── trusted networks ─────────────────────────────────────────────────────────────────────
+
+
+def with_trusted(cli: Cli, listen: str, *entries: str) -> list[str]:
+    """What check says of `smtp.trusted = [entries]`."""
+    judged(cli, smtp(listen=[listen]))
+    text = cli.config.read_text().replace("[smtp]\n", f"[smtp]\ntrusted = [{', '.join(entries)}]\n")
+    cli.config.write_text(text)
+    return told(cli, cli("check"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ("account = 9", "account 9, which directory.toml does not have: expected one of 1"),
+        (
+            "account = 1, subaccount = 8",
+            "account 1, subaccount 8, which directory.toml does not have: expected one of 7",
+        ),
+        ("account = 1", ""),
+        ("account = 1, subaccount = 7", ""),
+    ],
+)
+def test_trusted_for_nobody_is_told(cli: Cli, entry: str, line: str) -> None:
+    said = with_trusted(cli, "127.0.0.1:2525", f'{{ network = "10.0.0.0/8", {entry} }}')
+    whole = f"warning: relay.toml: smtp.trusted[#1]: 10.0.0.0/8 is trusted for {line}"
+    whole += "; its mail is refused: 550 5.7.1"
+    assert said == ([whole] if line else [])
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "128.0.0.0/1", "2000::/3"])
+def test_an_open_relay_is_refused_where_others_reach_it(cli: Cli, network: str) -> None:
+    entry = f'{{ network = "{network}", account = 1 }}'
+    line = f"relay.toml: smtp.trusted[#1]: {network}: an open relay: whoever can connect sends as account 1"
+    line += " without a key; name your own networks"
+    assert with_trusted(cli, "0.0.0.0:2525", entry) == [line]
+    assert cli("run").status == 2
+    assert with_trusted(cli, "127.0.0.1:2525", entry) == [f"warning: {line}"]
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "192.0.2.0/24", "fc00::/7", "127.0.0.0/8", "8.0.0.0/8"])
+def test_networks_of_ones_own_may_be_wide(cli: Cli, network: str) -> None:
+    assert with_trusted(cli, "0.0.0.0:2525", f'{{ network = "{network}", account = 1 }}') == []
+
+
+def test_a_trusted_network_within_an_earlier_one_is_told(cli: Cli) -> None:
+    wide, narrow = (f'{{ network = "10.{net}", account = 1 }}' for net in ("0.0.0/8", "1.0.0/16"))
+    assert with_trusted(cli, "127.0.0.1:2525", wide, narrow) == [
+        "warning: relay.toml: smtp.trusted[#2]: 10.1.0.0/16 is within smtp.trusted[#1], 10.0.0.0/8,"
+        " which comes first: this one is never used; put it before that"
+    ]
+    assert with_trusted(cli, "127.0.0.1:2525", narrow, wide) == []
+
+
+# ── published keys ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_published_keys_are_those_of_the_files(cli: Cli) -> None:
+    text = (ROOT / "config/directory.toml").read_text() + LAB
+    listed = re.findall(r'^key = "(\w+)"$', text, re.MULTILINE)
+    assert len(listed) >= 10
+    assert {hashlib.sha256(key.encode()).hexdigest() for key in listed} == PUBLISHED_KEYS
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+)
+def test_no_document_tells_another_key_to_everybody(name: str) -> None:
+    keys = re.findall(r"\b[0-9a-f]{40}\b", (ROOT / name).read_text(encoding="utf-8"))
+    assert {hashlib.sha256(key.encode()).hexdigest() for key in keys} <= PUBLISHED_KEYS
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "0", "[::]", "mail.acme.org", "[::ffff:0.0.0.0]"])
+@pytest.mark.parametrize("key", ["smtp.listen", "smtp.listen_tls", "http.listen"])
+def test_a_published_key_and_a_listener_for_others_are_refused(cli: Cli, host: str, key: str) -> None:
+    section, name = key.split(".")
+    address = f"{host}:2588"
+    values: dict[str, object] = {name: address if section == "http" else [address]}
+    if section == "http":
+        values["public_url"] = "https://a.acme.org"
+    settings: Settings = {"": {**OPEN, "roles": HTTP}, section: values}
+    printed = judged(cli, settings, CLEAN.replace(OWN_KEY, LAB_KEY))
+    line = (
+        f"directory.toml: keys that everybody knows, and listeners that others may reach ({key} {address}):"
+    )
+    assert (printed.status, told(cli, printed)) == (2, [f"{line} account 1: lab; {REMEDY}"])
+    assert cli("run").status == 2
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "[::1]", "127.1", "[::ffff:127.0.0.1]"]
+)
+def test_listeners_on_this_machine_alone_may_have_them(cli: Cli, host: str) -> None:
+    printed = judged(cli, smtp(listen=[f"{host}:2588"]), CLEAN.replace(OWN_KEY, LAB_KEY))
+    assert (printed.status, told(cli, printed)) == (0, [])
+
+
+def test_the_environment_may_open_the_listener(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_SMTP__LISTEN", '["0.0.0.0:2588"]')
+    printed = judged(cli, {"": OPEN}, CLEAN.replace(OWN_KEY, LAB_KEY))
+    assert printed.status == 2
+    assert cli("run").status == 2
+
+
+def test_a_published_key_in_the_store_is_refused_whatever_the_file_says(cli: Cli) -> None:
+    judged(cli, {"": OPEN}, CLEAN.replace(OWN_KEY, LAB_KEY))
+    cli.ok("directory", "apply", str(cli.directory))
+    printed = judged(cli, smtp(listen=["0.0.0.0:2588"]))
+    remedy = "apply a file without them (`relay directory apply`), or `relay key revoke` each; make your own"
+    remedy += " with `relay key create`, or listen on 127.0.0.1 alone"
+    lines = [line for line in told(cli, printed) if not line.startswith("warning: ")]
+    where = "the store: keys that everybody knows, and listeners that others may reach"
+    where += " (smtp.listen 0.0.0.0:2588):"
+    assert (printed.status, lines) == (2, [f"{where} account 1: lab; {remedy}"])
+    assert cli("run").status == 2
+    cli(
+        "directory",
+        "apply",
+        str(cli.directory),
+        *(["--yes"] if "--yes" in cli.bare("directory", "apply", "--help").out else []),
+    )
+    assert cli("check").status == 0
+
+
+# ── the store and the file ───────────────────────────────────────────────────────────────
+
+
+def test_a_store_that_differs_from_the_file_is_told_as_diff_counts(cli: Cli) -> None:
+    judged(cli, {})
+    cli.ok("directory", "apply", str(cli.directory))
+    assert told(cli, cli("check", "--strict")) == []
+    cli.ok("key", "create", "--account", "1", "--label", "more", "--grant", "smtp/inject")
+    assert told(cli, cli("check", "--strict")) == []
+    cli.directory.write_text(CLEAN.replace('"Acme"', '"Acme Ltd"'))
+    diff = cli.ok("directory", "diff", str(cli.directory))
+    assert diff.endswith("\n1 change\n")
+    printed = cli("check")
+    line = "the store differs from directory.toml by 1 change; see `relay directory diff directory.toml`"
+    assert (printed.status, told(cli, printed)) == (0, [f"warning: {line}"])
+    assert json.loads(cli("check", "--json").out)["warnings"][0].startswith("the store differs from ")
+    cli.directory.write_text(CLEAN.replace('"Acme"', '"Acme Ltd"').replace('pool = "marketing"\n', "", 1))
+    assert "by 2 changes; see" in cli("check").err
+    assert cli("check", "--strict").status == 1
+
+
+def test_a_file_that_could_not_be_applied_is_told(cli: Cli) -> None:
+    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 1'))
+    cli.ok("directory", "apply", str(cli.directory))
+    cli.ok("ip", "add", "127.0.0.12", "--hostname", "mta12.relay.test")
+    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 2'))
+    cli.ok("directory", "apply", str(cli.directory))
+    cli.ok("ip", "assign", "127.0.0.12", "--account", "1")
+    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 1'))
+    line = "which cannot be applied: account 1 (Acme) would have 2 dedicated IPs; its limit is 1"
+    assert told(cli, cli("check")) == [f"warning: the store is not as directory.toml says, {line}"]
+
+
+def test_check_leaves_the_store_as_it_is(cli: Cli) -> None:
+    judged(cli, {})
+    cli.ok("directory", "apply", str(cli.directory))
+    before = {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()}
+    assert cli("check").status == 0
+    assert {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()} == before
+
+
+def test_a_store_that_is_none_is_refused(cli: Cli) -> None:
+    (cli.folder / "relay.db").write_bytes(b"no database, and long enough to be looked at" * 50)
+    printed = judged(cli, {})
+    assert printed.status == 2
+    assert told(cli, printed)[0].startswith("relay.toml: store: cannot read the store relay.db: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take files from its user")
+def test_a_store_that_this_user_may_not_write_is_refused(cli: Cli) -> None:
+    folder = cli.folder / "closed"
+    folder.mkdir(0o500)
+    # Root may write everywhere; a file where a folder should be stops it too.
+    (folder / "file").write_text("")
+    printed = judged(cli, {"": {"store": f"sqlite:///{folder}/file/relay.db"}})
+    assert printed.status == 2
+    assert "expected a folder that this user may write" in printed.err
