@@ -16,6 +16,7 @@ from relay.api.routes import (
     events,
     health,
     ip_pools,
+    message_events,
     sending_domains,
     sending_ips,
     subaccounts,
@@ -34,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     sending_domains.router,
     suppressions.router,
     events.router,
+    message_events.router,
     transmissions.router,
 )
 """Each resource's, under /api/v1."""

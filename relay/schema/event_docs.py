@@ -135,6 +135,13 @@ _DESCRIPTIONS = {
 }
 
 
+_CLASSES = {
+    "message_event": ("Message Events", "What happened to a message on its way."),
+    "gen_event": ("Generation Events", "What kept a message from being made."),
+}
+"""By SparkPost's name of the class."""
+
+
 def samples() -> list[Fields]:
     """One event of each type, as a search would show it."""
     return [_shown(number, event) for number, (event, _) in enumerate(_EVENTS, 1)]
@@ -146,13 +153,33 @@ def documentation() -> list[dict[str, object]]:
         {
             "type": event_name(event),
             "description": description,
-            "event": {
-                name: {"description": _DESCRIPTIONS[name], "sampleValue": value}
-                for name, value in _shown(number, event).items()
-            },
+            "event": _fields(number, event),
         }
         for number, (event, description) in enumerate(_EVENTS, 1)
     ]
+
+
+def documentation_in_classes() -> dict[str, object]:
+    """The same by class and type, as SparkPost tells it for webhooks."""
+    classes: dict[str, dict[str, object]] = {name: {} for name in _CLASSES}
+    for number, (event, description) in enumerate(_EVENTS, 1):
+        of_generation = isinstance(event, GenerationFailure | GenerationRejection)
+        classes["gen_event" if of_generation else "message_event"][event_name(event)] = {
+            "display_name": event_name(event).replace("_", " ").title(),
+            "description": description,
+            "event": _fields(number, event),
+        }
+    return {
+        name: {"display_name": title, "description": description, "events": classes[name]}
+        for name, (title, description) in _CLASSES.items()
+    }
+
+
+def _fields(number: int, event: Event) -> dict[str, object]:
+    return {
+        name: {"description": _DESCRIPTIONS[name], "sampleValue": value}
+        for name, value in _shown(number, event).items()
+    }
 
 
 def _shown(number: int, event: Event) -> Fields:

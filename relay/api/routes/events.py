@@ -14,7 +14,7 @@ from relay.api.auth import Caller, require
 from relay.api.docs import refusals
 from relay.api.errors import ApiError
 from relay.api.pages import INITIAL, decode_cursor, encode_cursor, links
-from relay.api.services import ServicesDep
+from relay.api.services import Services, ServicesDep
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, from_us, to_us
@@ -61,7 +61,7 @@ _MOMENT = [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}]
 _UNKNOWN_HERE = ("templates", "mailbox_providers", "ab_tests")
 
 
-def _parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
+def parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
@@ -71,15 +71,15 @@ def _parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
     }
 
 
-_PARAMETERS = {
+PARAMETERS = {
     "parameters": [
-        *(_parameter(name, description) for name, description in _LISTS.items()),
-        _parameter("from", "First moment, ISO 8601; 24 hours before `to`.", anyOf=_MOMENT),
-        _parameter("to", "The moment after the last, ISO 8601; now.", anyOf=_MOMENT),
-        _parameter("delimiter", "What separates the values of a list.", minLength=1, maxLength=1),
-        _parameter("cursor", "`initial`, or from `links.next`."),
+        *(parameter(name, description) for name, description in _LISTS.items()),
+        parameter("from", "First moment, ISO 8601; 24 hours before `to`.", anyOf=_MOMENT),
+        parameter("to", "The moment after the last, ISO 8601; now.", anyOf=_MOMENT),
+        parameter("delimiter", "What separates the values of a list.", minLength=1, maxLength=1),
+        parameter("cursor", "`initial`, or from `links.next`."),
         {
-            **_parameter("per_page", "Events in a page."),
+            **parameter("per_page", "Events in a page."),
             "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE},
         },
     ]
@@ -90,11 +90,18 @@ _PARAMETERS = {
     "/events/message",
     response_model=Page[dict[str, Any]],
     responses=refusals(414),
-    openapi_extra=_PARAMETERS,
+    openapi_extra=PARAMETERS,
 )
 async def search(request: Request, caller: Viewer, services: ServicesDep) -> Response:
     """What happened to the account's messages, newest first. Of several filters all must fit."""
-    asked = request.query_params
+    page, cursor = await find(request, request.query_params, caller, services)
+    return await written(page, links(request, cursor).model_dump(exclude_none=True))
+
+
+async def find(
+    request: Request, asked: Mapping[str, str], caller: Caller, services: Services
+) -> tuple[EventPage, str | None]:
+    """A page of what is asked for, and the cursor of the next. Raises ApiError 400, 414."""
     if len(request.scope["path"]) + 1 + len(request.scope["query_string"]) > MAX_URI:
         raise ApiError(414, "URI too long", f"the URI may have at most {MAX_URI} characters")
     size = _per_page(asked.get("per_page"))
@@ -107,11 +114,15 @@ async def search(request: Request, caller: Viewer, services: ServicesDep) -> Res
     cursor = None
     if page.next is not None:
         cursor = encode_cursor([page.next.at_us, page.next.id, page.next.total, to_us(since), to_us(until)])
-    next_page = links(request, cursor).next
+    return page, cursor
+
+
+async def written(page: EventPage, linked: object, utc: str = "Z") -> Response:
+    """The answer. linked: its `links`. utc: how timestamps say that they are UTC."""
     if len(page.told) <= _INLINE:
-        content = _written(page, next_page)
+        content = _written(page, linked, utc)
     else:
-        content = await asyncio.to_thread(_written, page, next_page)
+        content = await asyncio.to_thread(_written, page, linked, utc)
     return Response(content, media_type="application/json")
 
 
@@ -124,12 +135,17 @@ async def describe(caller: Viewer) -> Results[list[dict[str, Any]]]:
 @router.get(
     "/events/message/samples",
     responses=refusals(),
-    openapi_extra={"parameters": [_parameter("events", _LISTS["events"])]},
+    openapi_extra={"parameters": [parameter("events", _LISTS["events"])]},
 )
 async def show_samples(request: Request, caller: Viewer) -> Results[list[dict[str, Any]]]:
     """An event of each type, or of those named."""
-    names = _names(_lists(request.query_params)["events"])
-    return Results(results=[sample for sample in samples() if not names or sample["type"] in names])
+    return Results(results=samples_of(request.query_params))
+
+
+def samples_of(asked: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Those of the types in `events`, else all. Raises ApiError 400."""
+    names = _names(_lists(asked)["events"])
+    return [sample for sample in samples() if not names or sample["type"] in names]
 
 
 # ── reading the request ──────────────────────────────────────────────────────────────────
@@ -139,7 +155,7 @@ def _lists(asked: Mapping[str, str]) -> dict[str, list[str]]:
     """The values of each list, none of them empty. Raises ApiError 400."""
     delimiter = asked.get("delimiter", ",")
     if len(delimiter) != 1:
-        raise _invalid("delimiter", "must be one character")
+        raise invalid("delimiter", "must be one character")
     parts = {name: asked.get(name, "").split(delimiter) for name in _LISTS}
     return {name: [value for part in found if (value := part.strip())] for name, found in parts.items()}
 
@@ -195,14 +211,14 @@ def _spellings(addresses: Iterable[str]) -> frozenset[str]:
 def _names(values: Iterable[str]) -> frozenset[str]:
     names = frozenset(values)
     if not names <= NAMES | OTHER_NAMES:
-        raise _invalid("events", f"must be one or more of {', '.join(sorted(NAMES | OTHER_NAMES))}")
+        raise invalid("events", f"must be one or more of {', '.join(sorted(NAMES | OTHER_NAMES))}")
     return names
 
 
 def _numbers(lists: Mapping[str, list[str]], name: str) -> list[int]:
     values = lists[name]
     if not all(value.isascii() and value.isdigit() and len(value) < 11 for value in values):
-        raise _invalid(name, "must be numbers")
+        raise invalid(name, "must be numbers")
     return list(map(int, values))
 
 
@@ -210,7 +226,7 @@ def _addresses(values: Iterable[str]) -> frozenset[IpAddress]:
     try:
         return frozenset(IpAddress(str(ipaddress.ip_address(value))) for value in values)
     except ValueError as error:
-        raise _invalid("sending_ips", "must be IP addresses") from error
+        raise invalid("sending_ips", "must be IP addresses") from error
 
 
 def _per_page(text: str | None) -> int:
@@ -218,7 +234,7 @@ def _per_page(text: str | None) -> int:
         return USUAL_PAGE
     if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= LARGEST_PAGE:
         return int(text)
-    raise _invalid("per_page", f"must be an integer from 1 to {LARGEST_PAGE}")
+    raise invalid("per_page", f"must be an integer from 1 to {LARGEST_PAGE}")
 
 
 def _span(asked: Mapping[str, str], now: datetime) -> tuple[EventPlace | None, datetime, datetime]:
@@ -228,12 +244,12 @@ def _span(asked: Mapping[str, str], now: datetime) -> tuple[EventPlace | None, d
     if position is not None:
         at_us, id_, total, since_us, until_us = (int(part) for part in position)
         if not (all(0 <= part < _LATEST_US for part in (at_us, id_, total, since_us, until_us))):
-            raise _invalid("cursor", "is not valid")
+            raise invalid("cursor", "is not valid")
         return EventPlace(at_us, id_, total), from_us(since_us), from_us(until_us)
     until = _moment("to", asked.get("to")) or now
     since = _moment("from", asked.get("from")) or until - _USUAL_SPAN
     if since >= until:
-        raise _invalid("from", "must be before 'to'")
+        raise invalid("from", "must be before 'to'")
     return None, since, until
 
 
@@ -246,19 +262,19 @@ def _moment(name: str, text: str | None) -> datetime | None:
         found = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text.strip())
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise _invalid(name, "must be a time such as 2024-05-17T09:30:00Z") from error
+        raise invalid(name, "must be a time such as 2024-05-17T09:30:00Z") from error
 
 
-def _invalid(name: str, problem: str) -> ApiError:
+def invalid(name: str, problem: str) -> ApiError:
+    """What is wrong with one parameter."""
     return ApiError(400, "invalid params", f"param '{name}' {problem}", "1200", param=name)
 
 
-def _written(page: EventPage, next_page: str | None) -> bytes:
+def _written(page: EventPage, linked: object, utc: str) -> bytes:
     """The answer's JSON. In a thread for a large page: ten thousand events are a quarter of a second."""
     shown = [event_fields(told.id, told.event, told.submission) for told in page.told]
-    answer = {
-        "results": shown,
-        "total_count": page.total,
-        "links": {} if next_page is None else {"next": next_page},
-    }
+    if utc != "Z":
+        for fields in shown:
+            fields["timestamp"] = str(fields["timestamp"]).replace("Z", utc)
+    answer = {"results": shown, "total_count": page.total, "links": linked}
     return json.dumps(answer, separators=(",", ":")).encode()
