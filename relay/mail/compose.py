@@ -193,6 +193,8 @@ def shown(name: str, address: Mailbox) -> str:
 
 def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
     """The value of To: the recipient, or what `header_to` says instead."""
+    if not header_to:
+        return mailbox(name, address)
     if names_nobody(header_to):
         return unstructured(header_to)
     try:

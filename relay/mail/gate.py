@@ -6,7 +6,7 @@ bare LF (RFC 5321 §2.3.8, RFC 5322 §2.2). What we composed has the fields that
 """
 
 import re
-from collections import Counter
+from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
 
 from relay.domain.errors import NoSender, Unsendable
@@ -18,8 +18,9 @@ MAX_LINE_OCTETS = 100 * 1024
 """A hundred times what RFC 5321 §4.5.3.1.6 allows; what is longer is no text that anybody wrote."""
 
 _SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*+)*+")
-_ONCE = ("from", "date", "message-id")
-_AT_MOST_ONCE = ("to", "cc", "subject", "reply-to")
+_NAME = re.compile(rb"^([!-9;-~]++)", re.MULTILINE)
+_ONCE = (b"from", b"date", b"message-id")
+_AT_MOST_ONCE = (b"to", b"cc", b"subject", b"reply-to")
 
 
 def check_header(header: bytes) -> None:
@@ -46,24 +47,53 @@ def has_crlf_alone(octets: bytes) -> bool:
     return decoder.newlines in (None, "\r\n")
 
 
-def check_composed(header: bytes) -> None:
-    """Of what we composed ourselves. Raises Unsendable, NoSender."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Some lines of a header section that passed `check_header`, and what is to be known of them."""
+
+    size_bytes: int
+    num_lines: int
+    longest_bytes: int
+    """Of a line; 0 where none can be too long."""
+    names: tuple[bytes, ...]
+    """Lower-case."""
+    has_sender: bool
+    """Whether its From is one mailbox."""
+
+    def __add__(self, other: "Section") -> "Section":
+        return Section(
+            self.size_bytes + other.size_bytes,
+            self.num_lines + other.num_lines,
+            max(self.longest_bytes, other.longest_bytes),
+            self.names + other.names,
+            self.has_sender or other.has_sender,
+        )
+
+
+def read_section(header: bytes) -> Section:
+    """Raises Unsendable."""
     check_header(header)
-    if len(header) > MAX_HEADER_OCTETS or header.count(b"\n") > MAX_HEADER_LINES:
+    names = tuple(_NAME.findall(header.lower()))
+    longest = max(map(len, header.split(b"\n"))) if len(header) > MAX_LINE_OCTETS else 0
+    has_sender = b"from" in names and own_mailbox(fields_of(header)) is not None
+    return Section(len(header), header.count(b"\n"), longest, names, has_sender)
+
+
+def check_composed(section: Section) -> None:
+    """Of a whole header section that we composed ourselves. Raises Unsendable, NoSender."""
+    if section.size_bytes > MAX_HEADER_OCTETS or section.num_lines > MAX_HEADER_LINES:
         raise Unsendable(
             f"the header section has more than {MAX_HEADER_OCTETS} octets or {MAX_HEADER_LINES} lines"
         )
-    if len(header) > MAX_LINE_OCTETS and max(map(len, header.split(b"\n"))) > MAX_LINE_OCTETS:
+    if section.longest_bytes > MAX_LINE_OCTETS:
         raise Unsendable(f"a line of the header section has more than {MAX_LINE_OCTETS} octets")
-    fields = fields_of(header)
-    found = Counter(field.name for field in fields)
     for name in _ONCE:
-        if found[name] != 1:
-            raise Unsendable(f"{found[name]} fields {name.title()} where there must be one")
+        if (found := section.names.count(name)) != 1:
+            raise Unsendable(f"{found} fields {name.decode().title()} where there must be one")
     for name in _AT_MOST_ONCE:
-        if found[name] > 1:
-            raise Unsendable(f"{found[name]} fields {name.title()} where one may be")
-    if own_mailbox(fields) is None:
+        if (found := section.names.count(name)) > 1:
+            raise Unsendable(f"{found} fields {name.decode().title()} where one may be")
+    if not section.has_sender:
         raise NoSender
 
 
@@ -80,5 +110,8 @@ def check_stored(prefix: bytes, body: bytes, is_composed: bool) -> None:
     header, content = split_at_empty_line(body)
     if len(header) == len(body):
         raise Unsendable("no empty line ends the header section")
-    (check_composed if is_composed else check_header)(prefix + header)
+    if is_composed:
+        check_composed(read_section(prefix + header))
+    else:
+        check_header(prefix + header)
     check_body(content)

@@ -86,7 +86,9 @@ def read_name(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The text without control characters, runs of white space as one space: nothing that ends a field."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:

@@ -24,7 +24,7 @@ from relay.domain.transmission import Recipient, Rejection, Routing
 from relay.mail.budget import BadTemplate, Budget, OverBudget
 from relay.mail.compose import Filled
 from relay.mail.dkim import body_hash
-from relay.mail.gate import check_body, check_composed, split_at_empty_line
+from relay.mail.gate import Section, check_body, check_composed, read_section, split_at_empty_line
 from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
@@ -203,7 +203,7 @@ class _Maker:
             facts, body_id = self._shared_facts, self._body_id
         else:
             facts, body_id = self._facts_of(filled.body), BodyId(id_)
-        check_composed(own + facts.header)
+        check_composed(read_section(own) + facts.section)
         prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
         return_path = recipient.return_path or transmission.return_path or filled.sender.text
         mail_from = reverse_path(plant.account, transmission.subaccount, return_path, transmission.id)
@@ -288,7 +288,8 @@ class _Maker:
         check_body(content)
         is_signed = self._plant.signing is not None or self._plant.blueprint.sender.fixed is None
         hashed = body_hash(content) if is_signed else ""
-        return _Facts(header, hashed, len(body), not content.isascii(), header.isascii())
+        is_eight_bit, is_ascii = not content.isascii(), header.isascii()
+        return _Facts(header, read_section(header), hashed, len(body), is_eight_bit, is_ascii)
 
     def _signed(self, signing: Signing | None, domain: str, own: bytes, facts: "_Facts") -> bytes:
         if signing is None:
@@ -304,6 +305,7 @@ class _Facts:
 
     header: bytes
     """The fields that it begins with."""
+    section: Section
     hashed: str
     size_bytes: int
     is_eight_bit: bool

@@ -13,7 +13,7 @@ from relay.domain.message import Body, Message, Options, RcptType, Submission
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.mail.dsn import Failure, build_dsn
-from relay.mail.gate import check_body, check_composed, split_at_empty_line
+from relay.mail.gate import check_body, check_composed, read_section, split_at_empty_line
 from relay.mail.headers import split_message
 from relay.ports import Clock, Directory, EventLog, QueueStore
 from relay.service.identify import Ids
@@ -74,7 +74,7 @@ class Notifier:
             failure, original.mail_from, header, transmission_id, self._hostname, message.accepted, now
         )
         own_header, body = split_at_empty_line(content)
-        check_composed(own_header)
+        check_composed(read_section(own_header))
         check_body(body)
         signatures = await self._signatures(message, domain, own_header, body, now)
         notice = Message(

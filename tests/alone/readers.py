@@ -25,7 +25,7 @@ from relay.mail.dkim import (
 )
 from relay.mail.dsn import Failure, build_dsn
 from relay.mail.entities import file_entity, text_entity
-from relay.mail.gate import check_body, check_composed, check_stored
+from relay.mail.gate import check_body, check_composed, check_stored, read_section
 from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import names_nobody, read_mailboxes, read_name, split_name
@@ -234,7 +234,7 @@ MAIL = (
     ),
     Reader(
         "the last look at a head",
-        check_composed,
+        lambda octets: check_composed(read_section(octets)),
         250_000,
         FIELDS,
         as_octets=True,

@@ -11,6 +11,7 @@ from relay.mail.gate import (
     check_header,
     check_stored,
     has_crlf_alone,
+    read_section,
     split_at_empty_line,
 )
 
@@ -66,7 +67,9 @@ def test_bare_line_ends_are_found_wherever_they_stand(octets: bytes) -> None:
 
 
 def test_a_message_of_ours_has_the_fields_that_it_must_have_once_each() -> None:
-    check_composed(GOOD + b"To: x\r\nCc: y\r\nSubject: z\r\nReply-To: r\r\nX: 1\r\nX: 2\r\n")
+    more = b"To: x\r\nCc: y\r\nSubject: z\r\nReply-To: r\r\nX: 1\r\nX: 2\r\n"
+    check_composed(read_section(GOOD + more))
+    check_composed(read_section(more) + read_section(GOOD))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,14 @@ def test_a_message_of_ours_has_the_fields_that_it_must_have_once_each() -> None:
 )
 def test_nothing_else_of_our_own_making_leaves(header: bytes) -> None:
     with pytest.raises(Unsendable):
-        check_composed(header)
+        check_composed(read_section(header))
+    with pytest.raises(Unsendable):
+        check_composed(read_section(GOOD) + read_section(header.removeprefix(GOOD)))
+
+
+def test_a_piece_does_not_begin_with_the_rest_of_another_ones_field() -> None:
+    with pytest.raises(Unsendable, match="neither a field nor"):
+        read_section(b" folded\r\nTo: x\r\n")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_nothing_else_of_our_own_making_leaves(header: bytes) -> None:
 )
 def test_from_is_one_mailbox_to_all_who_read_it(sender: bytes) -> None:
     with pytest.raises(NoSender):
-        check_composed(GOOD.replace(b"a@b.test", sender))
+        check_composed(read_section(GOOD.replace(b"a@b.test", sender)))
 
 
 @pytest.mark.parametrize(
