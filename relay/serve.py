@@ -157,6 +157,8 @@ async def _serve(
             _keep_up(partial(notify, ALIVE), every_s)
         if {"api", "web"} & config.roles:
             await asyncio.to_thread(relay.http.warm_up)
+            # What it made would be looked at again and again: a tenth of a second for all who are served.
+            gc.freeze()
         await stopping.wait()
         if not is_one_of_several:
             notify(STOPPING)

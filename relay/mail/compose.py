@@ -4,6 +4,7 @@ What is the same for all recipients is one body that they share in the queue; th
 differ go before it. Only where the body itself has substitutions does each message get its own.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,13 +110,14 @@ class Blueprint:
     _body: tuple[Piece, ...]
     is_whole: bool = True
     """False: it was composed in another process, and can be filled there alone."""
+    is_constant: bool = dataclasses.field(init=False)
+    """Whether no recipient's values matter."""
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether no recipient's values matter."""
+    def __post_init__(self) -> None:
         is_same = self.shared is not None and not self._own_fields and self.subject.is_constant
-        is_same = is_same and self.sender.fixed is not None
-        return is_same and all(isinstance(piece, bytes) for piece in self._to)
+        is_same = is_same and self.sender.fixed is not None and self.is_whole
+        is_same = is_same and all(isinstance(piece, bytes) for piece in self._to)
+        object.__setattr__(self, "is_constant", is_same)
 
     def portable(self) -> "Blueprint":
         """What can be handed to another process: whole when it is the same for everybody."""
@@ -131,6 +133,8 @@ class Blueprint:
         to: the value of the field To; None keeps what the client wrote.
         """
         header_to = _joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
+        if self.is_constant and self.sender.fixed is not None:
+            return Filled(header_to, None, self.subject.constant, self.sender.fixed[1])
         name, sender = self.sender.of(data, budget)
         own, told = (b"", "") if self.sender.fixed else (_from_field(name, sender), shown(name, sender))
         own += header_to + _joined(self._own_fields, data, budget)

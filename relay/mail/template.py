@@ -44,6 +44,11 @@ class Template:
         """Whether it says the same to every recipient."""
         return all(isinstance(node, str) for node in self.nodes)
 
+    @property
+    def constant(self) -> str:
+        """What of it is the same for everybody."""
+        return "".join(node for node in self.nodes if isinstance(node, str))
+
     def render(self, data: Mapping[str, Any], budget: Budget | None = None) -> str:
         """The text for the recipient with these values. Raises BadTemplate.
 

@@ -17,10 +17,12 @@ from relay.testing.lab import WITH_API
 from relay.testing.waiting import eventually
 from tests.alone.doors import DIRECTORY, GREETING_S, MEMORY_BYTES, exchange, post
 from tests.corpus import transmissions
-from tests.support.oracles import WatchedProcess, spent_by
+from tests.support.oracles import WatchedProcess, slowness, spent_by
+from tests.support.watched import COLLECTION
 
 ENDS_S, STARTS_S, TOLD_S = 40.0, 5.0, 10.0
 """From SIGTERM to the end; from the start to a greeting; and to what became of the first recipient."""
+COLLECTED_MS = 2.0
 _COUNT = 2_000
 """Recipients: more than are made before the answer or within the seconds of the test."""
 
@@ -75,3 +77,22 @@ async def test_a_hard_transmission_delays_neither_the_end_nor_the_next_start(
                 await exchange((relay.host, relay.port), b"", until=b"220 ")
             assert spent_by(relay.pid).memory_bytes <= MEMORY_BYTES
             await asyncio.sleep(0.2)
+
+
+async def test_a_look_at_all_objects_is_a_short_one(tmp_path: Path, mta: FakeMta) -> None:
+    settings = {**WITH_API, "": {"roles": ["smtp", "api", "web", "egress", "feed"]}}
+    async with WatchedProcess(tmp_path, mta.address, settings=settings) as relay:
+        spent = [0.0]
+
+        async def is_idle() -> bool:
+            # It makes some things ready after its start.
+            await asyncio.sleep(1)
+            spent.append(spent_by(relay.pid).cpu_s)
+            return spent[-1] - spent[-2] < 0.1
+
+        await eventually(is_idle, timeout_s=30)
+        mark = relay.mark()
+        os.kill(relay.pid, signal.SIGUSR2)
+        await asyncio.sleep(1)
+        (took_ms,) = [cpu_ms for cpu_ms, what in relay.long_turns(mark) if what == COLLECTION]
+    assert took_ms <= COLLECTED_MS * slowness()
