@@ -1,5 +1,6 @@
 """What happened to one message at one attempt."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,3 +77,23 @@ def backs_off(reply: Reply) -> bool:
     No connection, a refused greeting and 421 do; a 4xx to MAIL, RCPT or DATA never does.
     """
     return reply.code == 421 or reply.phase in {Phase.CONNECT, Phase.GREETING}
+
+
+_SESSION = re.compile(
+    r"\b(session|connection|transaction)s?\b|\btoo many (messages|e?-?mails?|recipients|commands)\b"
+    r"|\bnested\b|\bsequence\b|\balready\b",
+    re.IGNORECASE,
+)
+
+
+def is_about_session(reply: Reply, is_lost: bool, is_ambiguous: bool) -> bool:
+    """Whether a refusal by a session that was used before may be meant for it, and not for the message.
+
+    Then a new connection may take what this one does not. is_lost: the connection ended.
+    is_ambiguous: after the final dot, and the message may be there.
+    """
+    if is_ambiguous or reply.is_positive or reply.phase is Phase.INTERNAL:
+        return False
+    if not reply.is_permanent and (is_lost or reply.phase is Phase.MAIL):
+        return True
+    return (reply.phase is Phase.MAIL and reply.code == 503) or _SESSION.search(reply.text[:2000]) is not None

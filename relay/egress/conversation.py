@@ -1,32 +1,36 @@
 """One connection's life: opened from the pinned IP, used while there is mail, closed in good order."""
 
 import logging
-import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import groupby
-from operator import itemgetter
 from typing import Protocol
 from uuid import uuid4
 
 from relay.domain.address import Mailbox
 from relay.domain.errors import OverCapacity, SourceUnplumbed
-from relay.domain.ids import IpAddress
+from relay.domain.ids import IpAddress, MessageId
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Envelope, Message
-from relay.domain.outcome import Bounced, Deferred, NotTried, Outcome, Peer, backs_off, judge
-from relay.domain.public import is_public
+from relay.domain.outcome import (
+    Bounced,
+    Deferred,
+    NotTried,
+    Outcome,
+    Peer,
+    backs_off,
+    is_about_session,
+    judge,
+)
 from relay.domain.reply import Phase, Reply
-from relay.domain.site import Site, usable_addresses
+from relay.domain.site import Site
+from relay.egress.hosts import Hosts
 from relay.egress.path import Load, Path, PathLimits
 from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
-from relay.ports import Claimed, Clock, Dialer, Host, Login, MxResolver, NoSession, SmtpSession, Transcript
+from relay.ports import Claimed, Clock, Dialer, Host, Login, MxResolver, NoSession, SmtpSession
 
 _IDLE_S = 10.0
-_MAX_HOSTS = 5
-"""Addresses tried for one connection, over all hosts of the site."""
 _SUSPENSION = timedelta(seconds=60)
 """How long mail waits when its IP is not on this machine, or when a bug of ours met it."""
 _SHORTAGE = timedelta(seconds=10)
@@ -71,12 +75,27 @@ class Means:
     """Domains whose mail, and that of all below them, goes nowhere."""
 
 
+@dataclass(slots=True)
+class _Trial:
+    """What one attempt has come to so far, from host to host."""
+
+    left: Sequence[Claimed]
+    """Mail that nobody took or refused for good."""
+    answers: dict[MessageId, Deferred] = field(default_factory=dict)
+    """What the last host to be asked said of it; nothing when that was about our connection alone."""
+    untried: list[Claimed] = field(default_factory=list)
+    """Recipients too many, which another transaction may take."""
+    is_detour: bool = False
+    """Whether a better host refused mail that it may well take another time, or other mail."""
+
+
 class Conversation:
     """Carries loads of one path, one after the other, on one connection at a time."""
 
     def __init__(self, means: Means, station: Station, path: Path) -> None:
         self._means, self._station, self._path = means, station, path
         self._session: SmtpSession | None = None
+        self._host: Host | None = None
         self._bind: IpAddress | None = None
         self._ehlo = ""
         self._transactions = 0
@@ -124,57 +143,114 @@ class Conversation:
         if not self._station.may_start():
             self._settle(mail, NotTried(self._means.clock.now(), ""))
             return (), False
-        message = mail[0].message
-        binding = self._station.binding(message)
+        binding = self._station.binding(mail[0].message)
         if self._session is not None and (not self._session.is_usable or binding != (self._bind, self._ehlo)):
             await self._hang_up()
-        was_open = self._session is not None
-        transcript = await self._transact(mail, binding)
-        if was_open and isinstance(transcript, Transcript) and transcript.was_dead:
-            # The reused session had died unnoticed and nothing was tried: replaced at once, uncounted.
+        trial = _Trial(mail)
+        asked: Host | None = None
+        if self._session is not None and not await self._transact(trial, is_kept=True):
+            asked = self._host
+        failure = await self._go_round(trial, binding, asked) if trial.left else None
+        if trial.is_detour:
             await self._hang_up()
-            transcript = await self._transact(mail, binding)
-        if isinstance(transcript, Transcript):
-            return self._conclude(mail, transcript)
-        return self._give_up(mail, transcript)
+        return self._conclude(trial, failure)
 
-    async def _transact(
-        self, mail: Sequence[Claimed], binding: tuple[IpAddress, str]
-    ) -> Transcript | NoSession | NotTried | Bounced:
-        if self._session is None:
-            opened = await self._open(*binding)
-            if isinstance(opened, NoSession | NotTried | Bounced):
-                return opened
-            self._session, self._transactions = opened, 0
-            (self._bind, self._ehlo) = binding
-            if not self._is_live:
-                self._is_live = True
-                self._path.welcomed()
+    async def _go_round(
+        self, trial: _Trial, binding: tuple[IpAddress, str], asked: Host | None
+    ) -> NoSession | NotTried | Bounced | None:
+        """From host to host, until nothing is left (RFC 5321 §5.1); why the last one was not asked.
+
+        asked: one that has had its turn.
+        """
+        site, means = self._path.site, self._means
+        if site.is_sink:
+            self._begin(SinkSession(), None, binding)
+            await self._transact(trial)
+            return None
+        hosts = Hosts(site, binding[0], means.resolver, means.is_ours)
+        failure: NoSession | None = None
+        while (host := await hosts.next()) is not None:
+            if host == asked:
+                continue
+            await self._hang_up()
+            if not self._station.may_start():
+                return NotTried(means.clock.now(), "")
+            opened = await self._connect(*binding, host, site)
+            match opened:
+                case NotTried():
+                    return opened
+                case NoSession():
+                    failure = opened
+                    continue
+            self._begin(opened, host, binding)
+            await self._transact(trial)
+            if not trial.left:
+                return None
+        if failure is not None or trial.answers:
+            return failure
+        if hosts.is_loop:
+            return Bounced(LOOP, Peer())
+        reason = hosts.failure or NO_HOSTS
+        return Bounced(reason, Peer()) if reason.code >= 500 else NoSession(reason, Peer())
+
+    def _begin(self, session: SmtpSession, host: Host | None, binding: tuple[IpAddress, str]) -> None:
+        self._session, self._host, self._transactions = session, host, 0
+        self._bind, self._ehlo = binding
+        if not self._is_live:
+            self._is_live = True
+            self._path.welcomed()
+
+    async def _transact(self, trial: _Trial, *, is_kept: bool = False) -> bool:
+        """Ask the host of this session to take what is left; whether it is to be asked again, anew.
+
+        is_kept: the session has had transactions before, and may have had too many.
+        """
+        session, mail = self._session, trial.left
+        assert session is not None
         self._transactions += 1
         message = mail[0].message
         recipients = tuple(Mailbox(claimed.message.rcpt_to, claimed.message.domain) for claimed in mail)
         envelope = Envelope(message.mail_from, recipients, message.smtputf8, message.eight_bit)
         chunks = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
-        return await self._session.transact(envelope, chunks)
-
-    def _conclude(self, mail: Sequence[Claimed], transcript: Transcript) -> tuple[Sequence[Claimed], bool]:
-        session = self._session
-        assert session is not None
-        peer = session.peer
+        transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
-        untried = []
+        left, is_again = [], False
         for claimed, reply in zip(mail, transcript.replies, strict=True):
+            outcome = judge(reply, session.peer, transcript.is_ambiguous)
             if was_taken and reply.code in _TOO_MANY and reply.phase is Phase.RCPT and len(mail) > 1:
-                untried.append(claimed)
+                trial.untried.append(claimed)
+            elif is_kept and is_about_session(reply, transcript.is_lost, transcript.is_ambiguous):
+                left.append(claimed)
+                is_again = True
+            elif isinstance(outcome, Deferred):
+                left.append(claimed)
+                trial.answers[claimed.message.id] = outcome
+                trial.is_detour |= session.is_usable and reply.phase is not Phase.MAIL
             else:
-                outcome = judge(reply, peer, transcript.is_ambiguous)
                 self._station.settle(claimed.message, outcome)
-        if any(reply.code == 421 for reply in transcript.replies):
-            self._path.back_off(self._means.first_retry)
-            return untried, False
-        if self._transactions >= self._means.limits.deliveries_per_connection:
-            return untried, False
-        return untried, session.is_usable
+        trial.left = left
+        return is_again
+
+    def _conclude(
+        self, trial: _Trial, failure: NoSession | NotTried | Bounced | None
+    ) -> tuple[Sequence[Claimed], bool]:
+        unasked = [claimed for claimed in trial.left if claimed.message.id not in trial.answers]
+        goes_on = True
+        for claimed in trial.left:
+            answer = trial.answers.get(claimed.message.id)
+            if answer is not None:
+                self._station.settle(claimed.message, answer)
+                if answer.reply.code == 421:
+                    self._path.back_off(self._means.first_retry)
+                    goes_on = False
+        if unasked:
+            assert failure is not None
+            more, _ = self._give_up(unasked, failure)
+            return [*trial.untried, *more], False
+        if self._session is not None:
+            is_full = self._transactions >= self._means.limits.deliveries_per_connection
+            goes_on = goes_on and self._session.is_usable and not is_full
+        return trial.untried, goes_on
 
     def _give_up(
         self, mail: Sequence[Claimed], failure: NoSession | NotTried | Bounced
@@ -196,55 +272,6 @@ class Conversation:
 
     # ── opening ──────────────────────────────────────────────────────────────────────────
 
-    async def _open(self, bind: IpAddress, ehlo: str) -> SmtpSession | NoSession | NotTried | Bounced:
-        """A session with the first host of the site that lets us in."""
-        site = self._path.site
-        if site.is_sink:
-            return SinkSession()
-        tried: list[NoSession] = []
-        failure: Reply | None = None
-        for _, equals in groupby(site.hosts, key=itemgetter(0)):
-            names = [name for _, name in equals]
-            random.shuffle(names)
-            hosts, reason = await self._hosts(names, bind)
-            if reason is not None and (failure is None or reason.code < 500):
-                # What may pass outweighs what will not.
-                failure = reason
-            if any(self._means.is_ours(host) for host in hosts):
-                # RFC 5321 §5.1: hosts as good as ourselves, or worse, would send it back.
-                return tried[-1] if tried else Bounced(LOOP, Peer())
-            for host in hosts:
-                opened = await self._connect(bind, ehlo, host, site)
-                if not isinstance(opened, NoSession):
-                    return opened
-                tried.append(opened)
-                if len(tried) == _MAX_HOSTS:
-                    return opened
-        if tried:
-            return tried[-1]
-        failure = failure or NO_HOSTS
-        return Bounced(failure, Peer()) if failure.code >= 500 else NoSession(failure, Peer())
-
-    async def _hosts(self, names: Iterable[str], bind: IpAddress) -> tuple[list[Host], Reply | None]:
-        """All that can be connected to from bind, and why others cannot."""
-        hosts: list[Host] = []
-        failure: Reply | None = None
-        for name in names:
-            found = await self._means.resolver.addresses(name)
-            named = usable_addresses(found.addresses, bind) or found.addresses
-            may_be_private = self._path.site.allow_private
-            fit = [address for address in named if may_be_private or is_public(address)]
-            usable = usable_addresses(fit, bind)
-            hosts += [Host(name, address, self._path.site.port) for address in usable]
-            if found.failure is not None:
-                failure = found.failure
-            elif named and not fit:
-                failure = failure or _private(name, named[0])
-            elif not usable:
-                text = f"4.4.1 [internal] No valid hosts ({name} has no address of the family of {bind})"
-                failure = Reply(451, text, Phase.INTERNAL)
-        return hosts, failure
-
     async def _connect(
         self, bind: IpAddress, ehlo: str, host: Host, site: Site
     ) -> SmtpSession | NoSession | NotTried:
@@ -264,8 +291,3 @@ class Conversation:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def _private(name: str, address: IpAddress) -> Reply:
-    text = f"5.4.4 [internal] {name} is {address}: private (route setting allow_private)"
-    return Reply(550, text, Phase.INTERNAL)

@@ -5,6 +5,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import dns.asyncbackend
 import dns.asyncresolver
@@ -135,7 +136,8 @@ class DnsResolver:
             return _Found(has_failed=True), _FAILURE_S
         if answer.rrset is None:
             return _Found(), _within(_negative_ttl(answer.response), _LONGEST_NEGATIVE_S)
-        records = tuple(map(_record, list(answer.rrset)[:_MAX_RECORDS]))
+        # By preference first: of many exchangers the best must not be those that are left out.
+        records = tuple(sorted(map(_record, answer.rrset), key=itemgetter(0))[:_MAX_RECORDS])
         return _Found(records), _within(answer.chaining_result.minimum_ttl, _LONGEST_S)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.domain.outcome import Bounced, Deferred, Delivered, Peer, backs_off, judge
+from relay.domain.outcome import Bounced, Deferred, Delivered, Peer, backs_off, is_about_session, judge
 from relay.domain.reply import Phase, Reply
 
 PEER = Peer("127.0.0.99", 1)
@@ -55,3 +55,27 @@ def test_a_loss_after_the_final_dot_is_marked() -> None:
 )
 def test_only_what_speaks_of_the_host_rests_its_path(code: int, phase: Phase, rests: bool) -> None:
     assert backs_off(Reply(code, "", phase)) == rests
+
+
+@pytest.mark.parametrize(
+    ("line", "phase", "is_lost", "expected"),
+    [
+        pytest.param("452 4.4.5 Maximum number of messages", Phase.MAIL, False, True, id="4xx to MAIL"),
+        pytest.param("421 4.4.5 closing", Phase.RCPT, True, True, id="421"),
+        pytest.param("451 4.4.2 [internal] no reply in time: DATA", Phase.DATA, True, True, id="silence"),
+        pytest.param("503 5.5.1 MAIL again?", Phase.MAIL, False, True, id="503 to MAIL"),
+        pytest.param("550 5.7.0 Too many messages", Phase.MAIL, False, True, id="5xx that names messages"),
+        pytest.param("554 no more in this session", Phase.BODY, False, True, id="5xx that names the session"),
+        pytest.param("450 4.2.0 greylisted", Phase.RCPT, False, False, id="4xx to RCPT"),
+        pytest.param("553 5.1.8 unknown sender", Phase.MAIL, False, False, id="a refused sender"),
+        pytest.param("550 5.1.1 unknown user", Phase.RCPT, True, False, id="a bounce, then the end"),
+        pytest.param("250 2.0.0 Ok", Phase.BODY, True, False, id="acceptance, then the end"),
+        pytest.param("552 5.3.4 [internal] too big", Phase.INTERNAL, False, False, id="our own"),
+    ],
+)
+def test_a_refusal_by_a_session_that_was_used_may_be_about_it(
+    line: str, phase: Phase, is_lost: bool, expected: bool
+) -> None:
+    code, _, text = line.partition(" ")
+    assert is_about_session(Reply(int(code), text, phase), is_lost, False) == expected
+    assert not is_about_session(Reply(int(code), text, phase), is_lost, is_ambiguous=True)

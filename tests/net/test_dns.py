@@ -15,6 +15,7 @@ from tests.support.name_server import NameServer
 ZONE: dict[tuple[str, str], list[str]] = {
     ("two.test.", "MX"): ["20 mx2.two.test.", "10 MX1.two.test."],
     ("equal.test.", "MX"): [f"10 mx{number}.equal.test." for number in range(8)],
+    ("many.test.", "MX"): [f"{100 - number} mx{number}.many.test." for number in range(60)],
     ("null.test.", "MX"): ["0 ."],
     ("null-and-more.test.", "MX"): ["0 .", "10 mx.two.test."],
     ("plain.test.", "A"): ["192.0.2.7"],
@@ -50,6 +51,11 @@ async def server() -> AsyncIterator[NameServer]:
 @pytest.fixture
 def resolver(server: NameServer) -> DnsResolver:
     return DnsResolver(Dealt(b"\0"), nameservers=[server.address], lifetime_s=0.3)
+
+
+async def test_of_many_mx_hosts_the_best_are_kept(resolver: DnsResolver) -> None:
+    hosts = (await resolver.mx("many.test")).hosts
+    assert [preference for preference, _ in hosts] == list(range(41, 73))
 
 
 @pytest.mark.parametrize(
