@@ -21,6 +21,8 @@ from relay.service.directory import changes_to, entries_of
 from relay.store import Store, UnusableStore, open_store
 from relay.store.peek import peek
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
 log = logging.getLogger("relay")
 
 
@@ -94,7 +96,9 @@ async def prepare(config: Config) -> int:
     async with await open_store(config.store) as store:
         await first_directory(store, config, SystemClock())
     if "smtp" in config.roles:
-        await asyncio.to_thread(certificate_of, config)
+        await asyncio.to_thread(smtp_pair, config)
+    if {"api", "web"} & config.roles:
+        await asyncio.to_thread(http_pair, config)
     return 0
 
 
@@ -114,9 +118,20 @@ async def first_directory(store: Store, config: Config, clock: Clock) -> None:
     log.info("applied %s to the empty store", config.directory)
 
 
-def certificate_of(config: Config) -> tuple[Path, Path]:
+def smtp_pair(config: Config) -> tuple[Path, Path]:
     """The configured PEM files, or the self-signed pair beside the store, made when missing."""
     if config.smtp.certificate is not None and config.smtp.key is not None:
         return config.smtp.certificate, config.smtp.key
+    return _self_signed(config)
+
+
+def http_pair(config: Config) -> tuple[Path, Path] | None:
+    """The same of HTTP; None when it speaks clear text alone."""
+    if config.http.certificate is not None and config.http.key is not None:
+        return config.http.certificate, config.http.key
+    return _self_signed(config) if config.http.listen_tls else None
+
+
+def _self_signed(config: Config) -> tuple[Path, Path]:
     beside = Path(config.store.removeprefix("sqlite:///")).parent
-    return ensure_self_signed(beside, config.hostname)
+    return ensure_self_signed(beside, config.hostname, *_THIS_MACHINE)

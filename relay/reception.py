@@ -1,7 +1,7 @@
 """What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,9 +14,10 @@ from relay.domain.retry import RetryPolicy
 from relay.domain.shares import Shares
 from relay.net.http_server import HttpServer
 from relay.net.records import DnsRecords, RsaKeys
-from relay.net.tls import server_context
+from relay.net.tls import LivePair
 from relay.passwords import Argon2Hasher
 from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
+from relay.preparation import http_pair
 from relay.schema.config import Config
 from relay.schema.values import Endpoint, Network
 from relay.service.billing import Billing
@@ -64,12 +65,20 @@ class Means:
 
 
 class Reception:
-    """The listener of `[http]` with its applications."""
+    """The listeners of `[http]` with their applications."""
 
     def __init__(
-        self, config: Config, server: HttpServer, means: Means, sign_ins: SignIns, entrance: Entrance
+        self,
+        config: Config,
+        servers: Sequence[HttpServer],
+        pair: LivePair | None,
+        means: Means,
+        sign_ins: SignIns,
+        entrance: Entrance,
     ) -> None:
-        self._config, self._server, self._means, self._sign_ins = config, server, means, sign_ins
+        """servers: that of `listen`, and those of `listen_tls`. pair: what they show; None in clear text."""
+        self._config, self._servers, self._means, self._sign_ins = config, servers, means, sign_ins
+        self.pair = pair
         records = means.records or DnsRecords()
         self._domains = SendingDomains(means.directory, records, RsaKeys(), means.clock, config.hostname)
         self._billing = Billing(means.directory, means.store.billing, means.clock)
@@ -81,21 +90,39 @@ class Reception:
 
     @classmethod
     async def bind(cls, config: Config, means: Means, entrance: Entrance, grace_s: float) -> Self:
-        """Take the address. Raises OSError, which names it."""
-        http, tls = config.http, None
-        if http.certificate is not None and http.key is not None:
-            tls = await asyncio.to_thread(server_context, http.certificate, http.key)
+        """Take the addresses. Raises OSError, which names the one that could not be had."""
+        http, files = config.http, await asyncio.to_thread(http_pair, config)
+        pair = None if files is None else await asyncio.to_thread(LivePair, *files)
         shares = Shares(http.max_connections_per_client, exempt_networks(config))
-        server = HttpServer(http.listen.host, http.listen.port, tls, int(grace_s), shares=shares)
-        await server.bind()
+        is_clear = http.certificate is None
+        servers: list[HttpServer] = []
+        try:
+            for endpoint in (http.listen, *http.listen_tls):
+                tls = None if pair is None or (is_clear and not servers) else pair.context
+                servers.append(HttpServer(endpoint.host, endpoint.port, tls, int(grace_s), shares=shares))
+                await servers[-1].bind()
+        except OSError:
+            for server in servers:
+                server.unbind()
+            raise
         users, passwords = means.store.users, Argon2Hasher()
         sign_ins = SignIns(users, passwords, means.clock, SystemEntropy(), means.directory)
-        return cls(config, server, means, sign_ins, entrance)
+        return cls(config, servers, pair, means, sign_ins, entrance)
 
     @property
     def address(self) -> tuple[str, int]:
-        """As bound."""
-        return self._server.address
+        """As bound, of `listen`."""
+        return self._servers[0].address
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Of all listeners."""
+        return [server.address for server in self._servers]
+
+    @property
+    def tls_url(self) -> str | None:
+        """Where the first of `listen_tls` is, without a path; None without one."""
+        return f"https://{Endpoint(*self._servers[1].address)}" if len(self._servers) > 1 else None
 
     @property
     def sign_ins(self) -> SignIns:
@@ -107,7 +134,7 @@ class Reception:
         """As people reach it, without a path."""
         if self._config.http.public_url:
             return self._config.http.public_url
-        return f"{self._server.scheme}://{Endpoint(*self._server.address)}"
+        return f"{self._servers[0].scheme}://{Endpoint(*self.address)}"
 
     async def first_link(self) -> str | None:
         """Where the first operator comes in, while nobody has signed in yet.
@@ -129,13 +156,17 @@ class Reception:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bulk.run(stopping), name="bulk runs")
             try:
-                await self._server.run(self._front)
+                async with asyncio.TaskGroup() as serving:
+                    for server in self._servers:
+                        serving.create_task(server.run(self._front), name="http listener")
             finally:
                 stopping.set()
 
     async def close(self, grace_s: float) -> None:
         """Listen no more; what is being answered has grace_s to end."""
-        await self._server.close(grace_s)
+        async with asyncio.TaskGroup() as closing:
+            for server in self._servers:
+                closing.create_task(server.close(grace_s), name="http listener closes")
 
     def _operator(self, actor: str) -> Operator:
         means, store = self._means, self._means.store

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -22,9 +23,9 @@ from relay.net.dns import DnsResolver
 from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
-from relay.net.tls import server_context
+from relay.net.tls import LivePair
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
-from relay.preparation import certificate_of, first_directory
+from relay.preparation import first_directory, smtp_pair
 from relay.reception import Means as HttpMeans
 from relay.reception import Reception, exempt_networks
 from relay.sandbox.pool import Pool
@@ -89,6 +90,7 @@ class Relay:
         """By the loop's clock: when the grace is over; None before we are asked to stop."""
         self._server: SmtpServer | None = None
         self._http: Reception | None = None
+        self._smtp_pair: LivePair | None = None
         self._listeners: list[Listener] = []
 
     @property
@@ -122,6 +124,12 @@ class Relay:
     def http_url(self) -> str | None:
         """Where API and console are, without a path; None without the roles."""
         return None if self._http is None else self._http.url
+
+    @property
+    def pairs(self) -> list[LivePair]:
+        """Certificates of the listeners."""
+        listed = (self._smtp_pair, None if self._http is None else self._http.pair)
+        return [pair for pair in listed if pair is not None]
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -228,12 +236,13 @@ class Relay:
 
     def _own_listeners(self) -> list[Listener]:
         if self._http is not None:
-            return [*self.smtp_addresses, self._http.address]
+            return [*self.smtp_addresses, *self._http.addresses]
         if self._workers == 1:
             return self.smtp_addresses
         # One of the other workers answers HTTP.
-        http = self._config.http.listen
-        return [*self.smtp_addresses, *addresses_of(http.host, http.port)]
+        http = self._config.http
+        others = (addresses_of(where.host, where.port) for where in (http.listen, *http.listen_tls))
+        return [*self.smtp_addresses, *chain.from_iterable(others)]
 
     def _entrance(self) -> Entrance:
         smtp, addresses = self._config.smtp, self.smtp_addresses
@@ -326,13 +335,15 @@ class Relay:
 
     async def _listen(self, injector: Injector, budget: BodyBudget) -> SmtpServer:
         config = self._config
+        pair = LivePair(*await asyncio.to_thread(smtp_pair, config))
+        self._smtp_pair = pair
         server = SmtpServer(
             config.smtp,
             self.directory,
             injector,
             budget,
             self._clock,
-            server_context(*await asyncio.to_thread(certificate_of, config)),
+            pair.context,
             config.hostname,
             config.node,
             self._workers > 1,

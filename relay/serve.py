@@ -9,31 +9,26 @@ import os
 import resource
 import signal
 import sys
-import tomllib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 import uvloop
 
 from relay.announce import tell_ready, tell_stopped, warn_of
-from relay.api.errors import BASE
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
 from relay.preparation import Standing, prepare
 from relay.reception import Reception
+from relay.renewal import Terminal, hold_hang_ups, keep_renewed
 from relay.runtime import Relay, smtp_shares
 from relay.schema.config import Config
-from relay.schema.directory import load_directory
-from relay.schema.problems import ConfigError
 from relay.store import wide_folders
 from relay.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
 from relay.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
 from relay.telemetry import configure_logging
-
-SINK = "127.0.0.1:2526"
-"""Where the next hop listens when the directory file names none on this machine."""
+from relay.welcome import sink_address, welcome
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 4 << 20
@@ -45,12 +40,6 @@ _LINK_AGAIN_S = 5
 _ALLOCATIONS = 50_000
 """Objects more than before, after which the collector looks at the young ones."""
 
-_CURL = """
-  curl {url}/transmissions -H 'Authorization: {key}' -H 'Content-Type: application/json' -d '
-  {{"options": {{"ip_pool": "{pool}"}}, "recipients": [{{"address": "someone@example.org"}}],
-   "content": {{"from": "you@example.com", "subject": "hello", "text": "Hello."}}}}'
-"""
-
 log = logging.getLogger("relay")
 
 
@@ -61,6 +50,7 @@ def serve(config: Config, standing: Standing, *, with_sink: bool = False, shows_
     terminal shows it. Raises RelayError or OSError when it cannot start.
     """
     configure_logging(config.log.format, config.log.level)
+    hold_hang_ups()
     _warn_of_others(config)
     warn_of(standing)
     _allow_open_files()
@@ -86,7 +76,7 @@ def serve(config: Config, standing: Standing, *, with_sink: bool = False, shows_
         ready = partial(tell_ready, standing=standing, workers=count) if is_first else None
         return _work(_serve(mine, with_sink and is_first, shows_link, beat, count, shares, ready))
 
-    status = supervise(count, work)
+    status = supervise(count, work, Terminal().is_gone)
     tell_stopped()
     return status
 
@@ -123,29 +113,38 @@ async def _serve(
     ready: tells the log that mail is taken.
     """
     is_one_of_several = workers > 1
-    stopping = asyncio.Event()
+    stopping, renewing, terminal = asyncio.Event(), asyncio.Event(), Terminal()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+
+    def hang_up() -> None:
+        """Of several, the parent sees to it that they end."""
+        is_left = not is_one_of_several and terminal.is_gone()
+        (stopping if is_left else renewing).set()
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     if beat is not None:
         # A start writes to the store too, and may hang there with the lock in its hands.
         _keep_up(beat, BEAT_EVERY_S)
     async with AsyncExitStack() as stack:
         if with_sink:
-            await _start_sink(stack, _sink_address(config))
+            await _start_sink(stack, sink_address(config))
         relay = await stack.enter_async_context(Relay(config, workers=workers, shares=shares))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        renewals = tasks.create_task(keep_renewed(relay.pairs, renewing), name="certificates")
+        stack.callback(renewals.cancel)
         link: str | None = None
         shown_by = sys.stdout if shows_link else _terminal()
         if "web" in config.roles:
             try:
                 link = await _first_link(relay.http, shown_by)
             except (StoreUnavailable, OverCapacity):
-                tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 later = tasks.create_task(_tell_link_later(relay.http, shown_by), name="first link")
                 stack.callback(later.cancel)
         if with_sink and relay.smtp_addresses:
             in_it = link if shown_by is sys.stdout else None
-            _tell(_welcome(config, relay.smtp_address, relay.http_url, in_it))
+            _tell(welcome(config, relay, in_it))
             link = None if in_it else link
         if link is not None:
             _tell_link(link, shown_by)
@@ -252,72 +251,6 @@ async def _start_sink(stack: AsyncExitStack, address: str) -> None:
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     tasks.create_task(run_sink(address, None, over, _tell), name="sink")
     stack.callback(over.set)
-
-
-def _welcome(config: Config, address: tuple[str, int], url: str | None, link: str | None) -> str:
-    """Where to send, and lines to copy that send through a pool.
-
-    url: of API and console; None without them. link: by which the first operator comes in.
-    """
-    host, port = address
-    (key, rest_key, pool), sink = _lab(config), _sink_address(config)
-    header = f'X-MSYS-API: {{"options": {{"ip_pool": "{pool}"}}}}'
-    api = f"\n  REST      {url}{BASE}   Authorization: {rest_key}   {url}/api/docs" if url else ""
-    console = f"\n  console   {link or f'{url}/'}" if url and "web" in config.roles else ""
-    console += "   sign in once, choose a password" if link else ""
-    curl = _CURL.format(url=f"{url}{BASE}", key=rest_key, pool=pool) if url else ""
-    return f"""
-The relay is running. Nothing leaves this machine: the sink on {sink} takes all mail.
-
-  SMTP      {host}:{port}   user SMTP_Injection   password {key}{api}{console}
-  next hop  {sink}, which prints one line for each message it receives
-
-Send a message through the pool {pool!r}:
-
-  swaks --server {host}:{port} --auth PLAIN --auth-user SMTP_Injection --auth-password {key} \\
-        --from you@example.com --to someone@example.org --header '{header}'
-
-  python3 - <<'END'
-  import smtplib
-  message = 'From: you@example.com\\r\\nSubject: hello\\r\\n{header}\\r\\n\\r\\nHello.\\r\\n'
-  with smtplib.SMTP('{host}', {port}) as relay:
-      relay.login('SMTP_Injection', '{key}')
-      relay.sendmail('you@example.com', ['someone@example.org'], message)
-  END
-{curl}
-Ctrl-C stops it.
-"""
-
-
-def _lab(config: Config) -> tuple[str, str, str]:
-    """Keys in clear text for SMTP and for REST, which may be one, and a filled pool of their account."""
-    tables = _directory_tables(config)
-    filled = {(ip.get("account"), ip["pool"]) for ip in tables.get("sending_ip", ()) if ip.get("pool")}
-    for account in tables.get("account", ()):
-        keys = [key for key in account.get("api_key", ()) if "key" in key and not key.get("subaccount")]
-        by_smtp, by_rest = (
-            next((str(key["key"]) for key in keys if grant in key["grants"]), "YOUR-KEY")
-            for grant in ("smtp/inject", "transmissions/modify")
-        )
-        pools = sorted(pool for owner, pool in filled if owner == account.get("id") and pool != "default")
-        if keys and pools:
-            return by_smtp, by_rest, pools[0]
-    return "YOUR-KEY", "YOUR-KEY", "YOUR-POOL"
-
-
-def _sink_address(config: Config) -> str:
-    """The first smarthost of the directory file that is on the loopback interface, else the lab's."""
-    smarthosts = [str(route.get("smarthost", "")) for route in _directory_tables(config).get("route", ())]
-    return next((address for address in smarthosts if address.startswith("127.")), SINK)
-
-
-def _directory_tables(config: Config) -> dict[str, Any]:
-    """The directory file as it stands, with keys in clear text; nothing of one that is not valid."""
-    try:
-        load_directory(config.directory)
-    except ConfigError:
-        return {}
-    return tomllib.loads(config.directory.read_text(encoding="utf-8"))
 
 
 def _tell(text: str, output: TextIO | None = None) -> None:

@@ -24,7 +24,7 @@ _STALLED_S = 5.0
 """Between two looks of the parent: it did not run itself, and the workers perhaps did not either."""
 
 _PR_SET_PDEATHSIG = 1
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _LOOK_EVERY_S = 1.0
 _PATIENCE_S = 120.0
 """For workers to end in good order, whose own time limits come to less."""
@@ -67,9 +67,12 @@ class _Beats:
         return self._looked - max(last or self._begun[number], self._steady_from) > HUNG_AFTER_S
 
 
-def supervise(count: int, work: Callable[[int, Beat], int]) -> int:
-    """Fork that many workers until SIGTERM or SIGINT; 0 when all ended well.
+def supervise(
+    count: int, work: Callable[[int, Beat], int], is_left: Callable[[], bool] = lambda: False
+) -> int:
+    """Fork that many workers until SIGTERM or SIGINT; 0 when all ended well. SIGHUP is handed on.
 
+    is_left: whether a SIGHUP means that nobody watches any more, and is an end too.
     Each does work(its number, what it calls every BEAT_EVERY_S from its beginning on).
     Workers die with this process. Called before any thread is started.
     """
@@ -94,7 +97,10 @@ def supervise(count: int, work: Callable[[int, Beat], int]) -> int:
         if not is_stopping:
             _kill_hung(numbers, beats)
         # Continued after a stop, sigtimedwait may return what is no signal at all.
-        if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
+        number_got = 0 if got is None else got.si_signo
+        if number_got == signal.SIGHUP and not is_left():
+            _pass_on(signal.SIGHUP, numbers)
+        elif number_got in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             is_stopping, patience_ends = True, time.monotonic() + _PATIENCE_S
             notify(STOPPING)
             _pass_on(signal.SIGTERM, numbers)

@@ -83,6 +83,7 @@ class Case:
             found += [Listener("smtp.listen_tls", endpoint) for endpoint in config.smtp.listen_tls]
         if self.answers_http:
             found.append(Listener("http.listen", config.http.listen))
+            found += [Listener("http.listen_tls", endpoint) for endpoint in config.http.listen_tls]
         return tuple(found)
 
     @property

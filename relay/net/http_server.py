@@ -117,6 +117,11 @@ class HttpServer:
             raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
         self._bound: tuple[str, int] = self._socket.getsockname()[:2]
 
+    def unbind(self) -> None:
+        """Give the address back, when nothing was answered yet."""
+        if self._socket is not None:
+            self._socket.close()
+
     async def run(self, app: Application) -> None:
         """Answer requests with app until `close`."""
         assert self._socket is not None

@@ -3,6 +3,7 @@
 import datetime
 import os
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,18 @@ from cryptography.x509.oid import NameOID
 from relay.domain.route import TlsPolicy
 
 _CERTIFICATE, _KEY = "relay.crt", "relay.key"
+_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+"""A server's and, for clients that are given it, an authority's: Python 3.13 asks for it."""
 _NOT_BEFORE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _NOT_AFTER = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
 """Fixed: nobody can check a self-signed certificate, so that its age protects nobody."""
@@ -39,6 +52,25 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise UnusablePair(_why_unusable(certificate, key, error)) from error
     return context
+
+
+class LivePair:
+    """The pair of a listener, which may be replaced while it listens."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises UnusablePair."""
+        self.certificate, self._key = certificate, key
+        self.context = self._newest = server_context(certificate, key)
+        """For the listener, for as long as it lives."""
+        self.context.sni_callback = self._choose
+
+    def reload(self) -> None:
+        """Take the files as they are now for handshakes to come. Raises UnusablePair: the old pair stays."""
+        self._newest = server_context(self.certificate, self._key)
+
+    def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        """OpenSSL asks whether the client named a host or not."""
+        connection.context = self._newest
 
 
 def _why_unusable(certificate: Path, key: Path, error: Exception) -> str:
@@ -127,9 +159,10 @@ def self_signed_in(folder: Path) -> tuple[Path, Path]:
     return folder / _CERTIFICATE, folder / _KEY
 
 
-def ensure_self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
+def ensure_self_signed(folder: Path, hostname: str, *others: str) -> tuple[Path, Path]:
     """Certificate and key in folder, made when missing; the key is for its owner alone.
 
+    hostname, others: whom clients that are given the certificate as authority may call us.
     Processes that start together agree on one pair: whoever comes second keeps the first's.
     """
     certificate, key = self_signed_in(folder)
@@ -138,7 +171,7 @@ def ensure_self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
     folder.mkdir(0o700, exist_ok=True)
     _write_once(key, _new_key())
     private = cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(key.read_bytes(), None))
-    _write_once(certificate, _self_signed(private, hostname))
+    _write_once(certificate, _self_signed(private, (hostname, *others)))
     return certificate, key
 
 
@@ -148,8 +181,8 @@ def _new_key() -> bytes:
     )
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey, hostname: str) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+def _self_signed(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -158,8 +191,10 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, hostname: str) -> bytes:
         .serial_number(x509.random_serial_number())
         .not_valid_before(_NOT_BEFORE)
         .not_valid_after(_NOT_AFTER)
-        .add_extension(x509.SubjectAlternativeName([_general_name(hostname)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_USAGE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 

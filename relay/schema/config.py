@@ -147,6 +147,8 @@ class HttpSettings(_TlsFiles):
     """`[http]`: REST, console, metrics and health."""
 
     listen: HostPort = Endpoint("127.0.0.1", 8025)
+    listen_tls: tuple[HostPort, ...] = ()
+    """Speak TLS beside it, with the certificate, else with the self-signed pair."""
     max_connections_per_client: Annotated[int, Field(ge=1, le=100_000)] = 50
     requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 100
     """Of one key on average, in bursts ten times as many; transmissions are not counted."""

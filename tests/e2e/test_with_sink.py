@@ -90,6 +90,23 @@ async def test_the_curl_line_to_copy_sends_through_a_pool_to_the_sink(tmp_path: 
         assert seen["rcpt_to"] == "someone@example.org"
 
 
+async def test_the_lines_for_an_sdk_that_speaks_tls_only_send_through_a_pool(tmp_path: Path) -> None:
+    settings = {**WITH_API, "http": {"listen_tls": [f"127.0.0.1:{free_port()}"]}}
+    async with _running(tmp_path, settings) as child:
+        told = await _welcome(child)
+        copied = "  export " + told.partition("  export ")[2].partition("\nCtrl-C")[0]
+        script = "\n".join(line.removeprefix("  ") for line in copied.splitlines())
+        folder = Path(sys.executable).parent
+        sender = await asyncio.create_subprocess_exec(
+            "sh", "-c", f"PATH={folder}:$PATH\n{script}\n", stdout=asyncio.subprocess.PIPE
+        )
+        answer, _ = await sender.communicate()
+        assert "'total_accepted_recipients': 1" in answer.decode()
+        seen = await _seen(child)
+        assert seen["source_ip"] in {"127.0.0.11", "127.0.0.12"}
+        assert seen["rcpt_to"] == "someone@example.org"
+
+
 async def test_without_the_smtp_role_there_is_nothing_to_copy(tmp_path: Path) -> None:
     async with _running(tmp_path, {"": {"roles": ["egress"]}}):
         pass
