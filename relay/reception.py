@@ -26,9 +26,9 @@ from relay.service.bulk import BulkRuns
 from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.identify import Ids
-from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
 from relay.service.operate import Operator
+from relay.service.rejections import Rejecting
 from relay.service.sign_in import LINK_PATH, SignIns
 from relay.service.transmit import Transmitter
 from relay.store import Store
@@ -50,7 +50,7 @@ class Means:
     ids: Ids
     directory: LiveDirectory
     policy: RetryPolicy
-    injector: Injector
+    rejections: Rejecting
     transmitter: Transmitter
     sandbox: Sandbox
     budget: BodyBudget
@@ -181,7 +181,7 @@ class Reception:
             queue=store.queue,
             events=store.events,
             wakeups=means.wakeups,
-            injector=means.injector,
+            rejections=means.rejections,
             transmitter=means.transmitter,
             sandbox=means.sandbox,
             budget=means.budget,

@@ -36,6 +36,7 @@ from relay.service.identify import Ids
 from relay.service.inject import Injector
 from relay.service.live import LiveDirectory
 from relay.service.notify import Notifier
+from relay.service.rejections import Rejections
 from relay.service.retention import keep_trim
 from relay.service.summaries import keep_summaries
 from relay.service.transmit import Transmitter
@@ -163,9 +164,10 @@ class Relay:
         departures = egress or _NoDepartures(store.wakeups)
         turns = Turns()
         injector = self._injector(departures, turns)
+        rejections = Rejections(store.events, self._workers)
         transmitter, scheduler = self._transmissions(departures, turns, worker, budget)
         if "smtp" in config.roles:
-            self._server = await self._listen(injector, budget)
+            self._server = await self._listen(injector, rejections, budget)
         if {"api", "web"} & set(config.roles):
             means = HttpMeans(
                 store,
@@ -173,7 +175,7 @@ class Relay:
                 self._ids,
                 self.directory,
                 self._policy,
-                injector,
+                rejections,
                 transmitter,
                 self._sandbox,
                 budget,
@@ -204,6 +206,8 @@ class Relay:
             tasks.create_task(scheduler.run(self._stopping), name="scheduler")
         if egress is not None:
             tasks.create_task(egress.run(self._stopping, GRACE_S), name="egress")
+        tasks.create_task(rejections.run(), name="rejections")
+        stack.callback(rejections.close)
         stack.callback(self._stopping.set)
         if self._http is not None:
             summaries = keep_summaries(store.events, self._clock, self._stopping)
@@ -323,7 +327,6 @@ class Relay:
         store = self.store
         return Injector(
             store.queue,
-            store.events,
             self.directory,
             departures,
             self._clock,
@@ -333,7 +336,7 @@ class Relay:
             turns,
         )
 
-    async def _listen(self, injector: Injector, budget: BodyBudget) -> SmtpServer:
+    async def _listen(self, injector: Injector, rejections: Rejections, budget: BodyBudget) -> SmtpServer:
         config = self._config
         pair = LivePair(*await asyncio.to_thread(smtp_pair, config))
         self._smtp_pair = pair
@@ -341,6 +344,7 @@ class Relay:
             config.smtp,
             self.directory,
             injector,
+            rejections,
             budget,
             self._clock,
             pair.context,

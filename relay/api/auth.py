@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -87,7 +88,7 @@ async def principal(request: Request) -> Caller:
     rates: Rates = request.app.state.rates
     if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
         raise ApiError(429, "Too many requests", headers={"Retry-After": str(int(wait_s) + 1)})
-    caller = _caller(snapshot, key, request)
+    caller = request.state.caller = _caller(snapshot, key, request)
     return caller if caller.is_operator else replace(caller, caps=services.caps)
 
 
@@ -218,6 +219,21 @@ def _number(text: str, header: str) -> int:
 
 def _client(request: Request) -> ClientAddress:
     return client_address(request.client.host if request.client else "")
+
+
+def account_of(request: Request) -> tuple[AccountId, SubaccountId | None] | None:
+    """Whose request it is, as far as it came; None: no key of anybody's was shown."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is not None:
+        return caller.account, caller.subaccount
+    key: ApiKey | None = getattr(request.state, "key", None)
+    if key is None:
+        # The newest directory may be out of reach: then the one that this process has must do.
+        with suppress(NotAuthenticated):
+            snapshot = services_of(request).directory.snapshot
+            key = snapshot.keys.get(_shown(request.headers.get("authorization", "")))
+            key = key if key is not None and key.account in snapshot.accounts else None
+    return None if key is None else (key.account, key.subaccount)
 
 
 def tell_forbidden(request: Request, error: NotGranted, tally: Tally) -> None:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from relay.api.auth import tell_forbidden
 from relay.api.errors import ApiError, answer, internal, not_found, told
 from relay.api.hangup import Gone
+from relay.api.rejections import tell_rejection
 from relay.domain.errors import NotGranted, RelayError
 from relay.tally import Tally
 
@@ -27,6 +28,7 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_api_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ApiError)
+        await tell_rejection(request, error, error)
         return answer(error)
 
     async def on_relay_error(request: Request, error: Exception) -> JSONResponse:
@@ -36,6 +38,7 @@ def add_handlers(app: FastAPI) -> None:
         found = told(error, request.scope["path"])
         if found is None:
             return internal(error, request.method, request.scope["path"])
+        await tell_rejection(request, found, error)
         return answer(found)
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:

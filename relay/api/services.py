@@ -23,7 +23,7 @@ from relay.service.budget import BodyBudget
 from relay.service.caps import Caps
 from relay.service.domains import SendingDomains
 from relay.service.identify import Ids
-from relay.service.inject import Accepting
+from relay.service.rejections import Rejecting
 from relay.service.transmit import Transmitter
 from relay.tally import Tally
 
@@ -38,7 +38,7 @@ class Services:
     queue: QueueStore
     events: EventLog
     wakeups: WakeUps
-    injector: Accepting
+    rejections: Rejecting
     transmitter: Transmitter
     sandbox: Sandbox
     budget: BodyBudget

@@ -95,7 +95,7 @@ class Bounce:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRejection:
-    """An injection was refused by a rule of ours; no message came to be."""
+    """An injection was refused, for good or (a 4yz reply of SMTP) for now; no message came to be."""
 
     at: datetime
     account: AccountId
@@ -107,6 +107,8 @@ class PolicyRejection:
     error_code: int
     raw_reason: str
     ip_pool_raw: str = ""
+    recv_method: str = ""
+    """`esmtp` or `rest`; empty: not known any more."""
 
 
 @dataclass(frozen=True, slots=True)

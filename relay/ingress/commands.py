@@ -1,6 +1,7 @@
-"""The arguments of MAIL and RCPT: a path and parameters (RFC 5321 §4.1.2, RFC 1870, 6152, 6531, 4954)."""
+"""Command lines, and the arguments of MAIL and RCPT (RFC 5321 §4.1.2, RFC 1870, 6152, 6531, 4954)."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.domain.address import Mailbox, parse_mailbox, plain_local
@@ -9,10 +10,14 @@ from relay.ingress.replies import Complaint
 
 MAIL_SYNTAX = "501 5.5.2 syntax error MAIL FROM"
 RCPT_SYNTAX = "501 5.5.2 RCPT TO syntax error"
+BAD_LINE = "500 5.5.2 Syntax error, command lines are UTF-8 text that ends in CRLF"
 _NEEDS_SMTPUTF8 = "553 5.6.7 A non-ASCII address needs SMTPUTF8"
 _UNKNOWN_PARAMETER = "555 5.5.4 Parameter not recognised"
 _BAD_PARAMETER = "501 5.5.4 Invalid parameter"
 
+_LINE_OCTETS = 512
+_LINE_OCTETS_OF: Mapping[str, int] = {"MAIL": 1024, "RCPT": 1024, "AUTH": 12_288}
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 _AT_DOMAIN = r"@(?:\[[^<>\s\[\]]++\]|[^<>\s@,:\[\]]++)"
 _PATH = rf'<(?:{_AT_DOMAIN}(?:,{_AT_DOMAIN})*+:(?!>))?((?:[^<>"\s]|"(?:[^"\\]|\\.)*+")*+)>'
 """Where a route stands before the mailbox, it is passed over (RFC 5321 §4.1.1.3, appendix C)."""
@@ -32,6 +37,22 @@ class Mail:
     """0: not declared."""
     smtputf8: bool = False
     eight_bit: bool = False
+
+
+def read_line(line: bytes) -> tuple[str, str]:
+    """The verb, upper-case, and the argument of a command line. Raises Complaint."""
+    if not line:
+        raise Complaint("500 5.5.6 Command line too long")
+    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
+        raise Complaint(BAD_LINE)
+    try:
+        verb, _, argument = line[:-2].decode().partition(" ")
+    except UnicodeDecodeError:
+        raise Complaint(BAD_LINE) from None
+    verb = verb.upper()
+    if len(line) > _LINE_OCTETS and len(line) > _LINE_OCTETS_OF.get(verb, _LINE_OCTETS):
+        raise Complaint("500 5.5.6 Command line too long")
+    return verb, argument
 
 
 def parse_mail(argument: str, is_extended: bool) -> Mail:
@@ -68,6 +89,12 @@ def parse_rcpt(argument: str, is_extended: bool, smtputf8: bool, postmaster: Mai
         raise Complaint(_UNKNOWN_PARAMETER)
     is_postmaster = "@" not in parts[1] and (plain_local(parts[1]) or "").lower() == "postmaster"
     return postmaster if is_postmaster else _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
+
+
+def address_in(argument: str) -> str:
+    """What stands where the address of MAIL or RCPT should be, however wrong it is."""
+    path = argument.partition(":")[2].strip(" ")
+    return path[1:].partition(">")[0] if path.startswith("<") else path.partition(" ")[0]
 
 
 def _mailbox(path: str, smtputf8: bool, complaint: str) -> Mailbox:

@@ -1,30 +1,23 @@
 """From the end of DATA to its reply: content read, options parsed, mail handed to the core, refusals told."""
 
 import asyncio
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
-from relay.domain.errors import MalformedOptions, RelayError, Unavailable
-from relay.domain.events import PolicyRejection
+from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
 from relay.ingress.data import DataReader, cleaned, message_of
-from relay.ingress.replies import TOO_LARGE, Complaint, printable, reply_for
+from relay.ingress.refusal import Refusal, tell
+from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
 from relay.ingress.surroundings import Surroundings
 from relay.mail.headers import first
 from relay.schema.msys import parse_msys
 from relay.schema.tracking import tracking_asked_for
 from relay.service.generate import Handed
 
-_TELL_S = 1.0
-"""How long a refusal may wait for its event to be written."""
-_POLICY_CLASS = 25
 _FEW_FIELDS = 500
-
-log = logging.getLogger("relay.ingress")
 
 
 @dataclass(slots=True)
@@ -59,7 +52,7 @@ async def hand_in(
 
     internal_error makes the reply for an exception that is nobody's but ours.
     """
-    options = Options()
+    options, store_is_down = Options(), False
     try:
         content, max_bytes = reader.content(), around.settings.max_message_bytes
         if not reader.is_plain:
@@ -98,9 +91,16 @@ async def hand_in(
         reply = complaint.reply
     except RelayError as error:
         reply = reply_for(error) or internal_error()
+        store_is_down = isinstance(error, StoreUnavailable)
     else:
         return f"250 2.0.0 OK {transmission_id}"
-    await tell(around, origin, transaction, reply, transaction.recipients[0].text, options.ip_pool or "")
+    recipients = transaction.recipients
+    refusal = Refusal(
+        reply, transaction.mail_from, recipients[0].text, len(recipients), options.ip_pool or ""
+    )
+    tell(around, origin.principal, origin.remote_addr, refusal)
+    if not store_is_down:
+        await around.rejections.told()
     return reply
 
 
@@ -121,30 +121,3 @@ async def _clean(content: bytes, max_bytes: int) -> bytes:
             raise Complaint(TOO_LARGE)
         await asyncio.sleep(0)
     return b"".join(slices)
-
-
-async def tell(
-    around: Surroundings, origin: Origin, transaction: Transaction, reply: str, rcpt_to: str, ip_pool: str
-) -> None:
-    """Have a permanent refusal told as an event. The reply neither fails nor waits long because of it."""
-    if not reply.startswith("5"):
-        return
-    rejection = PolicyRejection(
-        at=around.clock.now(),
-        account=origin.principal.account,
-        subaccount=origin.principal.subaccount,
-        remote_addr=origin.remote_addr,
-        mail_from=transaction.mail_from,
-        rcpt_to=printable(rcpt_to),
-        bounce_class=_POLICY_CLASS,
-        error_code=int(reply[:3]),
-        raw_reason=reply,
-        ip_pool_raw=ip_pool,
-    )
-    try:
-        with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(_TELL_S):
-                await around.injector.reject(rejection)
-    except Exception:
-        # The refusal stands, whatever became of its event.
-        log.exception("client=%s refusal not told", origin.remote_addr)

@@ -33,6 +33,7 @@ RELAYING_DENIED = "550 5.7.1 relaying denied"
 NOT_AUTHENTICATED = "535 5.7.8 Sorry. *** No authentication type succeeded"
 TOO_LARGE = "552 5.3.4 Message size exceeds fixed limit"
 FOREIGN_PROTOCOL = "421 4.7.0 This is an SMTP server, closing connection"
+TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 NO_ROOM = "452 4.3.1 Insufficient system storage, try again later"
 
 _MAX_CHARACTERS = 400

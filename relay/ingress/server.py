@@ -15,6 +15,7 @@ from relay.schema.config import SmtpSettings
 from relay.schema.values import Endpoint
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
+from relay.service.rejections import Rejecting
 from relay.tally import Tally, refusals
 
 _BACKLOG = 512
@@ -34,6 +35,7 @@ class SmtpServer:
         settings: SmtpSettings,
         directory: Directory,
         injector: Accepting,
+        rejections: Rejecting,
         budget: BodyBudget,
         clock: Clock,
         tls: ssl.SSLContext,
@@ -55,6 +57,7 @@ class SmtpServer:
             settings,
             directory,
             injector,
+            rejections,
             budget,
             clock,
             tls,

@@ -14,23 +14,23 @@ from relay.ingress.auth import (
     decode_base64,
     decode_plain,
 )
-from relay.ingress.commands import RCPT_SYNTAX, parse_mail, parse_rcpt
+from relay.ingress.commands import BAD_LINE, address_in, parse_mail, parse_rcpt, read_line
 from relay.ingress.connection import FOREIGN, Connection
 from relay.ingress.data import DataReader
-from relay.ingress.intake import Origin, Transaction, hand_in, tell
+from relay.ingress.intake import Origin, Transaction, hand_in
+from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import (
     FOREIGN_PROTOCOL,
     NO_ROOM,
     NOT_AUTHENTICATED,
     RELAYING_DENIED,
     TOO_LARGE,
+    TOO_MANY_RECIPIENTS,
     Complaint,
 )
 from relay.ingress.surroundings import Surroundings
 from relay.mail.trace import date_field
 
-_LINE_OCTETS = 512
-_LINE_OCTETS_OF: Mapping[str, int] = {"MAIL": 1024, "RCPT": 1024, "AUTH": 12_288}
 _MAX_ERRORS = 20
 _MAX_IDLE_TALK = 100
 """Commands of a stranger that lead nowhere, before each counts as an error."""
@@ -45,8 +45,6 @@ _FOREIGN = re.compile(
 
 What follows them may have been written by a stranger, as by a web page in a browser of a trusted network.
 """
-_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
-_BAD_LINE = "500 5.5.2 Syntax error, command lines are UTF-8 text that ends in CRLF"
 _BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
 _TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
 
@@ -72,7 +70,7 @@ class Session(Connection):
 
     async def _obey(self, line: bytes) -> None:
         try:
-            verb, argument = _read(line)
+            verb, argument = read_line(line)
             command = _COMMANDS.get(verb)
             if command is None:
                 raise Complaint("500 5.5.2 Command not recognised")
@@ -86,8 +84,10 @@ class Session(Connection):
         except OSError:
             raise
         except Exception:  # noqa: BLE001 - top of a unit of work: one command
+            reply = self.internal_error()
+            self._tell(Refusal(reply, self._mail_from))
             self._transaction = None
-            self.say(self.internal_error())
+            self.say(reply)
 
     def _complain(self, reply: str) -> None:
         self.say(reply)
@@ -117,8 +117,18 @@ class Session(Connection):
         if principal is None:
             detail = f"reason={refusal.reason} {refusal.holder}".rstrip()
             self._around.tally.tell(self._client, "relaying denied", detail)
+            self._tell(Refusal(RELAYING_DENIED, self._mail_from))
             raise Complaint(RELAYING_DENIED)
         return principal
+
+    def _tell(self, refusal: Refusal) -> None:
+        """Have whoever it was refused to told; strangers have no account."""
+        if self._identity.last is not None:
+            tell(self._around, self._identity.last, str(self._client), refusal)
+
+    @property
+    def _mail_from(self) -> str:
+        return "" if self._transaction is None else self._transaction.mail_from
 
     async def helo(self, argument: str) -> None:
         self._greet(argument)
@@ -208,7 +218,7 @@ class Session(Connection):
         if line == b"*\r\n":
             raise Complaint("501 5.7.0 Authentication cancelled")
         if not line.endswith(b"\r\n"):
-            raise Complaint(_BAD_LINE)
+            raise Complaint(BAD_LINE)
         return decode_base64(line[:-2].decode("ascii"))
 
     async def _log_in(self, shown: Credentials) -> None:
@@ -222,6 +232,7 @@ class Session(Connection):
             self._tell_refusal(f"reason={error.reason} {error.holder}".rstrip())
             raise Complaint(NOT_AUTHENTICATED) from None
         except Unavailable:
+            self._around.tally.tell(self._client, "login put off", "reason=store_unavailable")
             self.say("454 4.7.0 Temporary authentication failure")
             return
         self._auth_failures = 0
@@ -237,34 +248,38 @@ class Session(Connection):
         if not self._helo or self._transaction is not None:
             raise Complaint(_BAD_SEQUENCE)
         self._sender()
-        mail = parse_mail(argument, self._is_extended)
-        if mail.size_bytes > self._around.settings.max_message_bytes:
-            self.say(TOO_LARGE)
-        elif mail.size_bytes > self._around.budget.room_bytes:
-            self.say(NO_ROOM)
+        try:
+            mail = parse_mail(argument, self._is_extended)
+        except Complaint as complaint:
+            self._tell(Refusal(complaint.reply, address_in(argument)))
+            raise
+        too_large = mail.size_bytes > self._around.settings.max_message_bytes
+        if too_large or mail.size_bytes > self._around.budget.room_bytes:
+            reply = TOO_LARGE if too_large else NO_ROOM
+            self._tell(Refusal(reply, mail.path))
+            self.say(reply)
         else:
             self._transaction = Transaction(mail.path, mail.smtputf8, mail.eight_bit)
             self.say("250 2.0.0 MAIL FROM accepted")
 
     async def rcpt(self, argument: str) -> None:
-        transaction, principal = self._transaction, self._sender()
+        self._sender()
+        transaction = self._transaction
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
-        if len(transaction.recipients) >= self._around.settings.max_recipients:
-            self.say("452 4.5.3 Too many recipients")
-            return
         try:
             mailbox = parse_rcpt(argument, self._is_extended, transaction.smtputf8, self._around.postmaster)
         except Complaint as complaint:
             # One bad address among many is the list's fault, not an attack: it counts as no error.
-            if complaint.reply == RCPT_SYNTAX:
-                origin = self._origin(principal, transaction.smtputf8)
-                asked = argument.partition(":")[2].strip(" <>")
-                await tell(self._around, origin, transaction, complaint.reply, asked, "")
-            self.say(complaint.reply)
-            return
-        transaction.recipients.append(mailbox)
-        self.say("250 2.0.0 RCPT TO accepted")
+            refusal = Refusal(complaint.reply, transaction.mail_from, address_in(argument))
+        else:
+            if len(transaction.recipients) < self._around.settings.max_recipients:
+                transaction.recipients.append(mailbox)
+                self.say("250 2.0.0 RCPT TO accepted")
+                return
+            refusal = Refusal(TOO_MANY_RECIPIENTS, transaction.mail_from, mailbox.text)
+        self._tell(refusal)
+        self.say(refusal.reply)
 
     async def rset(self, argument: str) -> None:
         if argument:
@@ -346,22 +361,6 @@ class Session(Connection):
 
     async def not_implemented(self, argument: str) -> None:
         raise Complaint("502 5.5.1 Command not implemented")
-
-
-def _read(line: bytes) -> tuple[str, str]:
-    """The verb, upper-case, and the argument of a command line. Raises Complaint."""
-    if not line:
-        raise Complaint("500 5.5.6 Command line too long")
-    if not line.endswith(b"\r\n") or _CONTROL.search(line, 0, len(line) - 2):
-        raise Complaint(_BAD_LINE)
-    try:
-        verb, _, argument = line[:-2].decode().partition(" ")
-    except UnicodeDecodeError:
-        raise Complaint(_BAD_LINE) from None
-    verb = verb.upper()
-    if len(line) > _LINE_OCTETS and len(line) > _LINE_OCTETS_OF.get(verb, _LINE_OCTETS):
-        raise Complaint("500 5.5.6 Command line too long")
-    return verb, argument
 
 
 _COMMANDS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {

@@ -15,6 +15,7 @@ from relay.ports import Clock, Directory
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
+from relay.service.rejections import Rejecting
 from relay.tally import Tally
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Surroundings:
     settings: SmtpSettings
     directory: Directory
     injector: Accepting
+    rejections: Rejecting
     budget: BodyBudget
     clock: Clock
     tls: ssl.SSLContext

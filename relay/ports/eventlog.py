@@ -85,7 +85,10 @@ class EventLog(Protocol):
     """Reading what enqueue and settle appended."""
 
     async def append(self, events: Sequence[Event]) -> None:
-        """For events that no message change carries, such as a policy rejection."""
+        """For events that no message change carries: policy rejections.
+
+        Raises StoreUnavailable, and OverCapacity while the disk has no room for more mail.
+        """
 
     async def story(self, message: MessageId) -> list[Told]:
         """Everything about one message, oldest first."""

@@ -78,8 +78,9 @@ _EVENTS: tuple[tuple[Event, str], ...] = (
             550,
             "550 5.7.1 Unconfigured Sending Domain <sender.example>",
             "marketing",
+            "esmtp",
         ),
-        "An injection was refused by a rule of this relay.",
+        "An injection was refused; after an error_code of 4yz by SMTP the client should try again.",
     ),
     (
         GenerationFailure(_AT, _ABOUT, 25, 550, "550 5.6.0 [internal] substitution failed"),

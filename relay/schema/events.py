@@ -176,6 +176,7 @@ def _rejection(event: PolicyRejection) -> Fields:
         "recipient_domain": recipient.rpartition("@")[2],
         "msg_from": event.mail_from,
         "remote_addr": event.remote_addr,
+        "recv_method": event.recv_method,
         "ip_pool_raw": event.ip_pool_raw,
         **_failure(event),
     }

@@ -14,11 +14,10 @@ from relay.domain.errors import (
     StaleDirectory,
     StoreUnavailable,
 )
-from relay.domain.events import PolicyRejection
 from relay.domain.ids import Epoch, TransmissionId
 from relay.domain.resolve import Decision, Moment, Resolution, Step, choose_ip, resolve_pool
 from relay.domain.retry import RetryPolicy
-from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, EventLog, QueueStore
+from relay.ports import Claimed, Clock, Departures, Directory, EnqueueBatch, QueueStore
 from relay.service.authority import SMTP_GRANT, check_sender
 from relay.service.generate import Generated, Handed, check, generate
 from relay.service.identify import Ids
@@ -40,9 +39,6 @@ class Accepting(Protocol):
     async def accept(self, handed: Handed) -> TransmissionId:
         """Store the mail, pinned; on return it survives power loss. Raises Refused and Unavailable."""
 
-    async def reject(self, rejection: PolicyRejection) -> None:
-        """Tell the event log of a refusal."""
-
 
 class Injector:
     """The one door by which mail comes into the queue."""
@@ -50,7 +46,6 @@ class Injector:
     def __init__(
         self,
         queue: QueueStore,
-        events: EventLog,
         directory: Directory,
         departures: Departures,
         clock: Clock,
@@ -59,7 +54,7 @@ class Injector:
         hostname: str,
         turns: Turns,
     ) -> None:
-        self._queue, self._events, self._directory = queue, events, directory
+        self._queue, self._directory = queue, directory
         self._departures, self._clock, self._ids = departures, clock, ids
         self._policy, self._hostname, self._turns = policy, hostname, turns
 
@@ -91,9 +86,6 @@ class Injector:
             else:
                 return transmission_id
         raise StoreUnavailable
-
-    async def reject(self, rejection: PolicyRejection) -> None:
-        await self._events.append([rejection])
 
     async def _signatures(
         self, handed: Handed, snapshot: Snapshot, resolution: Resolution

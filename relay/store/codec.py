@@ -339,6 +339,9 @@ def _rejection_row(event: PolicyRejection) -> Row:
         "error_code": event.error_code,
         "raw_reason": event.raw_reason,
         "ip_pool_raw": event.ip_pool_raw,
+        "recv_method": event.recv_method,
+        # For searches alone.
+        "domain": event.rcpt_to.rpartition("@")[2].lower(),
     }
     return (to_us(event.at), "policy_rejection", None, None, event.account, None, to_json(fields))
 
@@ -348,6 +351,7 @@ def _event(row: Row) -> Event:
     at, kind, fields = from_us(row[0]), row[1], from_json(row[6])
     subaccount = fields.pop("subaccount")
     if kind == "policy_rejection":
+        fields.pop("domain", None)
         return PolicyRejection(at=at, account=AccountId(row[4]), subaccount=subaccount, **fields)
     about = Subject(
         MessageId(row[2]),

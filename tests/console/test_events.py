@@ -176,6 +176,23 @@ async def test_a_refusal_tells_who_was_refused_and_why(console: Console, mta: Fa
         assert "does not exist" in text
 
 
+async def test_what_rest_refused_is_found_and_counted(console: Console) -> None:
+    body = {
+        "options": {"ip_pool": "nowhere"},
+        "recipients": [{"address": "bob@gmail.example"}, {"address": "eve@gmail.example"}],
+        "content": {"from": "news@acme.test", "subject": "x", "text": "x"},
+    }
+    async with console.relay.api() as api:
+        assert (await api.post("/transmissions", json=body)).status_code == 422
+    async with console.client("reader") as http:
+        text = (await http.get("/events?events=policy_rejection")).text
+        assert "by REST as news@acme.test" in text
+        assert "(first of 2 recipients)" in text
+        assert "bob@gmail.example" in text
+        shown = (await http.get("/")).text
+        assert '<span class="label">Refused</span><span class="value">1</span>' in shown
+
+
 async def test_all_accounts_are_for_operators(console: Console, mta: FakeMta) -> None:
     await some_events(console.relay, mta)
     async with console.client("admin") as http:

@@ -10,6 +10,7 @@ from relay.ports import Told
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
+from relay.testing.waiting import eventually
 
 TO = "Bob@GMail.example"
 MSYS = {
@@ -151,6 +152,11 @@ async def test_a_refused_injection_is_a_policy_rejection_and_nothing_else(relay:
 async def test_a_malformed_recipient_is_a_policy_rejection_of_class_25(relay: RelayHarness) -> None:
     with pytest.raises(InjectionRefusedError, match=r"^501 5\.5\.2 RCPT TO syntax error"):
         await relay.inject("bob@-@gmail.example")
+
+    async def is_told() -> bool:
+        return len(await relay.inside.store.events.recent(10)) == 1
+
+    await eventually(is_told)
     (told,) = await relay.inside.store.events.recent(10)
     assert isinstance(told.event, PolicyRejection)
     assert (told.event.error_code, told.event.bounce_class) == (501, 25)

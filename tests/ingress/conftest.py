@@ -98,17 +98,14 @@ class Recorder:
     rejections: list[PolicyRejection] = field(default_factory=list)
     failure: Exception | None = None
     """Raised by `accept`."""
-    log_failure: Exception | None = None
-    """Raised by `reject`."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """`accept` waits for it."""
+    waited_for: int = 0
+    """Rejections whose writing a reply has waited for."""
     entered: asyncio.Event = field(default_factory=asyncio.Event)
-    log_gate: asyncio.Event = field(default_factory=asyncio.Event)
-    """`reject` waits for it."""
 
     def __post_init__(self) -> None:
         self.gate.set()
-        self.log_gate.set()
 
     async def accept(self, handed: Handed) -> TransmissionId:
         self.entered.set()
@@ -118,11 +115,12 @@ class Recorder:
         self.handed.append(handed)
         return TransmissionId(str(1000 + len(self.handed)))
 
-    async def reject(self, rejection: PolicyRejection) -> None:
-        await self.log_gate.wait()
-        if self.log_failure is not None:
-            raise self.log_failure
+    def tell(self, rejection: PolicyRejection, kind: str) -> None:
+        assert kind == f"smtp {rejection.error_code} {rejection.raw_reason.split(' ')[1]}"
         self.rejections.append(rejection)
+
+    async def told(self) -> None:
+        self.waited_for = len(self.rejections)
 
 
 class Served:
@@ -136,6 +134,7 @@ class Served:
         self.server = SmtpServer(
             settings,
             self.directory,
+            self.core,
             self.core,
             self.budget,
             self.clock,

@@ -234,8 +234,44 @@ async def test_a_key_that_is_revoked_sends_no_further_message(smtp: Served) -> N
         assert (await send(wire, b"x\r\n"))[:3] == "250"
         smtp.directory.snapshot = build_snapshot(2, "rest-key")
         assert await wire.ask(MAIL) == "550 5.7.1 relaying denied"
+        (told,) = smtp.core.rejections
+        assert (told.account, told.error_code) == (ACCOUNT, 550), "whoever had the key may know"
         smtp.directory.snapshot = build_snapshot(3)
         assert (await wire.ask(MAIL))[:3] == "250"
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "mail_from"),
+    [
+        pytest.param(
+            b"MAIL FROM:<a@-.test>", "501 5.5.2 syntax error MAIL FROM", "a@-.test", id="no address"
+        ),
+        pytest.param(b"MAIL FROM:a@acme.test", "501 5.5.2 syntax error MAIL FROM", "a@acme.test", id="bare"),
+        pytest.param(
+            "MAIL FROM:<é@acme.test>".encode(),
+            "553 5.6.7 A non-ASCII address needs SMTPUTF8",
+            "?@acme.test",
+            id="without SMTPUTF8",
+        ),
+        pytest.param(
+            b"MAIL FROM:<a@acme.test> SIZE=999999999",
+            "552 5.3.4 Message size exceeds fixed limit",
+            "a@acme.test",
+            id="too large",
+        ),
+    ],
+)
+async def test_a_refused_sender_is_told_to_its_account_and_no_strangers_is(
+    smtp: Served, command: bytes, reply: str, mail_from: str
+) -> None:
+    async with smtp.connect() as stranger:
+        await hello(stranger)
+        assert (await stranger.ask(command))[:3] == "550"
+        assert smtp.core.rejections == []
+    async with smtp.open() as wire:
+        assert await wire.ask(command) == reply
+    (told,) = smtp.core.rejections
+    assert (told.raw_reason, told.mail_from, told.rcpt_to) == (reply, mail_from, "")
 
 
 async def test_trust_follows_the_directory(serve: Serve) -> None:

@@ -328,6 +328,9 @@ async def test_a_recipient_too_many_is_refused_and_the_others_are_kept(serve: Se
         assert (await wire.ask(b"DATA"))[:3] == "354"
         assert (await wire.ask(b"x\r\n."))[:3] == "250"
         assert len(smtp.core.handed[0].envelope.recipients) == 2
+        told = [(one.error_code, one.rcpt_to, one.mail_from) for one in smtp.core.rejections]
+        assert told == [(452, f"r{number}@gmail.example", "a@acme.test") for number in (2, 3)]
+        assert smtp.core.waited_for == 0, "no client waits at each recipient"
 
 
 async def test_what_is_pipelined_behind_starttls_is_forgotten(attacked: Served) -> None:

@@ -9,7 +9,17 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from relay.domain.errors import NoFreeId, PoolEmpty, StaleDirectory, StoreUnavailable, UnknownPool
+from relay.domain.errors import (
+    Busy,
+    NoFreeId,
+    NoSharedPool,
+    OverCapacity,
+    PoolEmpty,
+    QueueShareFull,
+    StaleDirectory,
+    StoreUnavailable,
+    UnknownPool,
+)
 from relay.testing.waiting import eventually
 from relay.testing.wire import Wire, connect
 from tests.ingress.conftest import Serve, Served, hello, login, plain, send, unverified
@@ -131,7 +141,8 @@ class TestLimits:
                 await one.write(b".\r\n")
                 assert (await one.reply())[:3] == "250"
             await nothing_taken(smtp)
-            assert smtp.core.rejections == [], "a 4yz is no rejection"
+            assert [told.error_code for told in smtp.core.rejections] == [452, 452]
+            assert {told.mail_from for told in smtp.core.rejections} == {"alice@acme.test"}
 
     @pytest.mark.parametrize("failure", [None, PoolEmpty("default"), StoreUnavailable(), RuntimeError("bug")])
     async def test_the_budget_comes_back_whatever_became_of_the_mail(
@@ -241,23 +252,28 @@ class TestFailures:
             assert told.raw_reason == "550 5.7.1 IP Pool 'Nowhere' does not exist"
             assert told.remote_addr == "127.0.0.1"
 
-    async def test_what_may_succeed_later_is_no_rejection(self, smtp: Served) -> None:
-        smtp.core.failure = StoreUnavailable()
+    @pytest.mark.parametrize(
+        ("failure", "waited_for"),
+        [
+            pytest.param(NoSharedPool(), 1, id="no shared pool"),
+            pytest.param(QueueShareFull(5), 1, id="share of the queue"),
+            pytest.param(OverCapacity(), 1, id="disk full"),
+            pytest.param(Busy(), 1, id="busy"),
+            pytest.param(StoreUnavailable(), 0, id="store"),
+        ],
+    )
+    async def test_what_may_succeed_later_is_told_with_its_reply(
+        self, smtp: Served, failure: Exception, waited_for: int
+    ) -> None:
+        """Where the store itself is in trouble, nobody waits for it twice."""
+        smtp.core.failure = failure
         async with smtp.open() as wire:
-            assert await send(wire, b"x\r\n") == "451 4.3.0 Queue unavailable, try again later"
-            assert smtp.core.rejections == []
-
-    @pytest.mark.parametrize("failure", [StoreUnavailable(), RuntimeError("bug")])
-    async def test_a_log_that_fails_does_not_change_the_reply(self, smtp: Served, failure: Exception) -> None:
-        smtp.core.failure, smtp.core.log_failure = PoolEmpty("default"), failure
-        async with smtp.open() as wire:
-            assert await send(wire, b"x\r\n") == "550 5.7.1 IP Pool 'default' is empty"
-
-    async def test_a_log_that_hangs_does_not_keep_the_client(self, smtp: Served) -> None:
-        smtp.core.failure = PoolEmpty("default")
-        smtp.core.log_gate.clear()
-        async with smtp.open() as wire:
-            assert await send(wire, b"x\r\n") == "550 5.7.1 IP Pool 'default' is empty"
+            reply = await send(wire, b"x\r\n", b"bob@gmail.example", b"eve@gmail.example")
+        (told,) = smtp.core.rejections
+        assert reply[:1] == "4"
+        assert (told.error_code, told.raw_reason) == (int(reply[:3]), f"{reply} (first of 2 recipients)")
+        assert (told.rcpt_to, told.recv_method) == ("bob@gmail.example", "esmtp")
+        assert smtp.core.waited_for == waited_for
 
     async def test_without_an_id_the_client_is_told_to_come_again_and_let_go(self, smtp: Served) -> None:
         smtp.core.failure = NoFreeId()
@@ -265,7 +281,7 @@ class TestFailures:
             reply = await send(wire, b"x\r\n")
             assert reply == "421 4.3.3 [internal] smtpapi unable to generate unique transmission id"
             assert await wire.reply() == ""
-        assert smtp.core.rejections == []
+        assert [told.raw_reason for told in smtp.core.rejections] == [reply]
 
     @pytest.mark.parametrize("failure", [RuntimeError("postgresql://secret@db"), StaleDirectory()])
     async def test_a_bug_is_answered_451_with_a_reference_and_nothing_else(
@@ -281,7 +297,7 @@ class TestFailures:
             assert record.exc_info is not None
             smtp.core.failure = None
             assert (await send(wire, b"x\r\n"))[:3] == "250"
-        assert smtp.core.rejections == []
+        assert [told.raw_reason for told in smtp.core.rejections] == [reply], "it names the reference"
 
 
 class TestEnd:

@@ -64,9 +64,7 @@ async def injector(store: Store) -> Callable[[Ids], Injector]:
     clock = HandMovedClock()
     live = LiveDirectory(store.directory, await store.directory.snapshot(), clock)
     await live.apply([Put(Account(ACME, "Acme", Plan.FREE)), Put(SendingIp(IP, IP, "mta", shared=True))], "t")
-    return lambda ids: Injector(
-        store.queue, store.events, live, NoLane(), clock, ids, RetryPolicy(), "relay.test", Turns()
-    )
+    return lambda ids: Injector(store.queue, live, NoLane(), clock, ids, RetryPolicy(), "relay.test", Turns())
 
 
 def _handed(fields: bytes = b"", options: Options = Options()) -> Handed:  # noqa: B008 - a value

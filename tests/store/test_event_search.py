@@ -98,6 +98,7 @@ async def test_the_newest_comes_first_and_operators_and_others_are_not_there(log
         pytest.param({"bounce_classes": {10, 20}}, "Bounce", id="bounce class"),
         pytest.param({"recipients": {"BOB@b.example"}}, "Delivery Injection", id="recipient"),
         pytest.param({"recipients": {"x@y.test"}}, "PolicyRejection", id="recipient refused"),
+        pytest.param({"recipient_domains": {"Y.test"}}, "PolicyRejection", id="domain refused"),
         pytest.param({"recipient_domains": {"C-D.example"}}, "Bounce Injection", id="recipient domain"),
         pytest.param({"from_addresses": {"news@ACME.test"}}, "Delivery Injection", id="From with a name"),
         pytest.param({"from_addresses": {"joe@joe.test"}}, "Bounce Injection", id="From alone, its own"),

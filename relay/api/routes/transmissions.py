@@ -74,7 +74,7 @@ async def create_transmission(
     most = _number(num_rcpt_errors, "num_rcpt_errors")
 
     async def work(ticket: Ticket | None) -> Response:
-        octets = await json_octets(request)
+        octets = request.state.octets = await json_octets(request)
         if len(octets) <= QUICK_BYTES and b"inline_css" not in octets:
             return await accept(octets, ticket)
         return await while_connected(request, accept(octets, ticket))
@@ -82,7 +82,7 @@ async def create_transmission(
     async def accept(octets: bytes, ticket: Ticket | None) -> Response:
         remote = request.client.host if request.client else ""
         try:
-            asked = await _read(octets, services, caller)
+            asked = request.state.asked = await _read(octets, services, caller)
             unavailable = tracking_asked_for(asked.asked_options)
             if unavailable and services.refuses_tracking:
                 raise Fault(1300, unavailable)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import uuid4
 
+from relay.domain.errors import OverCapacity
 from relay.domain.events import Event
 from relay.domain.ids import AccountId, MessageId, TransmissionId, to_us
 from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents, Told
@@ -34,7 +35,14 @@ class SqliteEventLog:
     async def append(self, events: Sequence[Event]) -> None:
         tallied = TalliedEvents()
         tallied.add(events)
-        await self._executor.write(tallied.store)
+
+        def unit(connection: Connection) -> None:
+            # What is left is for mail on its way out.
+            if not self._executor.has_room:
+                raise OverCapacity
+            tallied.store(connection)
+
+        await self._executor.write(unit)
 
     async def story(self, message: MessageId) -> list[Told]:
         return await self._told("story", message)

@@ -223,11 +223,17 @@ def _refused(event: PolicyRejection) -> str:
     """Whose mail it was, and what it asked for."""
     facts = [
         f"from {event.remote_addr}" if event.remote_addr else "",
-        f"MAIL FROM <{event.mail_from}>",
+        _sender(event),
         "" if event.subaccount is None else f"subaccount {event.subaccount}",
         f"asked for pool {event.ip_pool_raw}" if event.ip_pool_raw else "",
     ]
     return ", ".join(fact for fact in facts if fact)
+
+
+def _sender(event: PolicyRejection) -> str:
+    if event.recv_method == "rest":
+        return f"by REST as {event.mail_from}" if event.mail_from else "by REST"
+    return f"MAIL FROM <{event.mail_from}>"
 
 
 def _after(visit: Visit) -> int | None:
