@@ -1,13 +1,14 @@
 """SparkPost's bounce classes, read off a reply (C §3.10).
 
-In this order: enhanced codes that leave no doubt, what the text says, any other enhanced code
+Which command was answered counts first: only a reply to RCPT or to the final dot is about a mailbox.
+Then, in this order: enhanced codes that leave no doubt, what the text says, any other enhanced code
 (RFC 3463, RFC 5248, RFC 7505), the code alone. Texts go before codes because half of the world
 answers 5.7.1 to everything. The rules are ours.
 """
 
 import re
 
-from relay.domain.reply import Reply
+from relay.domain.reply import Phase, Reply
 
 UNDETERMINED = 1
 INVALID_RECIPIENT = 10
@@ -162,20 +163,71 @@ _REPLY_CODES = {
 _READ_CHARACTERS = 2000
 _ADDRESS = re.compile(r"<[^<>\s]*>|(?<![^\s<>])[^\s<>]+@[^\s<>]+")
 """Taken out first: `<no-spam@example.com>` says nothing about spam."""
-_SOFTENED = {INVALID_RECIPIENT: SOFT, NO_RCPT: SOFT, UNSUBSCRIBE: SOFT}
+HARD = frozenset({INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE})
+"""What is said of one mailbox, for good: it is not written to again."""
+_ABOUT_MAILBOXES = frozenset({Phase.RCPT, Phase.BODY})
+_NO_MAILBOX = {Phase.DATA: GENERIC, Phase.INTERNAL: GENERIC}
+"""By the command that was answered; what comes before RCPT speaks of the sender, or of us."""
+_LINK = re.compile(r"\bhttps?://\S+|\bwww\.\S+", re.IGNORECASE)
+_NOT_THE_MAILBOX = tuple(
+    (found, re.compile(pattern, re.IGNORECASE))
+    for found, pattern in (
+        (
+            MAIL_BLOCK,
+            r"(?<!to )(?<!to the )(?<!inform )(?<!inform the )(?<!notify the )(?<!contact the )\bsenders?\b"
+            r"(?! (should|may|might|must|can))|\bsender(address|domain)|\bsending (domain|ip|host|server)"
+            r"|\b(return|reverse)[- ]?path|\bmail ?from\b|\bfrom[ :](address|domain|header)|\boriginator"
+            r"|\bbadmailfrom|\byour (e-?mail )?address (is|was|has|does)\b"
+            r"|\byour (ip|domain|host|server|network|isp|mail ?server)\b|\bclient (host|address|ip)\b",
+        ),
+        (SPAM_BLOCK, r"\b(block|black|deny) ?list|\bdnsbl|\brbl\b|\breputation\b|spamhaus|spamcop|barracuda"),
+        (SPAM_CONTENT, r"\bspam|\bunsolicited|\bjunk\b|\bsuspicious"),
+        (
+            TRANSIENT,
+            r"\btoo (many|quickly|fast|often|frequent)|\brate\b|\bthrottl|\blimit(s|ed)?\b|\bquota\b"
+            r"|\bper (second|minute|hour|day)\b|\bfrequen",
+        ),
+        (
+            MAIL_BLOCK,
+            r"\bpolic(y|ies)\b|\bbanned\b|\bprohibited\b|\badministrative|\bspf\b|\bdkim\b|\bdmarc\b"
+            r"|\bnot (authori[sz]ed|permitted)\b|unauthenticated|\bptr\b|\brdns\b|\breverse (dns|host)"
+            r"|(?<!recipient address rejected: )\baccess denied"
+            r"|(?<!\bis )(?<!user )(?<!mailbox )(?<!account )\bblocked\b",
+        ),
+    )
+)
+"""Words by which a refusal speaks of the sender, its address, a rate or a policy, whatever its codes."""
 
 
-def bounce_class(reply: Reply) -> int:
-    """The class of a failure; 1 when nothing in it tells. A temporary reply is never a hard bounce."""
+def bounce_class(reply: Reply, *, is_shared: bool = False) -> int:
+    """The class of a failure; 1 when nothing in it tells. A temporary reply is never a hard bounce.
+
+    is_shared: it was said of several recipients at once, and so of none of them.
+    """
     found = _class_of(reply)
-    return found if reply.is_permanent else _SOFTENED.get(found, found)
+    if found not in HARD:
+        return found
+    if reply.is_permanent and reply.phase not in _ABOUT_MAILBOXES:
+        is_null_mx = reply.phase is Phase.INTERNAL and reply.enhanced == "5.1.10"
+        return DNS if is_null_mx else _NO_MAILBOX.get(reply.phase, MAIL_BLOCK)
+    text = _LINK.sub(" ", _words(reply))
+    for other, pattern in _NOT_THE_MAILBOX:
+        if pattern.search(text):
+            return other
+    if not reply.is_permanent:
+        return SOFT
+    return GENERIC if is_shared and reply.phase is Phase.BODY else found
+
+
+def _words(reply: Reply) -> str:
+    return _ADDRESS.sub(" ", reply.text[:_READ_CHARACTERS])
 
 
 def _class_of(reply: Reply) -> int:
     code = reply.enhanced.partition(".")[2]
     if code in _CLEAR:
         return _CLEAR[code]
-    text = _ADDRESS.sub(" ", reply.text[:_READ_CHARACTERS])
+    text = _words(reply)
     for found, pattern in _TEXTS:
         if pattern.search(text):
             return found

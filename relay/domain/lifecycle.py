@@ -78,8 +78,9 @@ def settle(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
         case Delivered(reply, peer):
             event = Delivery(now, Subject.of(message), retries, _queue_ms(message, now), peer, str(reply))
             return Finish(message.id, message.body_id, event)
-        case Bounced(reply, peer):
-            return _bounce(message, reply, peer, bounce_class(reply), retries, now)
+        case Bounced(reply, peer, is_shared):
+            found = bounce_class(reply, is_shared=is_shared)
+            return _bounce(message, reply, peer, found, retries, now)
         case Deferred(reply, peer, is_ambiguous):
             delay = Delay(
                 now,
@@ -103,12 +104,12 @@ def settle(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
 def expire(message: Message, now: datetime) -> Finish:
     """The end of a message that waited past its deadline, with the literal reason of C §5.2.
 
-    Its class is that of the last temporary failure.
+    Its class is that of the last temporary failure, which was no word about the mailbox.
     """
     cause = message.last_reply or "no attempt was possible"
     reply = Reply(554, f"5.4.7 [internal] message timeout (last transfail: {cause})", Phase.INTERNAL)
     code, _, text = message.last_reply.partition(" ")
-    last = Reply(int(code), text, Phase.INTERNAL) if code.isdecimal() else reply
+    last = Reply(int(code), text, Phase.CONNECT) if code.isdecimal() else reply
     return _bounce(message, reply, Peer(), bounce_class(last), message.attempts, now)
 
 

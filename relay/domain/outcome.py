@@ -41,6 +41,8 @@ class Bounced:
 
     reply: Reply
     peer: Peer
+    is_shared: bool = False
+    """The reply was to the content, of which the host had agreed to several recipients."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from relay.domain.address import Mailbox, plain_local
-from relay.domain.classify import ADMIN_FAILURE, INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE
+from relay.domain.classify import ADMIN_FAILURE, HARD
 from relay.domain.events import Bounce, Subject
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.message import Message
 from relay.domain.outcome import Peer
 
-HARD = frozenset({INVALID_RECIPIENT, NO_RCPT, UNSUBSCRIBE})
-"""Bounce classes after which an address is not tried again."""
 CUSTOMER_POLICY = "554 5.7.1 recipient address was suppressed due to customer policy"
 SYSTEM_POLICY = "554 5.7.1 recipient address was suppressed due to system policy"
 """For entries that the account may not remove."""

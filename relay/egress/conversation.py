@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 from uuid import uuid4
@@ -214,6 +214,7 @@ class Conversation:
         chunks = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
         transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
+        is_shared = [reply.phase for reply in transcript.replies].count(Phase.BODY) > 1
         left, is_again = [], False
         for claimed, reply in zip(mail, transcript.replies, strict=True):
             outcome = judge(reply, session.peer, transcript.is_ambiguous)
@@ -227,6 +228,8 @@ class Conversation:
                 trial.answers[claimed.message.id] = outcome
                 trial.is_detour |= session.is_usable and reply.phase is not Phase.MAIL
             else:
+                if isinstance(outcome, Bounced) and is_shared:
+                    outcome = replace(outcome, is_shared=reply.phase is Phase.BODY)
                 self._station.settle(claimed.message, outcome)
         trial.left = left
         return is_again

@@ -132,7 +132,8 @@ INTERNAL = {
     "554 5.7.1 [internal] Campaign cancelled": 25,
     "554 5.7.1 recipient address was suppressed due to customer policy": 25,
     "554 5.4.7 [internal] message timeout (last transfail: no attempt was possible)": 24,
-    "556 5.1.10 [internal] recipient domain has a null MX": 10,
+    "556 5.1.10 [internal] recipient domain has a null MX": 21,
+    "553 5.1.3 [internal] the recipient is no address": 40,
     "451 4.4.1 [internal] connect: 110": 24,
     "550 5.4.4 [internal] spam.rbl.example is 10.0.0.1: private (route setting allow_private)": 21,
 }
@@ -154,7 +155,88 @@ INTERNAL = {
 )
 def test_a_reply_has_the_class_that_its_reader_would_give_it(line: str, expected: int) -> None:
     code, _, text = line.partition(" ")
-    assert bounce_class(Reply(int(code), text, Phase.RCPT)) == expected
+    phase = Phase.INTERNAL if "[internal]" in text else Phase.RCPT
+    assert bounce_class(Reply(int(code), text, phase)) == expected
+
+
+HARD = {10, 30, 90}
+UNKNOWN = (
+    "550 5.1.1 <b@x.test>: user unknown",
+    "550 5.1.0 <s@x.test>: unknown user",
+    "550 no such user",
+    "553 5.1.3 bad address",
+    "501 5.1.7 Invalid address",
+    "553 5.1.8 <s@x.test>... Domain of sender address s@x.test does not exist",
+    "554 5.5.1 no valid recipients",
+    "550 Bob has unsubscribed",
+    "553",
+)
+
+
+@pytest.mark.parametrize("line", UNKNOWN)
+@pytest.mark.parametrize("phase", set(Phase) - {Phase.RCPT, Phase.BODY})
+def test_only_a_reply_to_rcpt_or_to_the_dot_is_about_a_mailbox(line: str, phase: Phase) -> None:
+    code, _, text = line.partition(" ")
+    found = bounce_class(Reply(int(code), text, phase))
+    assert found not in HARD
+    assert phase is not Phase.MAIL or found == 50
+
+
+@pytest.mark.parametrize("line", UNKNOWN[:4])
+def test_what_is_said_of_several_recipients_at_once_is_about_none_of_their_mailboxes(line: str) -> None:
+    code, _, text = line.partition(" ")
+    reply = Reply(int(code), text, Phase.BODY)
+    assert (bounce_class(reply), bounce_class(reply, is_shared=True)) == (10, 40)
+    assert bounce_class(Reply(int(code), text, Phase.RCPT), is_shared=True) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("<s@x.test>: Sender address rejected: user unknown", 50),
+        ("sender verify failed: no such user", 50),
+        ("sorry, your envelope sender is in my badmailfrom list", 50),
+        ("Return-Path does not exist", 50),
+        ("MAIL FROM domain not found", 50),
+        ("your IP has no such mailbox", 50),
+        ("Client host rejected: invalid user", 50),
+        ("your address is unknown here", 50),
+        ("user unknown, listed in our blocklist", 51),
+        ("no such user: this looks like spam", 52),
+        ("too many invalid recipients", 70),
+        ("user unknown; rate exceeded", 70),
+        ("mailbox unavailable: limit of messages per hour", 70),
+        ("Recipient rejected by policy", 50),
+        ("mailbox disabled for mail that fails DMARC", 50),
+        ("recipient not authorized", 50),
+        ("unknown user; your server is blocked", 50),
+    ],
+)
+@pytest.mark.parametrize("code", ["550 5.1.1", "550 5.1.10", "550 5.1.0", "553 5.2.1", "553", "550 5.4.1"])
+@pytest.mark.parametrize("phase", [Phase.RCPT, Phase.BODY])
+def test_words_about_the_sender_a_rate_or_a_policy_are_not_about_the_mailbox(
+    words: str, expected: int, code: str, phase: Phase
+) -> None:
+    digits, _, enhanced = code.partition(" ")
+    found = bounce_class(Reply(int(digits), f"{enhanced} {words}".strip(), phase))
+    assert found == expected or (found not in HARD and code not in {"550 5.1.1", "550 5.1.10"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "550 5.1.1 user unknown, see https://antispam.example/policy?sender=s",
+        "550 5.1.1 <spam-policy@x.test>: no such user",
+        "550 5.1.1 no such user; please inform the sender",
+        "550 5.1.1 user unknown: the message is returned to sender",
+        "550 5.1.1 The mailbox is blocked",
+        "550 5.2.1 This account has been disabled",
+        "550 5.4.1 Recipient address rejected: Access denied.",
+    ],
+)
+def test_words_that_only_look_like_it_leave_a_hard_bounce_hard(line: str) -> None:
+    code, _, text = line.partition(" ")
+    assert bounce_class(Reply(int(code), text, Phase.RCPT)) == 10
 
 
 def test_every_class_of_the_contract_but_none_else_is_given() -> None:
