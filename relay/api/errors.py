@@ -18,6 +18,7 @@ from relay.domain.errors import (
     ComplianceEntry,
     Conflict,
     DomainElsewhere,
+    HeaderTooLarge,
     IpsByRequest,
     MailLoop,
     MalformedAddress,
@@ -142,6 +143,9 @@ TABLE: Mapping[type[RelayError], _Entry] = {
     NotAuthenticated: _Entry(401, "Unauthorized."),
     NotGranted: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
     BeyondMaker: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
+    HeaderTooLarge: _Entry(
+        400, "The header section may have at most {0.limit_bytes} bytes", INVALID, "1300", 422
+    ),
     MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
     MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
     NoSender: _Entry(400, "No sending domain specified", "Invalid domain", "7001"),

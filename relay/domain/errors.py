@@ -116,6 +116,13 @@ class Unsendable(Refused):
 
 
 @dataclass
+class HeaderTooLarge(Refused):
+    """The header section of a message has more octets than any has."""
+
+    limit_bytes: int
+
+
+@dataclass
 class UnconfiguredDomain(Refused):
     """The domain of the From field is none that the principal may send from."""
 

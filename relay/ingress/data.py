@@ -1,7 +1,7 @@
 """What follows DATA: found in large pieces, counted against the budget, and made a message (ADR 3).
 
-Only CRLF.CRLF ends it. Bare CR and LF inside are content, and leave as CRLF: what comes in as
-one message can be read as one message only, here and at every next hop.
+Only CRLF.CRLF ends it. Bare CR and LF inside are content, and leave as CRLF or, in the header section, as
+a space: what comes in as one message can be read as one message only, here and at every next hop.
 """
 
 import re
@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from io import IncrementalNewlineDecoder
 
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
-from relay.mail.gate import MAX_HEADER_LINES, MAX_HEADER_OCTETS, MAX_LINE_OCTETS
-from relay.mail.headers import Field, fields_of, split_message
+from relay.mail.submitted import Parts, take_apart
 from relay.service.budget import BodyBudget
 
 _END = b"\r\n.\r\n"
@@ -72,9 +71,14 @@ class DataReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the content is what it would be after cleaning: no stuffed dot, no bare CR or LF."""
-        return not self._is_dotted and self._newlines.newlines == "\r\n"
+    def is_dotted(self) -> bool:
+        """Whether there may be a stuffed dot in the content."""
+        return self._is_dotted
+
+    @property
+    def has_crlf_alone(self) -> bool:
+        """Whether each CR and LF in it belongs to a CRLF."""
+        return self._newlines.newlines == "\r\n"
 
     def close(self) -> None:
         self._drop()
@@ -99,26 +103,17 @@ class DataReader:
         self._taken_bytes = 0
 
 
-def message_of(content: bytes, max_bytes: int) -> tuple[tuple[Field, ...], bytes]:
-    """Header fields and body of content that is plain, or `cleaned`. Raises Complaint."""
+def parts_of(content: bytes, max_bytes: int, is_plain: bool = True) -> Parts:
+    """Content that is unstuffed, as `take_apart` reads it. Raises Complaint, Unsendable, HeaderTooLarge."""
     if len(content) > max_bytes:
         raise Complaint(TOO_LARGE)
-    if b"\0" in content:
-        raise Complaint("550 5.6.0 NUL octet in message")
-    if _has_long_line(content):
-        raise Complaint("550 5.6.0 line too long")
-    if _has_long_header(content):
-        raise Complaint("552 5.3.4 Header section exceeds fixed limit")
-    header, body = split_message(content)
-    if header.count(b"\n") > MAX_HEADER_LINES:
-        raise Complaint("550 5.6.0 too many header lines")
-    return fields_of(header), body
+    return take_apart(content, is_plain)
 
 
-def cleaned(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
-    """The content with dots unstuffed and each CR, LF and CRLF as CRLF; in slices, each milliseconds of work.
+def unstuffed(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
+    """The content without the dot that the client put before each that begins a line (RFC 5321 §4.5.2).
 
-    The dot that the client put before each dot that begins a line is taken away (RFC 5321 §4.5.2).
+    In slices, each milliseconds of work.
     """
     at, begins_line = 0, True
     while at < len(content):
@@ -129,26 +124,5 @@ def cleaned(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
         ends_line = piece.endswith(b"\r\n")
         if begins_line and piece.startswith(b"."):
             piece = piece[1:]
-        if b"\r\n." in piece:
-            piece = piece.replace(b"\r\n.", b"\r\n")
-        yield piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        yield piece.replace(b"\r\n.", b"\r\n")
         at, begins_line = end, ends_line
-
-
-def _has_long_header(content: bytes) -> bool:
-    """By where the first empty line stands: a header section is not taken apart before its size is known."""
-    return (
-        len(content) > MAX_HEADER_OCTETS
-        and not content.startswith(b"\r\n")
-        and content.find(b"\r\n\r\n", 0, MAX_HEADER_OCTETS) < 0
-    )
-
-
-def _has_long_line(content: bytes) -> bool:
-    at = 0
-    while len(content) - at > MAX_LINE_OCTETS:
-        end = content.rfind(b"\n", at, at + MAX_LINE_OCTETS)
-        if end < 0:
-            return True
-        at = end + 1
-    return False

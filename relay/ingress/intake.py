@@ -1,18 +1,19 @@
 """From the end of DATA to its reply: content read, options parsed, mail handed to the core, refusals told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
 from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
-from relay.ingress.data import DataReader, cleaned, message_of
+from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
 from relay.ingress.surroundings import Surroundings
-from relay.mail.headers import first
+from relay.mail.headers import fields_of, first
+from relay.mail.submitted import Parts, check_lines, check_no_stray_options, repaired
 from relay.schema.msys import parse_msys
 from relay.schema.tracking import tracking_asked_for
 from relay.service.generate import Handed
@@ -54,10 +55,8 @@ async def hand_in(
     """
     options, store_is_down = Options(), False
     try:
-        content, max_bytes = reader.content(), around.settings.max_message_bytes
-        if not reader.is_plain:
-            content = await _clean(content, max_bytes)
-        fields, body = message_of(content, max_bytes)
+        parts = await _read(reader, around.settings.max_message_bytes)
+        fields = fields_of(parts.header)
         if len(fields) > _FEW_FIELDS:
             # Milliseconds were spent on them, and as many are to come.
             await asyncio.sleep(0)
@@ -70,16 +69,14 @@ async def hand_in(
             transaction.mail_from,
             tuple(transaction.recipients),
             transaction.smtputf8,
-            transaction.eight_bit or not content.isascii(),
+            transaction.eight_bit or not (parts.body.isascii() and parts.header.isascii()),
         )
-        # Its body is a copy: while that is being stored, the octets are to be in memory once.
-        del content
         transmission_id = await around.injector.accept(
             Handed(
                 origin.principal,
                 envelope,
                 fields,
-                body,
+                parts.body,
                 options,
                 "esmtp",
                 origin.remote_addr,
@@ -111,13 +108,28 @@ def _refuse_tracking(options: Options) -> None:
         raise MalformedOptions(unavailable)
 
 
-async def _clean(content: bytes, max_bytes: int) -> bytes:
-    """The content as a message has it; others have the loop between its slices. Raises Complaint."""
-    slices, size_bytes = [], 0
-    for piece in cleaned(content):
-        slices.append(piece)
+async def _read(reader: DataReader, max_bytes: int) -> Parts:
+    """The message, with a body of CRLF lines; its octets are in memory once. Raises Complaint, Refused."""
+    content = reader.content()
+    if reader.is_dotted:
+        content = await _joined(unstuffed(content), max_bytes)
+    parts = parts_of(content, max_bytes, reader.has_crlf_alone)
+    del content
+    if not reader.has_crlf_alone:
+        room = max_bytes - len(parts.header)
+        parts = parts._replace(body=await _joined(repaired(parts.body), room))
+        check_lines(parts.body)
+    check_no_stray_options(parts)
+    return parts
+
+
+async def _joined(slices: Iterator[bytes], max_bytes: int) -> bytes:
+    """Others have the loop between them. Raises Complaint."""
+    taken, size_bytes = [], 0
+    for piece in slices:
+        taken.append(piece)
         size_bytes += len(piece)
         if size_bytes > max_bytes:
             raise Complaint(TOO_LARGE)
         await asyncio.sleep(0)
-    return b"".join(slices)
+    return b"".join(taken)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from relay.domain.errors import (
     Busy,
+    HeaderTooLarge,
     MailLoop,
     MalformedAddress,
     MalformedOptions,
@@ -56,6 +57,7 @@ SENTENCES: Mapping[type[RelayError], str] = {
     PoolNotAllowed: "550 5.7.1 Subaccount {0.subaccount} is restricted to IP Pool '{0.assigned}'",
     SharedNotAllowed: "550 5.7.1 sp_shared is not a valid customer ip pool",
     MessageTooLarge: TOO_LARGE,
+    HeaderTooLarge: "552 5.3.4 Header section exceeds fixed limit",
     TooMuchWork: "550 5.6.0 The message takes more than {0.limit:g} {0.unit} of {0.what}",
     MailLoop: "554 5.4.6 mail loop detected",
     # The account or subaccount went away after AUTH.

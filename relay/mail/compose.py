@@ -27,7 +27,7 @@ from relay.mail.mailboxes import (
     sole_mailbox,
     split_name,
 )
-from relay.mail.mime import BadMime, Leaf, read_leaves
+from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Kind, Template, compile_template, literal
 from relay.mail.weight import estimated_bytes
@@ -160,8 +160,7 @@ def compose(
             subject = make.template("header Subject", content.subject)
         case Rfc822Content():
             header, _ = split_message(content.message)
-            if not header:
-                raise BadMime("it does not begin with a header section")
+            check_section(content.message, header)
             read = fields_of(header)
             sender = make.sender_of(read)
             fields, body = make.client_fields(read), make.client_body(content.message)

@@ -7,7 +7,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from relay.domain.errors import MalformedOptions
 from relay.mail.charsets import is_known
 
 _FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
@@ -17,7 +16,6 @@ _FOLD = re.compile(rb"\r\n[ \t]+")
 MAX_TOLD = 1000
 """Characters of a subject or a sender that events repeat; what is sent is another matter."""
 _MAX_TOLD_OCTETS = 4 * MAX_TOLD
-_STRAY = re.compile(rb"^x-msys-api[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 class Field(NamedTuple):
@@ -36,18 +34,11 @@ def split_message(message: bytes) -> tuple[bytes, bytes]:
 
     An empty line between them belongs to neither (RFC 5322 §2.1). Without one the body begins
     where Postfix lets it begin: at the first line that is neither a field nor the continuation
-    of one. Lines end in CRLF: the SMTP server saw to that.
-
-    Raises MalformedOptions when X-MSYS-API stands below such a line: in the body it would be
-    obeyed by nobody, and read by every recipient.
+    of one. Lines end in CRLF: whoever took the message in saw to that.
     """
-    end = _end_of_header(message)
-    if message.startswith(b"\r\n", end):
-        return message[:end], message[end + 2 :]
-    body = message[end:]
-    if _STRAY.search(body.partition(b"\r\n\r\n")[0]):
-        raise MalformedOptions("X-MSYS-API stands below a line that is no header field")
-    return message[:end], body
+    section = _SECTION.match(message)
+    end = section.end() if section else 0
+    return message[:end], message[end + 2 * message.startswith(b"\r\n", end) :]
 
 
 def fields_of(header: bytes) -> tuple[Field, ...]:
@@ -111,11 +102,6 @@ def _from_addresses(fields: Iterable[Field], is_strict: bool = False) -> list[st
         return []
     text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
     return _addresses(_without_comments(text, is_strict) if "(" in text else text)
-
-
-def _end_of_header(message: bytes) -> int:
-    section = _SECTION.match(message)
-    return section.end() if section else 0
 
 
 # ── mailboxes (RFC 5322 §3.4) ────────────────────────────────────────────────────────────

@@ -63,6 +63,16 @@ def read_leaves(message: bytes) -> Iterator[Leaf]:
     return _Reader(message).read(0, len(message), 0)
 
 
+def check_section(message: bytes, header: bytes) -> None:
+    """The header section that the message begins with is one, and an empty line ends it. Raises BadMime."""
+    if not header:
+        raise BadMime("it does not begin with a header section")
+    if len(header) < len(message) and not message.startswith(b"\r\n", len(header)):
+        line = message[len(header) : len(header) + 40].split(b"\r\n")[0]
+        number = header.count(b"\n") + 1
+        raise BadMime(f"line {number} of its header section is neither a field nor the rest of one: {line!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Described:
     """What the fields of an entity say of its body; what is missing as RFC 2045 §5.2 has it."""

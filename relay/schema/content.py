@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay.domain.address import parse_mailbox
-from relay.domain.errors import MalformedAddress
+from relay.domain.errors import HeaderTooLarge, MalformedAddress, Unsendable
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.mailboxes import read_name, sole_mailbox, split_name
+from relay.mail.submitted import tidied
 from relay.schema.fault import Fault, sized, typed
 
 MAX_FILE_NAME_BYTES = 255
@@ -36,7 +37,6 @@ _TYPE = re.compile(
     r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?[\w-]{1,50}=(?:\"[ !#-~]{0,200}\"|[\w.+:/'-]{1,200}))*", re.ASCII
 )
 _CONTENT_ID = re.compile(r"[!#-;=?-~]{1,255}", re.ASCII)
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def parse_content(given: Mapping[str, Any]) -> Content:
@@ -56,10 +56,20 @@ def parse_content(given: Mapping[str, Any]) -> Content:
         message: str = typed(content, "email_rfc822", str, "", "content.")
         if not message.strip():
             raise Fault(1400, "content.email_rfc822 is a required field")
-        return Rfc822Content(_LINE_END.sub(b"\r\n", message.encode("utf-8", "replace")))
+        return Rfc822Content(_tidied(message.encode("utf-8", "replace")))
     if not parts:
         raise Fault(1400, "No valid fields exist in the 'content' object")
     return _inline(content)
+
+
+def _tidied(message: bytes) -> bytes:
+    try:
+        return tidied(message)
+    except Unsendable as error:
+        raise Fault(1300, f"content.email_rfc822 cannot be sent: {error.detail}") from error
+    except HeaderTooLarge as error:
+        limit = error.limit_bytes
+        raise Fault(1300, f"content.email_rfc822 has more than {limit} bytes of header section") from error
 
 
 def _inline(content: Mapping[str, Any]) -> InlineContent:

@@ -335,7 +335,7 @@ class Transmitter:
 
 
 def _check_hops(content: Content) -> None:
-    """Raises MailLoop, MalformedOptions."""
+    """Raises MailLoop."""
     if isinstance(content, Rfc822Content):
         header, _ = split_message(content.message)
         if hop_count(fields_of(header)) > MAX_HOPS:

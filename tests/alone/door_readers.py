@@ -10,12 +10,13 @@ from relay.domain.clients import client_behind
 from relay.domain.reply import Phase, Reply
 from relay.ingress.auth import decode_base64, decode_plain
 from relay.ingress.commands import parse_mail, parse_rcpt
-from relay.ingress.data import DataReader, cleaned, message_of
+from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.proxy import parse_proxy
 from relay.mail.dkim import (
     check_key,
     is_record_of,
 )
+from relay.mail.submitted import check_no_stray_options, repaired
 from relay.schema.msys import parse_msys
 from relay.schema.suppressions import wanted_of_bulk
 from relay.schema.transmissions import parse_transmission
@@ -33,7 +34,9 @@ def _data(octets: bytes) -> None:
         for at in range(0, len(octets), size):
             reader.feed(octets[at : at + size])
         reader.feed(b"\r\n.\r\n")
-        message_of(b"".join(cleaned(reader.content())), 1 << 29)
+        content = b"".join(unstuffed(reader.content()))
+        parts = parts_of(content, 1 << 29, reader.has_crlf_alone)
+        check_no_stray_options(parts._replace(body=b"".join(repaired(parts.body))))
 
 
 def _bulk(text: str) -> None:

@@ -31,6 +31,7 @@ from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import names_nobody, read_mailboxes, read_name, split_name
 from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, parameters_of
+from relay.mail.submitted import tidied
 from relay.mail.template import Kind, compile_template
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
 from relay.net.content import pieces
@@ -192,6 +193,35 @@ MAIL = (
         lambda octets: fields_of(split_message(octets)[0]),
         300_000,
         (*FIELDS, "a", "\r\n", "a:", ":"),
+        as_octets=True,
+    ),
+    Reader(
+        "a message with any line ends",
+        tidied,
+        250_000,
+        (
+            *(
+                *FIELDS,
+                "\n",
+                "\r",
+                "\r\n",
+                "X: …\n…\r\n\r\n",
+                "X: …\r…\r\n\r\n",
+                "X: …\r…\n\n",
+                "X: y\n",
+                "X: y\r\r\n",
+            ),
+            *(
+                "\r\n…\n\r",
+                "From \n",
+                "From \r\n",
+                "X:\n…\t\n…",
+                "\ufeff",
+                ">",
+                "X: …\n\r…\r\n",
+                "X: y\r\n…\r…x\n",
+            ),
+        ),
         as_octets=True,
     ),
     Reader(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.api.body import parse_object
-from relay.ingress.data import message_of
+from relay.ingress.data import parts_of
 from relay.mail.budget import Budget
 from relay.mail.inline_css import inline_css
 from relay.mail.mime import read_leaves
@@ -45,9 +45,14 @@ def test_twice_as_much_takes_about_twice_as_long(reader: Reader) -> None:
         pytest.param(lambda octets: parse_transmission(octets, NOW), _VALUES, id="values"),
         pytest.param(lambda octets: parse_object(octets, "/"), b"[" * 3_000_000, id="lists in lists"),
         pytest.param(parse_msys, b"{" * 3_000_000, id="X-MSYS-API"),
-        pytest.param(lambda octets: message_of(octets, MOST), b"X: y\r\n" * 3_000_000, id="fields"),
-        pytest.param(lambda octets: message_of(octets, MOST), b"x" * (19 << 20), id="a line"),
-        pytest.param(lambda octets: message_of(octets, MOST), b"\r\n" * (11 << 20), id="a message"),
+        pytest.param(lambda octets: parts_of(octets, MOST), b"X: y\r\n" * 3_000_000, id="fields"),
+        pytest.param(lambda octets: parts_of(octets, MOST), b"x" * (19 << 20), id="a line"),
+        pytest.param(lambda octets: parts_of(octets, MOST), b"\r\n" * (11 << 20), id="a message"),
+        pytest.param(lambda octets: parts_of(octets, MOST, False), b"X: y\n" * 3_000_000, id="LF"),
+        pytest.param(
+            lambda octets: parts_of(octets, MOST, False), b"X: y\n" * 3_000_000 + b"\r\n\r\n", id="both"
+        ),
+        pytest.param(lambda octets: parts_of(octets, MOST), b"From \r\n" * 2_500_000, id="mailbox lines"),
         pytest.param(lambda octets: list(read_leaves(octets)), b"X: y\r\n" * 3_000_000, id="a part"),
         pytest.param(inline_css, "<style>" + "<b>" * 1_000_000, id="elements"),
         pytest.param(lambda text: compile_template(text, Kind.HTML), "{{ a" * 1_000_000, id="braces"),

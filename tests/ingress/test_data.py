@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ingress.data import DataReader, cleaned, message_of
+from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
+from relay.mail.submitted import repaired
 from relay.service.budget import BodyBudget
 from tests.ingress.conftest import Served
 
@@ -24,15 +25,15 @@ def read(pieces: list[bytes], max_bytes: int = 1000) -> tuple[bytes | None, byte
     return None, None
 
 
-def clean(content: bytes) -> bytes:
-    return b"".join(cleaned(content))
+def plain(content: bytes) -> bytes:
+    return b"".join(unstuffed(content))
 
 
 def whole(content: bytes) -> bytes:
     """Header and body as they are stored."""
-    fields, body = message_of(clean(content), 1_000_000)
-    header = b"".join(field.raw for field in fields)
-    return header + b"\r\n" + body if fields or body else b""
+    parts = parts_of(plain(content), 1_000_000, is_plain=False)
+    body = b"".join(repaired(parts.body))
+    return parts.header + b"\r\n" + body if parts.header or body else b""
 
 
 def stuffed(content: bytes) -> bytes:
@@ -65,7 +66,7 @@ def test_the_end_is_found_however_the_octets_are_cut(octets: bytes, cuts: list[i
 def test_dot_stuffing_is_undone(wire: bytes, message: bytes) -> None:
     content, _ = read([wire + b"\r\n.\r\n"])
     assert content is not None
-    assert message_of(clean(content), 1000) == ((), message + b"\r\n")
+    assert plain(content) == message + b"\r\n"
 
 
 @given(ALPHABET, st.lists(st.integers(1, 9), min_size=1))
@@ -79,14 +80,19 @@ def test_content_that_needs_no_cleaning_is_known_without_looking_twice(
         length = cuts[turn % len(cuts)]
         reader.feed(rest[:length])
         rest, turn = rest[length:], turn + 1
-    if reader.is_plain:
-        assert reader.content() == clean(content + b"\r\n")
+    taken = reader.content()
+    assert taken == content + b"\r\n"
+    if not reader.is_dotted:
+        assert plain(taken) == taken
+    if reader.has_crlf_alone:
+        assert b"".join(repaired(taken)) == taken
 
 
 def test_most_mail_needs_no_cleaning() -> None:
     reader = DataReader(BodyBudget(10_000), 1000)
     reader.feed(b"Subject: hello\r\n\r\nHello.\r\n.\r\n")
-    assert reader.is_plain
+    assert reader.has_crlf_alone
+    assert not reader.is_dotted
 
 
 @given(ALPHABET)
@@ -100,11 +106,12 @@ def test_what_is_stored_has_only_crlf_and_ends_in_one(octets: bytes) -> None:
 
 @given(ALPHABET, st.integers(1, 7))
 def test_content_is_cleaned_the_same_however_it_is_sliced(octets: bytes, slice_octets: int) -> None:
-    unstuffed = (octets[1:] if octets.startswith(b".") else octets).replace(b"\r\n.", b"\r\n")
-    expected = re.sub(rb"\r\n|\r|\n", b"\r\n", unstuffed)
-    slices = list(cleaned(octets, slice_octets))
-    assert b"".join(slices) == expected
-    assert max(map(len, slices), default=0) <= 2 * (slice_octets + 1)
+    without_dots = (octets[1:] if octets.startswith(b".") else octets).replace(b"\r\n.", b"\r\n")
+    slices = list(unstuffed(octets, slice_octets))
+    assert b"".join(slices) == without_dots
+    mended = list(repaired(octets, slice_octets))
+    assert b"".join(mended) == re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
+    assert max(map(len, slices + mended), default=0) <= 2 * (slice_octets + 1)
 
 
 SMUGGLED = (
@@ -202,6 +209,6 @@ def test_the_limit_is_that_of_the_content(excess: int, refused: bool) -> None:
     assert content is not None
     if refused:
         with pytest.raises(Complaint, match="552"):
-            message_of(content, 100)
+            parts_of(content, 100)
     else:
-        assert message_of(content, 100) == ((), content)
+        assert parts_of(content, 100) == (b"", content, False)

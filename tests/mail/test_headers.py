@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.domain.errors import MalformedOptions
 from relay.mail.headers import (
     decoded,
     fields_of,
@@ -57,25 +56,6 @@ def address_in(value: str, *more: str) -> str | None:
 )
 def test_the_body_begins_where_the_fields_end(message: bytes, header: bytes, body: bytes) -> None:
     assert split_message(message) == (header, body)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(b"From me Mon Jan 5\r\nX-MSYS-API: {}\r\n\r\n", id="below the first line of an mbox"),
-        pytest.param(b"A: b\r\nS\xfcbject: x\r\nx-msys-api : {}\r\n", id="below a name that is not ASCII"),
-        pytest.param(b" x\r\nX-Msys-API:{}\r\n\r\nbody", id="below a continuation of nothing"),
-    ],
-)
-def test_an_x_msys_api_that_would_be_text_of_the_body_is_refused(message: bytes) -> None:
-    """It would be obeyed by nobody, and tell every recipient who got hidden copies (C §2.6)."""
-    with pytest.raises(MalformedOptions):
-        split_message(message)
-
-
-def test_a_body_may_speak_of_x_msys_api() -> None:
-    assert split_message(b"A: b\r\n\r\nX-MSYS-API: {}\r\n")[1] == b"X-MSYS-API: {}\r\n"
-    assert split_message(b"A: b\r\nHello\r\n\r\nX-MSYS-API: {}\r\n")[1].endswith(b"X-MSYS-API: {}\r\n")
 
 
 @given(LINES)

@@ -492,8 +492,23 @@ def test_a_sender_may_be_a_template() -> None:
 
 
 def test_a_whole_messages_lines_end_in_crlf() -> None:
-    content = parse(body(content={"email_rfc822": "A: ü\nB: 2\r\rC\r\n"})).content
-    assert content == Rfc822Content("A: ü\r\nB: 2\r\n\r\nC\r\n".encode())
+    content = parse(body(content={"email_rfc822": "\ufeffA: ü\nB: 2\r3\n\nC\rD"})).content
+    assert content == Rfc822Content("A: ü\r\nB: 2 3\r\n\r\nC\r\nD\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("A: b\n\n\0", "cannot be sent: NUL octet in message"),
+        ("A: b\n\n" + "x" * 200_000, "cannot be sent: line too long"),
+        ("A: b\n" * 6_000, "cannot be sent: too many header lines"),
+        ("A: bcdefgh\n" * 30_000, "has more than 262144 bytes of header section"),
+    ],
+)
+def test_what_smtp_does_not_take_is_not_taken_as_a_whole_message(message: str, reason: str) -> None:
+    with pytest.raises(Fault, match=reason) as refused:
+        parse(body(content={"email_rfc822": message}))
+    assert refused.value.code == 1300
 
 
 @pytest.mark.parametrize(
