@@ -99,7 +99,9 @@ class Reception:
         try:
             for endpoint in (http.listen, *http.listen_tls):
                 tls = None if pair is None or (is_clear and not servers) else pair.context
-                servers.append(HttpServer(endpoint.host, endpoint.port, tls, int(grace_s), shares=shares))
+                key = "http.listen_tls" if servers else "http.listen"
+                host, port = endpoint.host, endpoint.port
+                servers.append(HttpServer(host, port, tls, int(grace_s), shares=shares, setting=key))
                 await servers[-1].bind()
         except OSError:
             for server in servers:

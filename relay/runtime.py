@@ -349,7 +349,6 @@ class Relay:
             self._clock,
             pair.context,
             config.hostname,
-            config.node,
             self._workers > 1,
             shares=self._shares,
             refused=self._refusals,

@@ -129,7 +129,7 @@ async def _serve(
         _keep_up(beat, BEAT_EVERY_S)
     async with AsyncExitStack() as stack:
         if with_sink:
-            await _start_sink(stack, sink_address(config))
+            await _start_sink(stack, config)
         relay = await stack.enter_async_context(Relay(config, workers=workers, shares=shares))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         renewals = tasks.create_task(keep_renewed(relay.pairs, renewing), name="certificates")
@@ -243,13 +243,14 @@ def _settle_garbage() -> None:
     gc.set_threshold(_ALLOCATIONS, 20, 20)
 
 
-async def _start_sink(stack: AsyncExitStack, address: str) -> None:
+async def _start_sink(stack: AsyncExitStack, config: Config) -> None:
     """The sink outlives the relay: mail that is under way still finds it."""
     from relay.testing.sink import run_sink
 
     over = asyncio.Event()
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
-    tasks.create_task(run_sink(address, None, over, _tell), name="sink")
+    other = f"give the route of {config.directory} another smarthost"
+    tasks.create_task(run_sink(sink_address(config), None, over, _tell, other), name="sink")
     stack.callback(over.set)
 
 

@@ -14,7 +14,7 @@ MAX_LINES = 400
 
 CORE = {"domain", "mail", "ports"}
 DRIVERS = CORE | {"schema", "service", "telemetry"}
-LISTENERS = {"descriptors", "handshake", "tally"}
+LISTENERS = {"descriptors", "handshake", "listening", "tally"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
     "domain": (set(), {"idna"}),
@@ -39,6 +39,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "handshake": ({"domain", "tally"}, set()),
     "tally": ({"domain"}, set()),
     "descriptors": (set(), set()),
+    "listening": (set(), set()),
 }
 """A driver never names another driver or an adapter; JSON and rows stay where they are read."""
 HOMES = {

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import ssl
 
-from relay.domain.ids import NodeName
 from relay.domain.shares import Shares
 from relay.handshake import Handshakes
 from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
 from relay.ingress.surroundings import Surroundings
+from relay.listening import by_setting, cannot_listen
 from relay.ports import Clock, Directory
 from relay.schema.config import SmtpSettings
 from relay.schema.values import Endpoint
@@ -40,7 +40,6 @@ class SmtpServer:
         clock: Clock,
         tls: ssl.SSLContext,
         hostname: str,
-        node: str,
         reuse_port: bool = False,
         data_timeout_s: float = 600.0,
         shares: Shares | None = None,
@@ -62,7 +61,6 @@ class SmtpServer:
             clock,
             tls,
             hostname,
-            NodeName(node),
             data_timeout_s,
             refuses_tracking,
             shares or Shares(settings.max_connections_per_client),
@@ -131,7 +129,9 @@ class SmtpServer:
                 reuse_port=self._reuse_port or None,
             )
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror or error}") from error
+            key = "smtp.listen_tls" if implicit_tls else "smtp.listen"
+            other = by_setting(key, endpoint.host, endpoint.port, is_list=True)
+            raise cannot_listen(str(endpoint), error, other) from error
         self._servers.append(server)
         bound = server.sockets[0].getsockname()
         self.addresses.append((bound[0], bound[1]))

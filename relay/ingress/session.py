@@ -133,13 +133,13 @@ class Session(Connection):
     async def helo(self, argument: str) -> None:
         self._greet(argument)
         self._is_extended = False
-        self._answer_idle_talk(f"250 {self._around.node} says HELO to {self._address}")
+        self._answer_idle_talk(f"250 {self._around.hostname} says HELO to {self._address}")
 
     async def ehlo(self, argument: str) -> None:
         self._greet(argument)
         self._is_extended = True
         settings = self._around.settings
-        lines = [f"{self._around.node} says EHLO to {self._address}"]
+        lines = [f"{self._around.hostname} says EHLO to {self._address}"]
         if not self._is_encrypted:
             lines.append("STARTTLS")
         lines += ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SMTPUTF8"]
@@ -357,7 +357,7 @@ class Session(Connection):
     async def quit(self, argument: str) -> None:
         if argument:
             raise Complaint("501 5.5.4 QUIT takes no parameter")
-        self.hang_up(f"221 2.3.0 {self._around.node} closing connection", at_once=True)
+        self.hang_up(f"221 2.3.0 {self._around.hostname} closing connection", at_once=True)
 
     async def not_implemented(self, argument: str) -> None:
         raise Complaint("502 5.5.1 Command not implemented")

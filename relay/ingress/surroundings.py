@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from relay.descriptors import Descriptors, for_clients
 from relay.domain.address import Mailbox
 from relay.domain.clients import ClientAddress
-from relay.domain.ids import NodeName
 from relay.domain.shares import Shares
 from relay.ingress.auth import Failures
 from relay.ports import Clock, Directory
@@ -34,7 +33,6 @@ class Surroundings:
     clock: Clock
     tls: ssl.SSLContext
     hostname: str
-    node: NodeName
     data_timeout_s: float
     refuses_tracking: bool
     """Whether mail that asks for tracking is refused; else it is sent without."""

@@ -18,6 +18,7 @@ from relay.descriptors import for_http
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.shares import Shares
 from relay.handshake import Handshakes
+from relay.listening import by_setting, cannot_listen
 from relay.tally import Tally
 
 Application = Callable[..., Awaitable[None]]
@@ -54,11 +55,13 @@ class HttpServer:
         headers_s: float = 30.0,
         max_connections: int = 1000,
         shares: Shares | None = None,
+        setting: str = "http.listen",
     ) -> None:
         """tls: None for clear text. grace_s: how long requests in hand may take once `run` is to end.
 
         headers_s: how long a client may take for the header section of a request.
         shares: how many connections each client may hold; None: as many as there are.
+        setting: which one names the address.
         """
         self._tally = Tally(log)
         handshakes = None if tls is None else Handshakes(tls, _HANDSHAKE_S, self._tally)
@@ -89,7 +92,7 @@ class HttpServer:
         self._server = _Server(config)
         self._socket: socket.socket | None = None
         self._over = asyncio.Event()
-        self._grace_s = grace_s
+        self._grace_s, self._setting = grace_s, setting
         self.scheme = "http" if tls is None else "https"
 
     @property
@@ -114,7 +117,8 @@ class HttpServer:
             if self._socket is not None:
                 self._socket.close()
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+            other = by_setting(self._setting, host, port, is_list=self._setting != "http.listen")
+            raise cannot_listen(where, error, other) from error
         self._bound: tuple[str, int] = self._socket.getsockname()[:2]
 
     def unbind(self) -> None:

@@ -6,8 +6,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from relay.listening import cannot_listen
 from relay.schema.problems import ConfigError, line
 from relay.testing.fake_mta import FakeMta
 from relay.testing.orders import Attempt
@@ -27,12 +29,16 @@ _SUBJECT = re.compile(rb"(?im)^subject:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)")
 
 
 async def run_sink(
-    listen: str, script: Path | None, stopping: asyncio.Event, write: Callable[[str], None]
+    listen: str,
+    script: Path | None,
+    stopping: asyncio.Event,
+    write: Callable[[str], None],
+    elsewhere: str = "name another with --listen",
 ) -> None:
     """Serve on HOST:PORT until stopping is set; write gets each line, without its end.
 
-    The first line tells the address, for a port of 0. Raises ConfigError, and OSError when the
-    address cannot be listened on.
+    The first line tells the address, for a port of 0. elsewhere: how another address is chosen.
+    Raises ConfigError, and CannotListen.
     """
     host, port = _host_and_port(listen)
     decide = None if script is None else load_script(script, asyncio.get_running_loop().time).decide
@@ -45,7 +51,11 @@ async def run_sink(
         remembers=False,
     )
     mta.restrict(connections=_MAX_CONNECTIONS, recipients=_MAX_RECIPIENTS, size_bytes=_MAX_SIZE_BYTES)
-    async with mta:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(mta)
+        except OSError as error:
+            raise cannot_listen(listen, error, elsewhere) from error
         write(json.dumps({"listening": mta.address}))
         await stopping.wait()
 
@@ -79,7 +89,7 @@ def main(listen: str, script: Path | None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {listen}: {error.strerror or error}\n")
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

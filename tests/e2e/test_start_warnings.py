@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from relay import __version__
 from relay.testing.fake_mta import FakeMta
 from relay.testing.lab import lab_directory
-from relay.testing.process import RelayProcess
+from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
 
 
@@ -104,3 +105,23 @@ async def test_for_machines_they_are_records_with_a_field_for_each_fact(tmp_path
     assert ready["smtp"] == relay.address
     assert (ready["ips"], ready["missing"], ready["differences"]) == (11, "", 0)
     assert records[-1]["event"] == records[-1]["message"] == "stopped"
+
+
+@pytest.mark.parametrize("taken", ["smtp", "sink"])
+async def test_a_port_that_is_taken_is_one_line_with_the_remedy(tmp_path: Path, taken: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = int(other.getsockname()[1])
+        relay = RelayProcess(tmp_path, f"127.0.0.1:{port if taken == 'sink' else free_port()}")
+        if taken == "smtp":
+            relay.config.write_text(relay.config.read_text().replace(relay.address, f"127.0.0.1:{port}"))
+        run = await relay.run_cli("run", "--with-sink")
+    said = [line for line in run.err.splitlines() if " WARNING " not in line]
+    remedy = {
+        "smtp": "choose another (smtp.listen), such as RELAY_SMTP__LISTEN='[\"127.0.0.1:",
+        "sink": f"give the route of {tmp_path}/directory.toml another smarthost",
+    }
+    assert run.status == 1
+    (line,) = [line for line in said if "INFO" not in line]
+    start = f"relay: cannot listen on 127.0.0.1:{port}: another program has that port, perhaps a relay:"
+    start += " stop it, or "
+    assert line.startswith(start + remedy[taken])

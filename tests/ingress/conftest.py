@@ -25,7 +25,7 @@ from relay.testing.clock import HandMovedClock
 from relay.testing.wire import Wire, connect
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-HOST, NODE = "relay.test", "n1"
+HOST = "relay.test"
 ACCOUNT, SUSPENDED = AccountId(1), AccountId(2)
 INJECT = frozenset({"smtp/inject"})
 
@@ -140,7 +140,6 @@ class Served:
             self.clock,
             tls,
             HOST,
-            NODE,
             data_timeout_s=data_timeout_s,
             refused=self.refused,
         )

@@ -21,7 +21,7 @@ async def test_the_dialogue_is_literal(smtp: Served) -> None:
             f"220 2.0.0 relay.test ESMTP relay/{__version__} Mon, 05 Jan 2026 09:00:00 +0000"
         )
         greeting, *keywords = (await wire.ask(b"EHLO client.example")).split("\n")
-        assert greeting.startswith("250-n1 says EHLO to 127.0.0.1:")
+        assert greeting.startswith("250-relay.test says EHLO to 127.0.0.1:")
         assert [keyword[4:] for keyword in keywords] == [
             "STARTTLS",
             "ENHANCEDSTATUSCODES",
@@ -37,7 +37,7 @@ async def test_the_dialogue_is_literal(smtp: Served) -> None:
         assert await wire.ask(RCPT) == "250 2.0.0 RCPT TO accepted"
         assert await wire.ask(b"DATA") == '354 3.0.0 continue.  finished with "\\r\\n.\\r\\n"'
         assert await wire.ask(b"Subject: x\r\n\r\nHello\r\n.") == "250 2.0.0 OK 1001"
-        assert await wire.ask(b"QUIT") == "221 2.3.0 n1 closing connection"
+        assert await wire.ask(b"QUIT") == "221 2.3.0 relay.test closing connection"
         assert await wire.reply() == ""
 
 
@@ -153,7 +153,7 @@ async def test_the_null_reverse_path_is_taken(smtp: Served) -> None:
 async def test_helo_works_without_extensions(serve: Serve) -> None:
     async with serve(trusted=TRUSTED) as smtp, smtp.connect() as wire:
         await wire.reply()
-        assert (await wire.ask(b"HELO old.example")).startswith("250 n1 says HELO to 127.0.0.1:")
+        assert (await wire.ask(b"HELO old.example")).startswith("250 relay.test says HELO to 127.0.0.1:")
         assert (await wire.ask(MAIL + b" SIZE=1"))[:3] == "555"
         assert (await wire.ask(b"AUTH PLAIN"))[:3] == "503"
         assert (await send(wire, b"x\r\n"))[:3] == "250"

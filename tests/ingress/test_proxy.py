@@ -114,7 +114,7 @@ async def test_the_client_behind_the_balancer_is_the_client(serve: Serve) -> Non
     async with serve(proxy_protocol=PROXIES, trusted=trusted) as smtp, smtp.connect() as wire:
         await wire.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 25\r\nEHLO client.example\r\n")
         assert (await wire.reply())[:3] == "220"
-        assert (await wire.reply()).startswith("250-n1 says EHLO to 192.0.2.7:4000\n")
+        assert (await wire.reply()).startswith("250-relay.test says EHLO to 192.0.2.7:4000\n")
         assert (await wire.ask(b"MAIL FROM:<a@acme.test>"))[:3] == "250"
 
 
@@ -122,7 +122,7 @@ async def test_an_ipv6_client_is_named_in_brackets(serve: Serve) -> None:
     async with serve(proxy_protocol=PROXIES) as smtp, smtp.connect() as wire:
         await wire.write(version_2(0x21, 0x21, V6))
         assert (await wire.reply())[:3] == "220"
-        assert (await wire.ask(b"EHLO c")).startswith("250-n1 says EHLO to [2001:db8::7]:4000\n")
+        assert (await wire.ask(b"EHLO c")).startswith("250-relay.test says EHLO to [2001:db8::7]:4000\n")
 
 
 async def test_the_balancer_itself_is_a_client_too(serve: Serve) -> None:
@@ -130,7 +130,7 @@ async def test_the_balancer_itself_is_a_client_too(serve: Serve) -> None:
         await wire.write(version_2(0x20, 0, b"")[:10])
         await wire.write(version_2(0x20, 0, b"")[10:])
         assert (await wire.reply())[:3] == "220"
-        assert (await wire.ask(b"EHLO c")).startswith("250-n1 says EHLO to 127.0.0.1:")
+        assert (await wire.ask(b"EHLO c")).startswith("250-relay.test says EHLO to 127.0.0.1:")
 
 
 async def test_a_balancer_that_only_looks_is_no_event(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import smtplib
 import socket
 import struct
@@ -357,7 +358,7 @@ class TestListening:
         taken = "{}:{}".format(*smtp.address)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        with pytest.raises(OSError, match=f"cannot listen on {taken}"):
+        with pytest.raises(OSError, match=_taken("smtp.listen", smtp.address)):
             async with serve(listen=(f"127.0.0.1:{port}", taken)):
                 pass
         with socket.create_server(("127.0.0.1", port)):
@@ -367,3 +368,18 @@ class TestListening:
         with pytest.raises(ValueError, match="proxy_protocol"):
             async with serve(proxy_protocol=("127.0.0.0/8",), listen_tls=("127.0.0.1:0",)):
                 pass
+
+
+def _taken(key: str, address: tuple[str, int]) -> str:
+    """What is said of a port that is taken, as a pattern."""
+    host, port = address
+    other = port + 1000 if port <= 64535 else port - 1000
+    why = (
+        f"cannot listen on {host}:{port}: another program has that port, perhaps a relay: stop it, or choose"
+    )
+    variable = f"RELAY_{key.upper().replace('.', '__')}"
+    return (
+        "^"
+        + re.escape(f"{why} another ({key}), such as {variable}='[\"{host}:{other}\"]' before the command")
+        + "$"
+    )

@@ -46,10 +46,12 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     assert config.retry_policy == RetryPolicy()
 
 
-def test_the_shipped_file_says_the_defaults_but_for_auth_without_tls() -> None:
+def test_the_shipped_file_says_the_defaults_but_for_what_a_lab_is_easier_with() -> None:
     shipped = load_config(SHIPPED, {})
     assert shipped.smtp.auth_without_tls
-    assert shipped.model_copy(update={"smtp": Config().smtp}) == Config()
+    assert [str(place) for place in shipped.http.listen_tls] == ["127.0.0.1:8443"]
+    http = shipped.http.model_copy(update={"listen_tls": ()})
+    assert shipped.model_copy(update={"smtp": Config().smtp, "http": http}) == Config()
     assert shipped.smtp.model_copy(update={"auth_without_tls": False}) == Config().smtp
 
 

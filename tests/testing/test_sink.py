@@ -235,7 +235,9 @@ def test_a_missing_script_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_an_address_in_use_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main("192.0.2.1:2526", None) == 1
-    assert capsys.readouterr().err.startswith("cannot listen on 192.0.2.1:2526: ")
+    assert capsys.readouterr().err.startswith(
+        "cannot listen on 192.0.2.1:2526: the address is not on this machine"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
