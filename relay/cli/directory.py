@@ -177,6 +177,8 @@ def _route(route: Route) -> str:
     else:
         where = f"MX, port {target.port}"
         more = ", private hosts allowed" if target.allow_private else ""
+    if target.ehlo_ignore:
+        more += f", without {' '.join(target.ehlo_ignore)}"
     return f"{', '.join(route.patterns)} to {where}, TLS {target.tls}{more}"
 
 

@@ -23,6 +23,8 @@ class MxRoute:
     port: int = 25
     allow_private: bool = False
     """Whether hosts may have addresses that are not of the internet; listeners of ours never."""
+    ehlo_ignore: tuple[str, ...] = ()
+    """Upper-case EHLO keywords that count as not offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class SmarthostRoute:
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     username: str = ""
     password: str = ""
+    ehlo_ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.username and self.tls is TlsPolicy.OPPORTUNISTIC:

@@ -27,6 +27,8 @@ class Site:
     password: str = field(default="", repr=False)
     allow_private: bool = False
     """Whether addresses that are not of the internet may be connected to."""
+    ehlo_ignore: tuple[str, ...] = ()
+    """EHLO keywords that count as not offered."""
     is_sink: bool = False
     """Whether mail ends here: no host is asked."""
 
@@ -43,7 +45,15 @@ SINK = Site((), 0, TlsPolicy.OFF, is_sink=True)
 
 def smarthost_site(route: SmarthostRoute) -> Site:
     """The one host that takes everything; whoever named it may mean a private one."""
-    return Site(((0, route.host.lower()),), route.port, route.tls, route.username, route.password, True)
+    return Site(
+        ((0, route.host.lower()),),
+        route.port,
+        route.tls,
+        route.username,
+        route.password,
+        allow_private=True,
+        ehlo_ignore=route.ehlo_ignore,
+    )
 
 
 def mx_site(route: MxRoute, hosts: Sequence[PreferredHost]) -> Site:
@@ -56,6 +66,7 @@ def mx_site(route: MxRoute, hosts: Sequence[PreferredHost]) -> Site:
         route.port,
         route.tls,
         allow_private=route.allow_private,
+        ehlo_ignore=route.ehlo_ignore,
     )
 
 

@@ -280,7 +280,7 @@ class Conversation:
     ) -> SmtpSession | NoSession | NotTried:
         login = Login(site.username, site.password) if site.username else None
         try:
-            return await self._means.dialer.connect(bind, ehlo, host, site.tls, login)
+            return await self._means.dialer.connect(bind, ehlo, host, site.tls, login, site.ehlo_ignore)
         except SourceUnplumbed:
             self._station.unplumbed(bind)
             reason = f"451 4.3.0 [internal] Sending IP temporarily suspended: {bind} is not on this machine"

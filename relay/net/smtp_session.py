@@ -6,7 +6,7 @@ aiosmtplib's exceptions are translated here and nowhere else.
 import asyncio
 import ssl
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 import aiosmtplib
@@ -49,7 +49,13 @@ class SmtpDialer:
         self._descriptors = descriptors or for_connections_out()
 
     async def connect(
-        self, bind: IpAddress, ehlo: str, host: Host, tls: TlsPolicy, login: Login | None
+        self,
+        bind: IpAddress,
+        ehlo: str,
+        host: Host,
+        tls: TlsPolicy,
+        login: Login | None,
+        ignored: Collection[str] = (),
     ) -> SmtpSession | NoSession:
         """A session ready for MAIL, or why there is none; see `Dialer`. Raises SourceUnplumbed, OverCapacity.
 
@@ -57,17 +63,24 @@ class SmtpDialer:
         with a login.
         """
         try:
-            return await self._open(bind, ehlo, host, tls, login, 0)
+            return await self._open(bind, ehlo, host, tls, login, ignored, 0)
         except _TlsFailed as failure:
             if tls is TlsPolicy.REQUIRED or login is not None:
                 return NoSession(failure.reply, Peer(host.address, -1))
         try:
-            return await self._open(bind, ehlo, host, TlsPolicy.OFF, login, -1)
+            return await self._open(bind, ehlo, host, TlsPolicy.OFF, login, ignored, -1)
         except _TlsFailed as failure:
             return NoSession(failure.reply, Peer(host.address, -1))
 
     async def _open(
-        self, bind: IpAddress, ehlo: str, host: Host, tls: TlsPolicy, login: Login | None, outbound_tls: int
+        self,
+        bind: IpAddress,
+        ehlo: str,
+        host: Host,
+        tls: TlsPolicy,
+        login: Login | None,
+        ignored: Collection[str],
+        outbound_tls: int,
     ) -> SmtpSession | NoSession:
         """Raises SourceUnplumbed, OverCapacity and _TlsFailed."""
         if self._descriptors.run_short():
@@ -85,12 +98,12 @@ class SmtpDialer:
             await client.connect(timeout=self._timeouts.greeting_s)
             connection = client.transport
             phase = Phase.EHLO
-            await self._say_hello(client)
+            await self._say_hello(client, ignored)
             if login is not None and tls is not TlsPolicy.OFF and not client.supports_extension("STARTTLS"):
                 raise _TlsFailed(Reply(454, "4.7.0 [internal] a login needs TLS", Phase.STARTTLS))
             if tls is not TlsPolicy.OFF and await self._start_tls(client, host, tls):
                 peer = Peer(host.address, 1)
-                await self._say_hello(client)
+                await self._say_hello(client, ignored)
             if login is not None:
                 phase = Phase.AUTH
                 await self._log_in(client, login)
@@ -112,7 +125,7 @@ class SmtpDialer:
                     cast(asyncio.Transport, connection).abort()
         return session
 
-    async def _say_hello(self, client: aiosmtplib.SMTP) -> None:
+    async def _say_hello(self, client: aiosmtplib.SMTP, ignored: Collection[str]) -> None:
         """EHLO, or HELO with a server that does not know it (RFC 5321 §3.2)."""
         try:
             await client.ehlo(timeout=self._timeouts.ehlo_s)
@@ -120,6 +133,10 @@ class SmtpDialer:
             if not 500 <= refusal.code < 600 or not client.is_connected:
                 raise
             await client.helo(timeout=self._timeouts.ehlo_s)
+        for keyword in ignored:
+            client.esmtp_extensions.pop(keyword.lower(), None)
+        if "AUTH" in ignored:
+            client.server_auth_methods.clear()
 
     async def _start_tls(self, client: aiosmtplib.SMTP, host: Host, tls: TlsPolicy) -> bool:
         """Whether the conversation is encrypted now. Raises _TlsFailed."""

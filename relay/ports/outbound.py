@@ -1,6 +1,6 @@
 """The way out: fresh mail's short way, conversations with next hops, and DNS."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -90,10 +90,17 @@ class Dialer(Protocol):
     """Conversations from a given source address."""
 
     async def connect(
-        self, bind: IpAddress, ehlo: str, host: "Host", tls: TlsPolicy, login: Login | None
+        self,
+        bind: IpAddress,
+        ehlo: str,
+        host: "Host",
+        tls: TlsPolicy,
+        login: Login | None,
+        ignored: Collection[str] = (),
     ) -> SmtpSession | NoSession:
         """A session ready for MAIL: connected from bind, greeted, EHLO said, TLS and AUTH done as asked.
 
+        ignored: upper-case EHLO keywords that count as not offered.
         Raises SourceUnplumbed when bind is not on this machine, before any packet leaves, and OverCapacity
         when this process may open no more connections.
         """

@@ -138,6 +138,7 @@ def _route(route: Route) -> str:
         values["smarthost"] = f"{host}:{target.port}"
         values |= {"username": target.username, "password": target.password}
     values["tls"] = target.tls.value if target.tls is not TlsPolicy.OPPORTUNISTIC else ""
+    values["ehlo_ignore"] = list(target.ehlo_ignore)
     return _table("route", values)
 
 

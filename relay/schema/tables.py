@@ -30,6 +30,8 @@ MOST_IPS = 100_000
 MAX_NAME = 64
 _LARGEST_ID = 2**31 - 1
 _KEY = re.compile(r"[0-9A-Fa-f]{40}")
+_KEYWORD = re.compile(r"[0-9A-Za-z][-0-9A-Za-z]{0,63}")
+"""Of EHLO (RFC 5321 §4.1.1.1)."""
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -289,6 +291,12 @@ def _parse_smarthost(text: object) -> Endpoint:
     return endpoint
 
 
+def _parse_keyword(text: object) -> str:
+    if not isinstance(text, str) or not _KEYWORD.fullmatch(text):
+        raise ValueError('an EHLO keyword of letters, digits and hyphens, such as "PIPELINING"')
+    return text.upper()
+
+
 class RouteTable(Table):
     """`[[route]]`."""
 
@@ -300,6 +308,7 @@ class RouteTable(Table):
     allow_private: bool = False
     """Of MX hosts; a smarthost may be private anyway."""
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    ehlo_ignore: tuple[Annotated[str, PlainValidator(_parse_keyword)], ...] = ()
     username: str = ""
     password: Annotated[str, Field(validate_default=True)] = ""
 
@@ -339,7 +348,9 @@ class RouteTable(Table):
         return password
 
     def to_domain(self) -> Route:
+        ignored = tuple(dict.fromkeys(self.ehlo_ignore))
         if self.smarthost is None:
-            return Route(self.domains, MxRoute(self.tls, self.port or 25, self.allow_private))
+            return Route(self.domains, MxRoute(self.tls, self.port or 25, self.allow_private, ignored))
         host, port = self.smarthost.host, self.smarthost.port
-        return Route(self.domains, SmarthostRoute(host, port, self.tls, self.username, self.password))
+        login = self.username, self.password
+        return Route(self.domains, SmarthostRoute(host, port, self.tls, *login, ehlo_ignore=ignored))

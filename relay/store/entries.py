@@ -127,6 +127,7 @@ _CHECKS = ("dkim_status", "cname_status", "mx_status")
 
 def _target(fields: dict[str, Any]) -> MxRoute | SmarthostRoute:
     fields["tls"] = TlsPolicy(fields["tls"])
+    fields["ehlo_ignore"] = tuple(fields.get("ehlo_ignore", ()))
     return SmarthostRoute(**fields) if "host" in fields else MxRoute(**fields)
 
 

@@ -44,13 +44,14 @@ def test_a_change_of_routes_tells_where_mail_goes_now_and_no_password(lab: Cli) 
         [[route]]
         domains = ["*"]
         smarthost = "127.0.0.9:587"
+        ehlo_ignore = ["PIPELINING", "8bitmime"]
         username = "us"
         password = "secret"
     """
     text = lab.directory.read_text().partition("[[route]]")[0]
     lab.directory.write_text(text + "\n".join(line.strip() for line in routes.splitlines()))
     now = "a.example, *.a.example to MX, port 25, TLS required, private hosts allowed"
-    then = "* to 127.0.0.9:587, TLS required, as us"
+    then = "* to 127.0.0.9:587, TLS required, as us, without PIPELINING 8BITMIME"
     assert lab.ok("directory", "diff", str(lab.directory)) == f"~ routes: {now}; {then}\n1 change\n"
     (change,) = lab.json("directory", "apply", str(lab.directory))["changes"]
     assert change == {"change": "set", "object": "routes", "routes": [now, then]}

@@ -37,11 +37,13 @@ async def connect(
     *,
     name: str = "mx.fake.test",
     cafile: Path | None = None,
+    ignored: tuple[str, ...] = (),
     timeouts: Timeouts | None = None,
 ) -> SmtpSession | NoSession:
     context_for = functools.partial(client_context, cafile=cafile)
     dialer = SmtpDialer(timeouts=timeouts, connect_timeout_s=2, context_for=context_for)
-    return await dialer.connect(BIND, "mta5.relay.test", Host(name, IpAddress("127.0.0.1"), port), tls, login)
+    host = Host(name, IpAddress("127.0.0.1"), port)
+    return await dialer.connect(BIND, "mta5.relay.test", host, tls, login, ignored)
 
 
 async def refused(opened: Awaitable[SmtpSession | NoSession]) -> NoSession:
@@ -244,6 +246,24 @@ async def test_what_was_said_in_clear_text_does_not_count_after_the_handshake(
         mta.say(Phase.EHLO, clear, times=1)
         opened = await connect(mta.port, TlsPolicy.OPPORTUNISTIC)
         assert (await delivers(opened)).extensions == {"PIPELINING"}
+
+
+async def test_what_is_to_be_ignored_counts_as_not_offered(certificate: tuple[Path, Path]) -> None:
+    ignored = ("PIPELINING", "8BITMIME", "SIZE", "X-NEVER")
+    async with FakeMta(tls=server_context(*certificate)) as mta:
+        session = await delivers(await connect(mta.port, TlsPolicy.OPPORTUNISTIC, ignored=ignored))
+        assert session.extensions == {"SMTPUTF8", "ENHANCEDSTATUSCODES"}
+        assert (session.peer.outbound_tls, mta.pipelined, mta.attempts[0].parameters) == (1, 0, "")
+
+
+async def test_starttls_and_auth_may_be_ignored(certificate: tuple[Path, Path]) -> None:
+    credentials = {LOGIN.username: LOGIN.password}
+    async with FakeMta(tls=server_context(*certificate), credentials=credentials) as mta:
+        failure = await refused(connect(mta.port, TlsPolicy.REQUIRED, ignored=("STARTTLS",)))
+        assert str(failure.reply) == "454 4.7.4 [internal] TLS required, not offered"
+        failure = await refused(connect(mta.port, login=LOGIN, ignored=("AUTH",)))
+        assert str(failure.reply) == "454 4.7.0 [internal] the host offers no AUTH that we know"
+        assert mta.logins == []
 
 
 # ── AUTH ─────────────────────────────────────────────────────────────────────────────────

@@ -124,6 +124,7 @@ def test_all_tables_arrive(tmp_path: Path) -> None:
         domains = ["*"]
         mx = true
         allow_private = true
+        ehlo_ignore = ["pipelining", "X-Odd", "PIPELINING"]
         port = 2525
         tls = "off"
         """,
@@ -150,7 +151,7 @@ def test_all_tables_arrive(tmp_path: Path) -> None:
     smarthost = SmarthostRoute("2001:db8::25", 587, TlsPolicy.REQUIRED, "joe", "secret")
     assert found.routes == (
         Route(("example.com", "*.example.net"), smarthost),
-        Route(("*",), MxRoute(TlsPolicy.OFF, 2525, True)),
+        Route(("*",), MxRoute(TlsPolicy.OFF, 2525, True, ("PIPELINING", "X-ODD"))),
     )
 
 
@@ -256,7 +257,8 @@ def test_an_export_keeps_everything_that_a_file_can_say(tmp_path: Path) -> None:
         Route(("c.example",), SmarthostRoute("h.example", 587, TlsPolicy.OPPORTUNISTIC, "u", "p")),
         Route(("d.example",), SmarthostRoute("h.example", 587, TlsPolicy.OFF, "u", "p")),
         Route(("e.example",), SmarthostRoute("h.example", 587)),
-        Route(("*.test",), MxRoute(TlsPolicy.OFF, 2525, allow_private=True)),
+        Route(("*.test",), MxRoute(TlsPolicy.OFF, 2525, allow_private=True, ehlo_ignore=("CHUNKING",))),
+        Route(("f.example",), SmarthostRoute("h.example", 25, ehlo_ignore=("PIPELINING", "8BITMIME"))),
         Route(("*",), MxRoute()),
     )
     again = load(tmp_path, export(snapshot_of(entries, routes)))

@@ -315,6 +315,23 @@ BROKEN = [
         "a smarthost to log in to",
         id="a login for MX hosts",
     ),
+    *[
+        pytest.param(
+            f'[[route]]\ndomains = ["*"]\nmx = true\nehlo_ignore = ["SIZE", {keyword}]',
+            "route[#1].ehlo_ignore[#2]",
+            keyword,
+            'an EHLO keyword of letters, digits and hyphens, such as "PIPELINING"',
+            id=f"an EHLO keyword: {keyword[:9]}",
+        )
+        for keyword in ('""', '"SIZE 100"', '"-X"', '"8BIT_MIME"', '"É"', "7", f'"{"X" * 65}"')
+    ],
+    pytest.param(
+        '[[route]]\ndomains = ["*"]\nmx = true\nehlo_ignore = "SIZE"',
+        "route[#1].ehlo_ignore",
+        '"SIZE"',
+        "",
+        id="an EHLO keyword without brackets",
+    ),
 ]
 
 

@@ -84,7 +84,7 @@ async def test_every_kind_of_entry_comes_back_as_it_went_in(store: Store) -> Non
 
 
 async def test_routes_are_replaced_and_keep_their_order_and_passwords(store: Store) -> None:
-    smarthost = SmarthostRoute("mx.example", 587, TlsPolicy.REQUIRED, "user", "secret")
+    smarthost = SmarthostRoute("mx.example", 587, TlsPolicy.REQUIRED, "user", "secret", ("SIZE", "AUTH"))
     routes = (
         Route(("b.example", "*.b.example"), smarthost),
         Route(("*",), MxRoute(TlsPolicy.OFF, 2525, allow_private=True)),
