@@ -24,6 +24,9 @@ BASES: Mapping[str, dict[str, Any]] = {
         "content": {"from": "a@acme.test", "subject": "Hello", "text": "Hello."},
         "recipients": [{"address": "bob@b.example"}],
     },
+    "POST /utils/content-previewer": {
+        "content": {"from": "a@acme.test", "subject": "Hello", "text": "Hello."}
+    },
     "POST /sending-domains": {"domain": "new#.test"},
     "PUT /suppression-list": {"recipients": [{"recipient": "bob@b.example", "type": "transactional"}]},
     "PUT /suppression-list/{recipient}": {"type": "transactional"},

@@ -17,6 +17,7 @@ from relay.api.routes import (
     health,
     ip_pools,
     message_events,
+    previews,
     sending_domains,
     sending_ips,
     subaccounts,
@@ -37,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     message_events.router,
     transmissions.router,
+    previews.router,
 )
 """Each resource's, under /api/v1."""
 

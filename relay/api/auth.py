@@ -92,18 +92,17 @@ async def principal(request: Request) -> Caller:
     return caller if caller.is_operator else replace(caller, caps=services.caps)
 
 
-def require(grant: str, *, of_account: bool = False) -> Any:
-    """A dependency: the caller, who must hold the grant. Raises NotGranted, and what `principal` raises.
+def require(*grants: str, of_account: bool = False) -> Any:
+    """A dependency: the caller, who must hold one of these. Raises NotGranted, and what `principal` raises.
 
     of_account: subaccounts have no business with the resource.
     """
-    enough = {grant}
-    if grant.endswith("/view"):
-        resource = grant.removesuffix("/view")
+    enough = {*grants}
+    for resource in (grant.removesuffix("/view") for grant in grants if grant.endswith("/view")):
         enough |= {f"{resource}/manage", f"{resource}/modify"}
 
     async def granted(caller: Annotated[Caller, Depends(principal)]) -> Caller:
-        check_granted(caller, (grant,), enough)
+        check_granted(caller, grants, enough)
         if of_account:
             check_of_account(caller)
 

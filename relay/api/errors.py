@@ -80,6 +80,9 @@ class Problem:
     code: str | None = None
     param: str | None = None
     value: object = None
+    part: str | None = None
+    """Of a content, and the line in it."""
+    line: int | None = None
 
     def shown(self) -> dict[str, object]:
         named = {
@@ -88,6 +91,8 @@ class Problem:
             "code": self.code,
             "param": self.param,
             "value": self.value,
+            "part": self.part,
+            "line": self.line,
         }
         return {name: value for name, value in named.items() if value is not None}
 

@@ -14,6 +14,7 @@ from relay.service.budget import BodyBudget
 MAX_BODY_BYTES = 1 << 20
 MAX_BODIES: Mapping[str, int] = {
     f"{BASE}/transmissions": 50_000_000,
+    f"{BASE}/utils/content-previewer": 50_000_000,
     f"{BASE}/suppression-list": 50_000_000,
 }
 """Paths that take more."""

@@ -35,6 +35,7 @@ SUBACCOUNT_GRANTS = frozenset(
         "suppression_lists/manage",
         "transmissions/view",
         "transmissions/modify",
+        "templates/preview",
         "webhooks/view",
         "webhooks/modify",
     }

@@ -44,14 +44,16 @@ _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
 _NOT_COPIED = NOT_PASSED_ON | {"from"}
 _HTML, _AMP = "text/html", "text/x-amp-html"
+_PARTS = {"text/plain": "text", _HTML: "html", _AMP: "amp_html"}
 _KINDS = {"text/plain": Kind.TEXT, _HTML: Kind.HTML, _AMP: Kind.AMP}
 
 
 @dataclass
 class BadPart(RelayError):
-    """What is wrong with the content and in which part: `header Subject`, `part text/html`."""
+    """What is wrong with the content and in which part."""
 
     part: str
+    """By SparkPost's name: `text`, `html`, `amp_html`, `Header:Subject`."""
     error: BadTemplate
 
 
@@ -157,14 +159,14 @@ def compose(
         case InlineContent():
             sender = make.sender(content.from_name, content.from_email)
             fields, body = make.inline_fields(content), make.inline_body(content, boundary)
-            subject = make.template("header Subject", content.subject)
+            subject = make.template("Header:Subject", content.subject)
         case Rfc822Content():
             header, _ = split_message(content.message)
             check_section(content.message, header)
             read = fields_of(header)
             sender = make.sender_of(read)
             fields, body = make.client_fields(read), make.client_body(content.message)
-            subject = make.template("header Subject", _text_of(read, "subject"))
+            subject = make.template("Header:Subject", _text_of(read, "subject"))
         case _:
             assert_never(content)
     names = frozenset({"from", *(name for name, _ in fields)})
@@ -246,7 +248,7 @@ class _Maker:
 
     def sender(self, name: str, email: str) -> Sender:
         """Raises BadPart, NoSender."""
-        names, addresses = self.template("header From", name), self.template("header From", email)
+        names, addresses = self.template("Header:From", name), self.template("Header:From", email)
         is_fixed = names.is_constant and addresses.is_constant
         return Sender(names, addresses, _sole(name, email) if is_fixed else None)
 
@@ -305,7 +307,7 @@ class _Maker:
         return unfolded(field.value).decode("utf-8", "replace") if field.name in _MAILBOX_FIELDS else text
 
     def _field(self, name: str, text: str) -> Piece:
-        template = self.template(f"header {name}", text)
+        template = self.template(f"Header:{name}", text)
         return _piece(partial(_field, name, template), template.is_constant)
 
     # ── bodies ───────────────────────────────────────────────────────────────────────────
@@ -353,7 +355,7 @@ class _Maker:
         return has_rules or (self._substitutes and "{{" in leaf.text)
 
     def _text(self, type_: str, text: str, kind: Kind) -> list[Piece]:
-        part = f"part {type_}"
+        part = _PARTS.get(type_, type_)
         template = self.template(part, text, kind)
         inlines_css = self._inlines_css and type_ == _HTML
         try:

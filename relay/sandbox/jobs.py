@@ -9,6 +9,7 @@ from relay.domain.errors import NoSender
 from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
+from relay.schema.preview import parse_preview, previewed
 from relay.schema.scan import MAX_VALUES, read_object
 from relay.schema.suppressions import wanted_of_bulk
 from relay.schema.transmissions import parse_transmission
@@ -79,6 +80,11 @@ def fill_content(
             return
 
 
+def preview_content(max_octets: int, octets: list[bytearray]) -> Iterator[bytes]:
+    """The answer to whoever wants to see a content."""
+    yield previewed(parse_preview(bytes(octets.pop())), Budget(octets=max_octets), max_octets)
+
+
 ToCompose = tuple[Content, str, bool, bool]
 """The arguments of `compose`."""
 
@@ -87,4 +93,5 @@ JOBS: Mapping[str, Job] = {
     "read suppressions": read_suppressions,
     "compose": compose_content,
     "fill": fill_content,
+    "preview": preview_content,
 }

@@ -59,6 +59,10 @@ class Problem(BaseModel):
     code: str | None = None
     param: str | None = None
     value: object = None
+    part: str | None = None
+    """Of a content: `text`, `html`, `amp_html`, `Header:Subject`."""
+    line: int | None = None
+    """In that part."""
 
 
 class Errors(BaseModel):

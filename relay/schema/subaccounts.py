@@ -19,6 +19,7 @@ KEY_GRANTS = (
     "transmissions/modify",
     "webhooks/view",
     "webhooks/modify",
+    "templates/preview",
 )
 """What a subaccount's key may hold, in the order in which the contract lists it."""
 MISSING = "`{0}` is a required field"

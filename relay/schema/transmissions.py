@@ -117,7 +117,7 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
         start=_start(asked_options.get("start_time"), now, max_ahead),
         description=sized(given, "description", MAX_DESCRIPTION_BYTES),
         return_path=_return_path(given),
-        substitution_data=_substitution_data(given, "Transmission"),
+        substitution_data=substitution_data_of(given, "Transmission"),
         substitutes=optional(asked_options.get("perform_substitutions"), True),
         recipients=recipients.valid,
         faults=recipients.faults,
@@ -182,7 +182,8 @@ def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _substitution_data(given: Mapping[str, Any], level: str) -> dict[str, Any]:
+def substitution_data_of(given: Mapping[str, Any], level: str) -> dict[str, Any]:
+    """Raises Fault."""
     data: dict[str, Any] = typed(given, "substitution_data", dict, {})
     if is_nested_deeply(data):
         raise _nested()
@@ -266,7 +267,7 @@ def _recipient(value: Any, size: int) -> Recipient:
         _return_path(value),
         _tags(value),
         typed(value, "metadata", dict, {}) if is_short else _metadata(value),
-        typed(value, "substitution_data", dict, {}) if is_short else _substitution_data(value, "Recipient"),
+        typed(value, "substitution_data", dict, {}) if is_short else substitution_data_of(value, "Recipient"),
     )
 
 

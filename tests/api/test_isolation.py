@@ -106,6 +106,7 @@ WALK: dict[tuple[str, str], list[Ask]] = {
         Ask("/sending-domains/{domain}/verify", 404, None, {"dkim_verify": True})
     ],
     ("GET", "/suppression-list"): [Ask("/suppression-list", 200)],
+    ("GET", "/suppression-list/summary"): [Ask("/suppression-list/summary", 200)],
     ("GET", "/suppression-list/{recipient}"): [Ask("/suppression-list/{recipient}", 404)],
     ("DELETE", "/suppression-list/{recipient}"): [Ask("/suppression-list/{recipient}", 404)],
     # Each has a list of its own, on which the same recipient may stand.
@@ -129,6 +130,16 @@ WALK: dict[tuple[str, str], list[Ask]] = {
         Ask(f"{_EVENTS}?transmissions={{transmission}}", 200),
         Ask(f"{_EVENTS}?event_ids={{event}}", 200),
     ],
+    ("GET", "/message-events"): [
+        Ask("/message-events", 200),
+        Ask("/message-events?subaccounts={subaccount}", 200),
+        Ask(f"/message-events?recipients={TO}", 200),
+        Ask("/message-events?message_ids={message}", 200),
+        Ask("/message-events?transmission_ids={transmission}", 200),
+    ],
+    ("GET", "/message-events/events/documentation"): [Ask("/message-events/events/documentation", 200)],
+    ("GET", "/message-events/events/samples"): [Ask("/message-events/events/samples", 200)],
+    ("GET", "/webhooks/events/documentation"): [Ask("/webhooks/events/documentation", 200)],
     ("GET", "/events/message/documentation"): [Ask(f"{_EVENTS}/documentation", 200)],
     ("GET", "/events/message/samples"): [Ask(f"{_EVENTS}/samples", 200)],
     ("POST", "/transmissions"): [
@@ -140,6 +151,7 @@ WALK: dict[tuple[str, str], list[Ask]] = {
         Ask("/transmissions?campaign_id=acme-later", 200),
     ],
     ("DELETE", "/transmissions"): [Ask("/transmissions?campaign_id=acme-later", 204)],
+    ("POST", "/utils/content-previewer"): [Ask("/utils/content-previewer", 200, None, _sent())],
     ("GET", "/transmissions/{id}"): [Ask("/transmissions/{id}", 404)],
     ("DELETE", "/transmissions/{id}"): [Ask("/transmissions/{id}", 404)],
 }

@@ -12,7 +12,7 @@ from tests.support.rest import refusal, results
 GRANTS = (
     "'smtp/inject', 'sending_domains/manage', 'tracking_domains/view', 'tracking_domains/manage', "
     "'message_events/view', 'suppression_lists/manage', 'transmissions/view', 'transmissions/modify', "
-    "'webhooks/view', 'webhooks/modify'"
+    "'webhooks/view', 'webhooks/modify', 'templates/preview'"
 )
 BAD_GRANTS = f"Invalid `key_grants value`. Supported values are: {GRANTS}"
 KEY = {"key_label": "first", "key_grants": ["smtp/inject"]}

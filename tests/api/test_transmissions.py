@@ -315,7 +315,7 @@ async def test_html_that_is_too_large_to_inline_is_refused(relay: RelayHarness) 
         422,
         "3000",
         "substitution language syntax error in template content",
-        "Error while compiling part text/html: inline_css takes at most 3000 elements, and there are 3001",
+        "Error while compiling part html: inline_css takes at most 3000 elements, and there are 3001",
     )
     accepted(await post(relay, body(content=CONTENT | {"html": html})))
 
@@ -499,7 +499,7 @@ FILE = {"name": "a", "type": "a/b", "data": "eA=="}
             body(content=CONTENT | {"text": "a\n{{if x}}"}),
             422,
             "3000",
-            "Error while compiling part text/plain: line 2: 'if' without its 'end'",
+            "Error while compiling part text: line 2: 'if' without its 'end'",
             id="substitution syntax",
         ),
     ],

@@ -257,12 +257,12 @@ def test_without_substitution_braces_stay() -> None:
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (InlineContent("a@b.test", "{{", text="t"), "header Subject"),
-        (InlineContent("{{@b.test", "s", text="t"), "header From"),
-        (InlineContent("a@b.test", "s", text="t", headers={"X-A": "{{"}), "header X-A"),
-        (InlineContent("a@b.test", "s", text="{{"), "part text/plain"),
-        (InlineContent("a@b.test", "s", html="{{"), "part text/html"),
-        (Rfc822Content(b"From: a@b.test\r\n\r\n{{\r\n"), "part text/plain"),
+        (InlineContent("a@b.test", "{{", text="t"), "Header:Subject"),
+        (InlineContent("{{@b.test", "s", text="t"), "Header:From"),
+        (InlineContent("a@b.test", "s", text="t", headers={"X-A": "{{"}), "Header:X-A"),
+        (InlineContent("a@b.test", "s", text="{{"), "text"),
+        (InlineContent("a@b.test", "s", html="{{"), "html"),
+        (Rfc822Content(b"From: a@b.test\r\n\r\n{{\r\n"), "text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -90,7 +90,7 @@ async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
 async def test_what_the_job_raises_is_told(pool: Pool) -> None:
     output = await compose(pool, text="{{if")
     assert isinstance(output.error, BadPart)
-    assert output.error.part == "part text/plain"
+    assert output.error.part == "text"
     assert (await compose(pool)).error is None
 
 

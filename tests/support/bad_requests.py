@@ -354,6 +354,16 @@ TRANSMISSIONS: list[Row] = [
     ("DELETE /transmissions/1", None, 404, "Resource not found:transmission id 1"),
     ("DELETE /transmissions/" + "9" * 3000, None, 404, "Resource not found:transmission id 9"),
 ]
+_PREVIEW = "POST /utils/content-previewer"
+PREVIEWS: list[Row] = [
+    (_PREVIEW, {}, 422, "content object or template_id required"),
+    (_PREVIEW, {"content": 5}, 422, "field 'content' is of type 'number'"),
+    (_PREVIEW, {"content": {**_CONTENT, "text": "{{"}}, 422, "Error while compiling part text"),
+    (_PREVIEW, {"content": {**_CONTENT, "text": "{{-x}}"}}, 422, "Error while rendering part text"),
+    (_PREVIEW, {"content": _CONTENT, "substitution_data": HUGE}, 422, "field 'substitution_data' is of type"),
+    (_PREVIEW, {"content": _CONTENT, "substitution_data": {"x": "x" * 100_000}}, 422, "must be less than"),
+    ("GET /utils/content-previewer", None, 405, "GET is not supported"),
+]
 OPERATORS = "billing, by an operator"
 """The table whose requests are an operator's."""
 TABLES = {
@@ -367,6 +377,7 @@ TABLES = {
     "suppression-list": SUPPRESSIONS,
     "events": EVENTS,
     "transmissions": TRANSMISSIONS,
+    "previews": PREVIEWS,
 }
 
 NO_OBJECTS: dict[str, bytes] = {

@@ -1,7 +1,6 @@
 """`/transmissions` (C §3.6, §5.4)."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,16 +9,14 @@ from fastapi.responses import Response
 from relay.api.auth import Caller, require
 from relay.api.body import QUICK_BYTES, json_octets
 from relay.api.docs import refusals, takes
-from relay.api.errors import INVALID, ApiError
+from relay.api.errors import ApiError
+from relay.api.faults import CONTENT_ERRORS, problem_of, refusal_of_content
 from relay.api.hangup import while_connected
 from relay.api.idempotency import IdempotencyKey, answer_once
 from relay.api.services import Services, ServicesDep
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import TransmissionId
 from relay.domain.transmission import NotCancellable, TransmissionState
-from relay.mail.budget import OverBudget
-from relay.mail.compose import BadPart
-from relay.mail.mime import BadMime
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.api import NOTICE_HEADER, Problem, Results
 from relay.schema.fault import Fault
@@ -33,7 +30,7 @@ from relay.schema.transmission_shapes import (
     TransmissionShape,
 )
 from relay.schema.transmissions import Asked, parse_transmission
-from relay.service.draft import CannotGenerate, Draft, EstimateTooLarge, Packed
+from relay.service.draft import Draft, Packed
 
 router = APIRouter(tags=["transmissions"])
 
@@ -41,17 +38,6 @@ Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
-_CLASSES: Mapping[int, tuple[int, str]] = {
-    1300: (422, INVALID),
-    1301: (422, "invalid combination of fields"),
-    1305: (400, "invalid UTF-8"),
-    1400: (422, "required field is missing"),
-    1603: (422, "Subresource not found"),
-    2002: (422, "substitution data too large"),
-    5002: (400, "no valid recipient"),
-    7001: (400, "Invalid domain"),
-}
-"""Status and class of the error for each code that a body can have."""
 
 
 @router.post(
@@ -93,8 +79,8 @@ async def create_transmission(
                 return Answered(ticket, Answer(200, _shown(id_, asked, most)))
 
             id_ = await services.transmitter.accept(draft, None if ticket is None else keep)
-        except (Fault, BadPart, BadMime, EstimateTooLarge, CannotGenerate, OverBudget) as error:
-            raise _refusal(error) from error
+        except CONTENT_ERRORS as error:
+            raise refusal_of_content(error) from error
         notice = {NOTICE_HEADER: NOTICE} if unavailable else {}
         return Response(_shown(id_, asked, most), headers=notice, media_type="application/json")
 
@@ -192,7 +178,7 @@ def _shown(id_: TransmissionId, asked: Asked, most: int | None) -> bytes:
     )
     answer = TransmissionAccepted(results=accepted)
     if asked.num_rejected:
-        accepted.rcpt_to_errors = [_problem(fault) for fault in asked.faults[:most]]
+        accepted.rcpt_to_errors = [problem_of(fault) for fault in asked.faults[:most]]
         sentence = "transmission created, but with validation errors"
         answer.errors = [Problem(message=sentence, code="2000")]
     return answer.model_dump_json(exclude_none=True).encode()
@@ -207,35 +193,6 @@ def _number(text: str | None, param: str) -> int | None:
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────
-
-
-def _problem(fault: Fault) -> Problem:
-    return Problem(message=_CLASSES[fault.code][1], description=fault.detail, code=str(fault.code))
-
-
-def _refusal(
-    error: Fault | BadPart | BadMime | EstimateTooLarge | CannotGenerate | OverBudget,
-) -> ApiError:
-    match error:
-        case Fault(code=5002, detail=detail):
-            return ApiError(400, detail, detail, "5002")
-        case Fault(code=code, detail=detail):
-            status, message = _CLASSES[code]
-            return ApiError(status, message, detail, str(code))
-        case BadPart(part=part, error=cause):
-            message = "substitution language syntax error in template content"
-            return ApiError(422, message, f"Error while compiling {part}: {cause}", "3000")
-        case EstimateTooLarge(limit_bytes=limit):
-            size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
-            sentence = f"The estimated message size is above the {size} message size limit"
-            return ApiError(422, INVALID, sentence, "1300")
-        case OverBudget():
-            return ApiError(422, INVALID, str(error), "1300")
-        case CannotGenerate(reason=reason):
-            return ApiError(400, "Failed to generate message", reason, "1901")
-        case BadMime(reason=reason):
-            sentence = f"content.email_rfc822 cannot be read as a MIME tree: {reason}"
-            return ApiError(422, "template mime parsing error", sentence, "3020")
 
 
 def _unknown(id_: str) -> ApiError:

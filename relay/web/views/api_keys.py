@@ -29,6 +29,7 @@ GRANT_LABELS: Mapping[str, str] = {
     "smtp/inject": "Send via SMTP",
     "transmissions/modify": "Send, schedule and cancel transmissions",
     "transmissions/view": "See transmissions",
+    "templates/preview": "Preview contents",
     "message_events/view": "Search events",
     "sending_domains/manage": "Manage sending domains",
     "suppression_lists/manage": "Manage the suppression list",

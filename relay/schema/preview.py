@@ -1,0 +1,93 @@
+"""`/utils/content-previewer`: a content and values in, what a recipient would get out (C §3.6)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from relay.domain.errors import MessageTooLarge
+from relay.domain.transmission import Content
+from relay.mail.budget import Budget
+from relay.mail.preview import Preview, preview
+from relay.mail.weight import estimated_bytes
+from relay.schema.content import parse_content
+from relay.schema.fault import Fault
+from relay.schema.request import RequestBody
+from relay.schema.scan import BadJson, JsonFault, read_object
+from relay.schema.transmission_shapes import ContentBody
+from relay.schema.transmissions import substitution_data_of
+
+MAX_VALUES = 100_000
+"""Of JSON, in a body: those of the values that may be filled in, many times over."""
+_PROBLEMS = {
+    JsonFault.NOT_UTF8: (1305, "Non-UTF-8 data found in json"),
+    JsonFault.NO_OBJECT: (1300, "Problems parsing request as json"),
+    JsonFault.TOO_MANY_VALUES: (1300, f"a body may have at most {MAX_VALUES:,} json values"),
+}
+
+
+class PreviewBody(RequestBody):
+    """What is to be shown."""
+
+    content: ContentBody
+    substitution_data: dict[str, Any] | None = None
+
+
+class SenderShape(BaseModel):
+    """Whom a message is from."""
+
+    email: str
+    name: str | None = None
+
+
+class PreviewShape(BaseModel):
+    """A content with the values in it: `email_rfc822` alone, or what it has of the others."""
+
+    from_: SenderShape | None = Field(None, alias="from")
+    subject: str | None = None
+    reply_to: str | None = None
+    text: str | None = None
+    html: str | None = None
+    amp_html: str | None = None
+    headers: dict[str, str] | None = None
+    email_rfc822: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewAsked:
+    """What a body asks for."""
+
+    content: Content
+    data: Mapping[str, Any]
+
+
+def parse_preview(octets: bytes) -> PreviewAsked:
+    """Raises Fault."""
+    try:
+        given = read_object(octets, MAX_VALUES)
+    except BadJson as error:
+        raise Fault(*_PROBLEMS[error.fault]) from error
+    return PreviewAsked(parse_content(given), substitution_data_of(given, "Transmission"))
+
+
+def previewed(asked: PreviewAsked, budget: Budget, max_bytes: int) -> bytes:
+    """The answer. Raises MessageTooLarge, and what `preview` raises."""
+    if estimated_bytes(asked.content) > max_bytes:
+        raise MessageTooLarge(max_bytes)
+    results = _shown(preview(asked.content, asked.data, budget))
+    return json.dumps({"results": results}, separators=(",", ":")).encode()
+
+
+def _shown(made: Preview) -> dict[str, object]:
+    if made.sender is None:
+        return {"email_rfc822": made.message}
+    name, mailbox = made.sender
+    return {
+        "from": {"email": mailbox.text, **({"name": name} if name else {})},
+        "subject": made.subject,
+        **({"reply_to": made.reply_to} if made.reply_to else {}),
+        **made.texts,
+        **({"headers": dict(made.headers)} if made.headers else {}),
+    }
