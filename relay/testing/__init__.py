@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from relay.testing.harness import Injected, RelayHarness
     from relay.testing.injection import InjectionRefusedError
     from relay.testing.process import RelayProcess
+    from relay.testing.threaded import ThreadedRelay
 
-__all__ = ["FakeMta", "HandMovedClock", "Injected", "InjectionRefusedError", "RelayHarness", "RelayProcess"]
+__all__ = [
+    "FakeMta",
+    "HandMovedClock",
+    "Injected",
+    "InjectionRefusedError",
+    "RelayHarness",
+    "RelayProcess",
+    "ThreadedRelay",
+]
 
 _HOMES = {
     "FakeMta": "fake_mta",
@@ -23,6 +32,7 @@ _HOMES = {
     "InjectionRefusedError": "injection",
     "RelayHarness": "harness",
     "RelayProcess": "process",
+    "ThreadedRelay": "threaded",
 }
 
 

@@ -91,7 +91,11 @@ class RelayHarness:
 
     async def __aenter__(self) -> Self:
         self._tasks = await self._outer.enter_async_context(asyncio.TaskGroup())
-        await self._start()
+        try:
+            await self._start()
+        except BaseException:
+            await self._outer.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -303,10 +307,9 @@ class RelayHarness:
 
     async def _run(self, started: asyncio.Event, failed: list[BaseException]) -> None:
         """One life of the relay. In a task of its own: a fixture's two halves do not share one."""
-        config = load_config(self._config, {})
         try:
             async with Relay(
-                config,
+                load_config(self._config, {}),
                 clock=self.clock,
                 resolver=self._resolver,
                 records=self._records,

@@ -1,6 +1,7 @@
 """The directory that a test relay starts with, and the two configuration files written from it."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,7 +171,7 @@ def write_files(
     smarthost, listen and http are HOST:PORT. A directory without a route gets one: everything to
     the smarthost, in clear text. settings are sections of relay.toml over the lab's own.
     """
-    if not tomllib.loads(directory).get("route"):
+    if not _has_route(directory):
         directory += f'\n[[route]]\ndomains = ["*"]\nsmarthost = {json.dumps(smarthost)}\ntls = "off"\n'
     (folder / "directory.toml").write_text(directory, encoding="utf-8")
     sections: dict[str, dict[str, object]] = {
@@ -186,7 +187,10 @@ def write_files(
         "queue": {"first_retry": "20m"},
     }
     for name, values in settings.items():
-        sections.setdefault(name, {}).update(values)
+        if isinstance(values, Mapping):
+            sections.setdefault(name, {}).update(values)
+        else:  # a key without its section, of which the relay itself will say what it expected
+            sections[""][name] = values
     config = folder / "relay.toml"
     config.write_text(
         "\n".join(_section(name, values) for name, values in sections.items()), encoding="utf-8"
@@ -229,6 +233,27 @@ def _section(name: str, values: Mapping[str, object]) -> str:
     return (f"[{name}]\n" if name else "") + _values(values)
 
 
+def _has_route(directory: str) -> bool:
+    """What is no TOML is left as it is, for the relay itself to say where."""
+    try:
+        return bool(tomllib.loads(directory).get("route"))
+    except tomllib.TOMLDecodeError:
+        return True
+
+
 def _values(values: Mapping[str, object]) -> str:
-    """TOML writes text, numbers, booleans and lists of them as JSON does."""
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in values.items())
+
+
+def _key(key: str) -> str:
+    """Bare where it can be, so that messages name it as the documents do."""
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
+
+
+def _value(value: object) -> str:
+    """TOML writes text, numbers and booleans as JSON does, and tables its own way."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(str(key))} = {_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value, default=str)

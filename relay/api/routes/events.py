@@ -30,6 +30,8 @@ Viewer = Annotated[Caller, require("message_events/view")]
 USUAL_PAGE, LARGEST_PAGE = 1000, 10_000
 MAX_URI = 4096
 _USUAL_SPAN = timedelta(hours=24)
+_INSTANT = timedelta(microseconds=1)
+"""Without `to` the last moment is now itself: what was just written is found."""
 _LIKE: list[str | int] = [0, 0, 0, 0, 0]
 """A cursor: where the page before ended, how many there are in all, and the two times of the search."""
 _LATEST_US = 1 << 52
@@ -75,7 +77,7 @@ PARAMETERS = {
     "parameters": [
         *(parameter(name, description) for name, description in _LISTS.items()),
         parameter("from", "First moment, ISO 8601; 24 hours before `to`.", anyOf=_MOMENT),
-        parameter("to", "The moment after the last, ISO 8601; now.", anyOf=_MOMENT),
+        parameter("to", "The moment after the last, ISO 8601; all up to now.", anyOf=_MOMENT),
         parameter("delimiter", "What separates the values of a list.", minLength=1, maxLength=1),
         parameter("cursor", "`initial`, or from `links.next`."),
         {
@@ -246,7 +248,7 @@ def _span(asked: Mapping[str, str], now: datetime) -> tuple[EventPlace | None, d
         if not (all(0 <= part < _LATEST_US for part in (at_us, id_, total, since_us, until_us))):
             raise invalid("cursor", "is not valid")
         return EventPlace(at_us, id_, total), from_us(since_us), from_us(until_us)
-    until = _moment("to", asked.get("to")) or now
+    until = _moment("to", asked.get("to")) or now + _INSTANT
     since = _moment("from", asked.get("from")) or until - _USUAL_SPAN
     if since >= until:
         raise invalid("from", "must be before 'to'")
