@@ -11,7 +11,7 @@ from relay.domain.transmission import InlineContent
 from relay.schema.glance import Glance, glance_at
 from relay.schema.transmissions import Asked
 from relay.service.draft import parts_of
-from relay.service.rejections import ADMIN_FAILURE, with_count
+from relay.service.rejections import ADMIN_FAILURE, slip_of, with_count
 
 _PATH = f"{BASE}/transmissions"
 
@@ -42,7 +42,8 @@ async def tell_rejection(request: Request, answer: ApiError, cause: Exception) -
         ip_pool_raw=glance.ip_pool,
         recv_method="rest",
     )
-    services.rejections.tell(rejection, f"rest {answer.status} {answer.problems[0].code or ''}")
+    kind = f"rest {answer.status} {answer.problems[0].code or ''}"
+    services.rejections.tell(rejection, kind, slip_of(cause))
     if not isinstance(cause, StoreUnavailable):
         await services.rejections.told()
 

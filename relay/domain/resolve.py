@@ -1,12 +1,12 @@
 """From what a message asked to the sending IP it leaves from, with the reasons (C §1.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from math import gcd
 
-from relay.domain.directory import Account, SendingIp, Snapshot
+from relay.domain.directory import Account, SendingIp, Snapshot, Status
 from relay.domain.errors import (
     NoSharedPool,
     PoolEmpty,
@@ -105,6 +105,23 @@ def resolve_pool(
         )
     )
     raise PoolEmpty(DEFAULT_POOL)
+
+
+def stranded(accounts: Iterable[Account], ips: Iterable[SendingIp]) -> list[Account]:
+    """Those active accounts whose mail is refused when it names no pool (R21, R22).
+
+    Where one may use the shared pool, that pool is empty too: refused for now. Else for good.
+    """
+    usable = [ip for ip in ips if ip.takes_pins]
+    is_shared = any(ip.shared for ip in usable)
+    filled = {ip.account for ip in usable if not ip.shared and (ip.pool or DEFAULT_POOL) == DEFAULT_POOL}
+    return [
+        account
+        for account in accounts
+        if account.status is Status.ACTIVE
+        and account.id not in filled
+        and not (is_shared and account.has_shared_pool)
+    ]
 
 
 def choose_ip(candidates: Sequence[SendingIp], turn: int) -> SendingIp:

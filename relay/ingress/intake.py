@@ -17,6 +17,7 @@ from relay.mail.submitted import Parts, check_lines, check_no_stray_options, rep
 from relay.schema.msys import parse_msys
 from relay.schema.tracking import tracking_asked_for
 from relay.service.generate import Handed
+from relay.service.rejections import slip_of
 
 _FEW_FIELDS = 500
 
@@ -53,7 +54,7 @@ async def hand_in(
 
     internal_error makes the reply for an exception that is nobody's but ours.
     """
-    options, store_is_down = Options(), False
+    options, store_is_down, slip = Options(), False, ""
     try:
         parts = await _read(reader, around.settings.max_message_bytes)
         fields = fields_of(parts.header)
@@ -88,14 +89,14 @@ async def hand_in(
         reply = complaint.reply
     except RelayError as error:
         reply = reply_for(error) or internal_error()
-        store_is_down = isinstance(error, StoreUnavailable)
+        store_is_down, slip = isinstance(error, StoreUnavailable), slip_of(error)
     else:
         return f"250 2.0.0 OK {transmission_id}"
     recipients = transaction.recipients
     refusal = Refusal(
         reply, transaction.mail_from, recipients[0].text, len(recipients), options.ip_pool or ""
     )
-    tell(around, origin.principal, origin.remote_addr, refusal)
+    tell(around, origin.principal, origin.remote_addr, refusal, slip)
     if not store_is_down:
         await around.rejections.told()
     return reply

@@ -21,8 +21,10 @@ class Refusal:
     ip_pool: str = ""
 
 
-def tell(around: Surroundings, principal: Principal, remote_addr: str, refusal: Refusal) -> None:
-    """Have it told as an event. The reply neither fails nor waits because of it."""
+def tell(
+    around: Surroundings, principal: Principal, remote_addr: str, refusal: Refusal, slip: str = ""
+) -> None:
+    """Have it told as an event. The reply neither fails nor waits because of it. slip: as `Rejecting`."""
     reply = refusal.reply
     rejection = PolicyRejection(
         at=around.clock.now(),
@@ -37,4 +39,4 @@ def tell(around: Surroundings, principal: Principal, remote_addr: str, refusal: 
         ip_pool_raw=refusal.ip_pool,
         recv_method="esmtp",
     )
-    around.rejections.tell(rejection, "smtp " + " ".join(reply.split(" ", 2)[:2]))
+    around.rejections.tell(rejection, "smtp " + " ".join(reply.split(" ", 2)[:2]), slip)

@@ -3,9 +3,10 @@
 import ipaddress
 from collections.abc import Iterator, Sequence
 
-from relay.domain.directory import Pool, SendingIp, Subaccount
+from relay.domain.directory import Account, Pool, SendingIp, Subaccount
 from relay.domain.ids import DEFAULT_POOL, IpAddress
 from relay.domain.public import is_public
+from relay.domain.resolve import stranded
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.judgments.case import Case, Finding, Judgment
 from relay.judgments.hosts import (
@@ -38,6 +39,26 @@ def _bound_to_no_pool(case: Case) -> Iterator[Finding]:
             elif part.ip_pool != DEFAULT_POOL and (part.account, part.ip_pool.lower()) not in filled:
                 what = f'"{part.ip_pool}" has no sending IP: all its mail is refused'
                 yield Finding(where, f"{what}; give the pool one (sending_ip.pool)")
+
+
+def _nowhere_to_send_from(case: Case) -> Iterator[Finding]:
+    """Mail of these accounts that names no pool is refused."""
+    for book in case.books:
+        found = stranded(book.of(Account), book.of(SendingIp))
+        if waiting := [str(account.id) for account in found if account.has_shared_pool]:
+            whose = f"account{'' if len(waiting) == 1 else 's'} {listed(waiting)}"
+            what = (
+                f"mail of {whose} that names no pool is refused for now (451, 503): no IP in the default pool"
+            )
+            remedy = (
+                'no shared one either; expected a sending_ip with shared = true, or with pool = "default"'
+            )
+            yield Finding(f"{book.place}: sending_ip", f"{what}, {remedy}")
+        for account in found:
+            if not account.has_shared_pool:
+                what = "no IP in the default pool: mail that names no pool is refused, bounces of others' too"
+                where = f"{book.place}: account[{account.id}]"
+                yield Finding(where, f'{what}; expected a sending_ip with pool = "default"')
 
 
 def _missing_ips(case: Case) -> Iterator[Finding]:
@@ -172,6 +193,7 @@ def _told(route: Route) -> str:
 
 DIRECTORY: tuple[Judgment, ...] = (
     _bound_to_no_pool,
+    _nowhere_to_send_from,
     _missing_ips,
     _same_bind,
     _nameless_ips,

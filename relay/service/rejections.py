@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from relay.domain.errors import Unavailable
+from relay.domain.errors import NoSharedPool, PoolEmpty, Unavailable
 from relay.domain.events import PolicyRejection
-from relay.domain.ids import AccountId
+from relay.domain.ids import DEFAULT_POOL, AccountId
 from relay.ports import EventLog
 
 A_MINUTE = 100
@@ -36,8 +36,11 @@ log = logging.getLogger("relay.rejections")
 class Rejecting(Protocol):
     """What ingress and api ask of this module."""
 
-    def tell(self, rejection: PolicyRejection, kind: str) -> None:
-        """Have it told as an event, or counted. kind: one of few, and no word of a client's."""
+    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "") -> None:
+        """Have it told as an event, or counted. kind: one of few, and no word of a client's.
+
+        slip: what an operator has to mend, for the log, once a minute for each account.
+        """
 
     async def told(self) -> None:
         """Until what was told so far is written: not for long, nor at all while the store is in trouble."""
@@ -67,14 +70,16 @@ class Rejections:
         self._is_well = True
         """Whether the store took the last that it was given, and in time."""
 
-    def tell(self, rejection: PolicyRejection, kind: str) -> None:
-        key = rejection.account, kind
+    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "") -> None:
+        key = rejection.account, f"{kind}{slip}"
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST_KINDS:
                 self._untold += 1
                 return
             count = self._counts[key] = _Count()
+            if slip:
+                log.warning("account=%d mail is refused: %s", rejection.account, slip)
         if count.written >= self._a_minute or len(self._waiting) >= _MOST_WAITING:
             count.more += 1
             count.last = rejection
@@ -168,6 +173,17 @@ class Rejections:
         """Whoever waits for progress looks again."""
         self._progress.set()
         self._progress = asyncio.Event()
+
+
+def slip_of(error: Exception) -> str:
+    """What an operator has forgotten, where that is why mail is refused; empty: nothing."""
+    match error:
+        case NoSharedPool():
+            return "no shared sending IP is configured, and it has none in its default pool"
+        case PoolEmpty(pool=pool) if pool == DEFAULT_POOL:
+            return "it has no sending IP in its default pool, and no shared pool on its plan"
+        case _:
+            return ""
 
 
 def with_count(reason: str, recipients: int) -> str:

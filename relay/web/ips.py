@@ -16,6 +16,7 @@ from relay.domain.directory import (
 )
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import DEFAULT_POOL, SHARED_POOL, AccountId, IpAddress, PoolId
+from relay.domain.resolve import stranded
 from relay.ports import Facet, MailFilter, StateCounts
 from relay.service.administer import plan_at
 from relay.service.arrange import own_ip
@@ -132,6 +133,30 @@ def when_empty(snapshot: Snapshot, account: Account, pool: PoolId) -> str:
             "installation either: it is refused for now; senders try again."
         )
     return "Mail that names no pool leaves from the shared pool."
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Accounts whose mail is refused when it names no pool, which only an operator can mend."""
+
+    for_now: tuple[Account, ...]
+    """They would use the shared pool, which has no IPs."""
+    for_good: tuple[Account, ...]
+    """They have no shared pool."""
+
+
+def operators_slips(visit: Visit) -> Stranded | None:
+    """None for others than operators, and when there are none."""
+    if not visit.is_operator:
+        return None
+    snapshot = visit.snapshot
+    found = stranded(snapshot.accounts.values(), snapshot.ips.values())
+    if not found:
+        return None
+    return Stranded(
+        tuple(account for account in found if account.has_shared_pool),
+        tuple(account for account in found if not account.has_shared_pool),
+    )
 
 
 def purchase_link(visit: Visit) -> tuple[str, str] | None:

@@ -129,11 +129,14 @@ async def test_a_suspended_account_finds_its_refusals(relay: RelayHarness) -> No
     assert event["raw_reason"] == "403 Forbidden.: account 1 is suspended"
 
 
-async def test_a_slip_of_the_operators_is_told_with_503(relay: RelayHarness) -> None:
+async def test_a_slip_of_the_operators_is_told_with_503(
+    relay: RelayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     snapshot = relay.inside.directory.snapshot
     await relay.apply(*(Remove(ip) for ip in snapshot.shared))
     event = await refused(relay, {"options": {"ip_pool": "sp_shared"}, "content": CONTENT, "recipients": ONE})
     assert event["raw_reason"] == "503 No shared IP pool is configured, try again later"
+    assert "account=1 mail is refused: no shared sending IP is configured" in caplog.text
 
 
 async def test_an_operators_key_is_told_to_the_account_that_it_acts_for(relay: RelayHarness) -> None:
@@ -173,10 +176,14 @@ async def test_of_one_kind_a_hundred_a_minute_are_told_and_the_rest_counted(rela
     assert last.event.raw_reason.endswith("does not exist (5 more within a minute)")
 
 
-async def test_by_smtp_what_is_refused_for_now_is_found_too(relay: RelayHarness) -> None:
+async def test_by_smtp_what_is_refused_for_now_is_found_too(
+    relay: RelayHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.clear()
     await relay.apply(*(Remove(ip) for ip in relay.inside.directory.snapshot.shared))
     with pytest.raises(Exception, match=r"451 4.3.0 No shared IP pool"):
         await relay.inject("Bob@B.example", ip_pool="sp_shared")
+    assert "account=1 mail is refused: no shared sending IP is configured" in caplog.text
     to = [f"r{number}@b.example" for number in range(1001)]
     with pytest.raises(Exception, match=r"452 4\.5\.3 Too many recipients"):
         await relay.inject(to)

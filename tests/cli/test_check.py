@@ -28,7 +28,8 @@ ACCOUNT = '[[account]]\nid = 1\nname = "Acme"\nplan = "self_serve"\n[[account.po
 KEY = f'[[account.api_key]]\nlabel = "lab"\nkey = "{OWN_KEY}"\ngrants = ["smtp/inject"]\n'
 PART = '[[account.subaccount]]\nid = 7\nname = "Joe"\nip_pool = "marketing"\n'
 ALL = '[[route]]\ndomains = ["*"]\nsmarthost = "127.0.0.1:2526"\n'
-CLEAN = IP + ACCOUNT + KEY + PART + ALL
+SHARED = '[[sending_ip]]\naddress = "127.0.0.91"\nhostname = "mta91.relay.test"\nshared = true\n'
+CLEAN = SHARED + IP + ACCOUNT + KEY + PART + ALL
 
 OPEN = {"hostname": "mail.acme.org"}
 """For listeners that others may reach."""
@@ -100,7 +101,22 @@ LOOP = "bounces as a loop; expected another host or port"
         ),
         pytest.param(
             {},
-            CLEAN.replace("account = 1", 'node = "n2"\naccount = 1'),
+            CLEAN.replace(SHARED, ""),
+            "directory.toml: sending_ip: mail of account 1 that names no pool is refused for now (451, 503):"
+            " no IP in the default pool, no shared one either; expected a sending_ip with shared = true, or"
+            ' with pool = "default"',
+            id="no shared IP where one is needed",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("self_serve", "enterprise"),
+            "directory.toml: account[1]: no IP in the default pool: mail that names no pool is refused,"
+            ' bounces of others\' too; expected a sending_ip with pool = "default"',
+            id="Enterprise without an IP in the default pool",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('hostname = "mta', 'node = "n2"\nhostname = "mta'),
             "directory.toml: none of the sending IPs is for this node, n1: all mail waits;"
             " see node in relay.toml",
             id="all IPs of other nodes",
@@ -162,15 +178,15 @@ LOOP = "bounces as a loop; expected another host or port"
         ),
         pytest.param(
             {},
-            CLEAN.replace("127.0.0.1:2526", "relay.test:2525").replace(IP, "").replace(PART, ""),
+            route('["*"]', 'smarthost = "relay.test:2525"'),
             f"directory.toml: route[#1].smarthost: relay.test:2525 is this relay itself: its mail {LOOP}",
             id="by its hostname",
         ),
         pytest.param(
             {},
             CLEAN.replace('smarthost = "127.0.0.1:2526"', "mx = true"),
-            "directory.toml: sending_ip: 127.0.0.11: nothing leaves this machine from a loopback address,"
-            " and a route leads to others",
+            "directory.toml: sending_ip: 127.0.0.91, 127.0.0.11: nothing leaves this machine from a loopback"
+            " address, and a route leads to others",
             id="loopback IPs to the internet",
         ),
         # ── keys ─────────────────────────────────────────────────────────────────────────

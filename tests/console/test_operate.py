@@ -8,7 +8,7 @@ import pytest
 from markupsafe import escape
 from playwright.async_api import Browser, Page, expect
 
-from relay.domain.changes import Put
+from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Plan, Status, Subaccount
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, Revision, SubaccountId
@@ -349,3 +349,20 @@ async def test_the_pages_are_accessible_and_fit(page: Page, console: Console) ->
     for name, path in places.items():
         await page.goto(path)
         await assert_looks_right(page, name)
+
+
+async def test_what_an_operator_has_forgotten_stands_where_operators_look(console: Console) -> None:
+    relay = console.relay
+    no_shared, no_default = "The shared pool has no IPs, and accounts need it.", "No IP in the Default pool."
+    async with console.client("operator") as http, console.client("admin") as other:
+        for path in ("/", "/operate/ips", "/operate/accounts"):
+            text = (await http.get(path)).text
+            assert no_shared not in text
+            assert no_default in text, "Enterprise, of the lab"
+        assert no_default not in (await other.get("/")).text, "the account itself cannot mend it"
+        await relay.apply(*(Remove(ip) for ip in relay.inside.directory.snapshot.shared))
+        for path in ("/", "/operate/ips", "/operate/accounts"):
+            notice = (await http.get(path)).text.split(no_shared)[1].split("</div>")[0]
+            assert "Birch (2)" in notice
+            assert "Cedar" not in notice
+        assert no_shared not in (await other.get("/")).text

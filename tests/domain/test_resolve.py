@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.domain.directory import Plan, SendingIp, Snapshot
+from relay.domain.directory import Plan, SendingIp, Snapshot, Status
 from relay.domain.errors import (
     NoSharedPool,
     PoolEmpty,
@@ -17,7 +18,7 @@ from relay.domain.errors import (
     UnknownPool,
 )
 from relay.domain.ids import AccountId, IpAddress, SubaccountId
-from relay.domain.resolve import Moment, Resolution, Step, choose_ip, resolve_pool
+from relay.domain.resolve import Moment, Resolution, Step, choose_ip, resolve_pool, stranded
 
 BuildSnapshot = Callable[..., Snapshot]
 POOLS = {"default": ["127.0.0.11"], "news": ["127.0.0.12"], "empty": []}
@@ -204,3 +205,34 @@ def test_no_ip_is_ever_two_messages_away_from_its_share(weights: list[int]) -> N
 def test_equal_weights_take_turns() -> None:
     candidates = weighted(1, 1, 1)
     assert [choose_ip(candidates, turn).address[-1] for turn in range(6)] == ["0", "1", "2", "0", "1", "2"]
+
+
+@pytest.mark.parametrize("plan", list(Plan))
+@pytest.mark.parametrize("pools", [POOLS, NO_DEFAULT, NOTHING], ids=["filled", "default empty", "no IP"])
+@pytest.mark.parametrize("has_shared", [True, False])
+@pytest.mark.parametrize("takes_pins", [True, False])
+@pytest.mark.parametrize("status", list(Status))
+def test_an_account_is_stranded_when_mail_that_names_no_pool_is_refused(
+    build_snapshot: BuildSnapshot,
+    plan: Plan,
+    pools: dict[str, list[str]],
+    has_shared: bool,
+    takes_pins: bool,
+    status: Status,
+) -> None:
+    snapshot = build_snapshot(plan, pools)
+    ips = {
+        address: replace(ip, is_draining=not takes_pins)
+        for address, ip in snapshot.ips.items()
+        if has_shared or not ip.shared
+    }
+    accounts = {number: replace(one, status=status) for number, one in snapshot.accounts.items()}
+    snapshot = replace(snapshot, ips=ips, accounts=accounts)
+    try:
+        decide(snapshot)
+    except (PoolEmpty, NoSharedPool):
+        is_refused = True
+    else:
+        is_refused = False
+    found = {account.id for account in stranded(accounts.values(), ips.values())}
+    assert (AccountId(1) in found) is (is_refused and status is Status.ACTIVE)

@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 
-from relay.domain.errors import OverCapacity, StoreUnavailable
+from relay.domain.errors import NoSharedPool, OverCapacity, PoolEmpty, StoreUnavailable
 from relay.domain.events import Event, PolicyRejection
 from relay.domain.ids import AccountId
 from relay.ports import EventLog
 from relay.service import rejections as subject
-from relay.service.rejections import A_MINUTE, Rejections
+from relay.service.rejections import A_MINUTE, Rejections, slip_of
 from relay.store import open_store
 from relay.testing.waiting import eventually
 
@@ -197,3 +197,19 @@ async def test_they_end_in_the_store(tmp_path: Path) -> None:
             rejections.close()
         told = await store.events.recent(10)
     assert [one.event for one in reversed(told)] == [refusal(number) for number in range(3)]
+
+
+async def test_an_operators_slip_is_told_to_the_log_once_a_minute_for_each_account(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(Log()) as rejections:
+        for account in (ACME, ACME, BIRCH, ACME):
+            rejections.tell(refusal(account=account), "smtp 451", slip_of(NoSharedPool()))
+        rejections.tell(refusal(), "smtp 550", slip_of(PoolEmpty("default")))
+        rejections.tell(refusal(), "smtp 550", slip_of(PoolEmpty("news")))
+    shared = "no shared sending IP is configured, and it has none in its default pool"
+    assert caplog.messages == [
+        f"account=1 mail is refused: {shared}",
+        f"account=2 mail is refused: {shared}",
+        "account=1 mail is refused: it has no sending IP in its default pool, and no shared pool on its plan",
+    ]

@@ -12,6 +12,7 @@ from relay.domain.ids import IpAddress, PoolId
 from relay.ports import EventQuery, Facet, MailFilter, StateCounts, Tally
 from relay.web.attempts import RANGES, attempts_in, is_attempt
 from relay.web.charts import Series, Span, highest, spark, stacked
+from relay.web.ips import operators_slips
 from relay.web.mail import account_asked
 from relay.web.routing import Pages
 from relay.web.visit import Visit
@@ -72,6 +73,7 @@ async def dashboard(visit: Visit) -> Response:
     whole = next(iter(_flows(span, tallies, _together, {})), None)
     return visit.page(
         "dashboard.html",
+        stranded=operators_slips(visit),
         shown=shown,
         ranges=RANGES.values(),
         is_for_all=account is None,

@@ -15,6 +15,7 @@ from relay.service.billing import held_by
 from relay.web.audit import Change, change_of
 from relay.web.errors import NotHere, sentence
 from relay.web.forms import Form, filled, number_in, read_name
+from relay.web.ips import operators_slips
 from relay.web.lists import listed
 from relay.web.routing import Pages
 from relay.web.templating import plan_name
@@ -65,7 +66,8 @@ async def list_accounts(visit: Visit) -> Response:
         )
         for one in shown.items
     ]
-    return visit.page("operate/accounts.html", form=visit.query, accounts=shown, rows=rows)
+    slips = operators_slips(visit)
+    return visit.page("operate/accounts.html", form=visit.query, accounts=shown, rows=rows, stranded=slips)
 
 
 @pages.get(f"{_LIST}/create", Right.OPERATE)

@@ -17,6 +17,7 @@ from relay.web.errors import NotHere, sentence
 from relay.web.forms import Form, filled, number_in
 from relay.web.ips import (
     is_last_active,
+    operators_slips,
     place_of,
     pools_of,
     standings,
@@ -55,6 +56,7 @@ async def show_ips(visit: Visit) -> Response:
         accounts=snapshot.accounts,
         all_ips=len(snapshot.ips),
         states=_STATES,
+        stranded=operators_slips(visit),
         keep=f"&{urlencode(kept)}" if kept else "",
         place_of=place_of,
     )
