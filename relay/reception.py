@@ -1,6 +1,9 @@
 """What answers HTTP in this process: REST under /api and the console everywhere else, behind one listener."""
 
 import asyncio
+import base64
+import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -38,6 +41,7 @@ from relay.web.services import Entrance
 from relay.web.services import Services as WebServices
 from relay.web.templating import load_templates
 
+_KEY = re.compile(rb"[0-9A-Fa-f]{40}")
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 
@@ -243,12 +247,38 @@ def _caps_of(config: Config) -> Caps:
 
 
 class Front:
-    """An ASGI application that hands each request to the one it is meant for."""
+    """An ASGI application that hands each request to the one it is meant for.
+
+    A program that looks for the API at a wrong path is answered by the API: its user reads that, and no page.
+    """
 
     def __init__(self, api: ASGIApp, console: ASGIApp) -> None:
         self._api, self._console = api, console
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = str(scope.get("path", ""))
-        is_for_programs = path.startswith("/api/") or path.rstrip("/") in _HEALTH
+        path = str(scope.get("path", "")).rstrip("/")
+        is_of_programs = path == "/api" or path.startswith("/api/") or path in _HEALTH
+        is_first_page = not path and scope.get("method") in ("GET", "HEAD")
+        is_for_programs = is_of_programs or (not is_first_page and _is_by_program(scope))
         await (self._api if is_for_programs else self._console)(scope, receive, send)
+
+
+def _is_by_program(scope: Scope) -> bool:
+    """Whether it speaks JSON or shows an API key, as no browser does."""
+    # Of a field that is there several times, the last.
+    fields = {name.lower(): value.strip() for name, value in scope.get("headers", ())}
+    kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    accepted = fields.get(b"accept", b"").lower()
+    wants_json = b"application/json" in accepted and b"text/html" not in accepted
+    return kind == b"application/json" or wants_json or _is_key(fields.get(b"authorization", b""))
+
+
+def _is_key(shown: bytes) -> bool:
+    """Whether it has the shape of a key: by itself, behind a scheme, or as the user of HTTP Basic."""
+    scheme, _, rest = shown.rpartition(b" ")
+    if scheme.strip().lower() != b"basic":
+        return _KEY.fullmatch(rest) is not None
+    try:
+        return _KEY.fullmatch(base64.b64decode(rest, validate=True).partition(b":")[0]) is not None
+    except binascii.Error:
+        return False

@@ -14,6 +14,7 @@ from relay.api.routes import (
     billing,
     docs,
     events,
+    front,
     health,
     ip_pools,
     message_events,
@@ -60,8 +61,10 @@ def build_app(
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.has_resources = has_resources
     app.state.rates = Rates(services.requests_per_second)
     app.include_router(health.router)
+    app.include_router(front.router)
     if has_resources:
         app.include_router(docs.router)
         for router in ROUTERS:

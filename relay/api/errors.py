@@ -236,5 +236,9 @@ def internal(error: Exception, method: str, path: str) -> JSONResponse:
     return answer(ApiError(500, f"Internal error, try again later; reference {reference}"))
 
 
-def not_found(path: str) -> ApiError:
-    return ApiError(404, "resource not found", f"Resource not found:{path}", "1600")
+def not_found(path: str, has_resources: bool = True) -> ApiError:
+    """Nothing has this path; whoever asks elsewhere is told where the resources are."""
+    hint = "" if path == BASE or path.startswith(f"{BASE}/") else f"; the API is under {BASE}"
+    if not has_resources:
+        hint = f"; this process has no role api, which answers under {BASE}"
+    return ApiError(404, "resource not found", f"Resource not found:{path}{hint}", "1600")

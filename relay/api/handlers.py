@@ -44,12 +44,12 @@ def add_handlers(app: FastAPI) -> None:
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         path = request.scope["path"]
-        if error.status_code == 405:
-            allowed = ", ".join(sorted(_methods_of(request.app, path)))
+        if error.status_code == 405 and (methods := _methods_of(request.app, path)):
+            allowed = ", ".join(sorted(methods))
             described = f"{request.method} is not supported on {path}"
             return answer(ApiError(405, "invalid http method", described, "1102", headers={"Allow": allowed}))
-        if error.status_code == 404:
-            return answer(not_found(path))
+        if error.status_code in (404, 405):
+            return answer(not_found(path, request.app.state.has_resources))
         return answer(ApiError(error.status_code, str(error.detail)))
 
     async def on_validation(request: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,7 @@ from relay.web.services import Services
 from relay.web.visit import MAY, SESSION_COOKIE, TOAST_COOKIE, Right, Visit, check_may_change
 
 Page = Callable[[Visit], Awaitable[Response]]
+Stranger = Callable[[Request], Response]
 
 _STALE = (
     "This form is too old, or did not come from this console. Go back, load the page again and repeat it."
@@ -28,16 +29,21 @@ class Pages:
     def __init__(self) -> None:
         self.routes: list[Route] = []
 
-    def get(self, path: str, right: Right = Right.LOOK) -> Callable[[Page], Page]:
-        return self._add(path, "GET", right)
+    def get(
+        self, path: str, right: Right = Right.LOOK, stranger: Stranger | None = None
+    ) -> Callable[[Page], Page]:
+        """stranger: answers whoever has not signed in; None: they are sent to sign in."""
+        return self._add(path, "GET", right, stranger)
 
     def post(self, path: str, right: Right = Right.CHANGE) -> Callable[[Page], Page]:
         return self._add(path, "POST", right)
 
-    def _add(self, path: str, method: str, right: Right) -> Callable[[Page], Page]:
+    def _add(
+        self, path: str, method: str, right: Right, stranger: Stranger | None = None
+    ) -> Callable[[Page], Page]:
         def add(page: Page) -> Page:
             async def answer(request: Request) -> Response:
-                return await _answer(request, page, right)
+                return await _answer(request, page, right, stranger or _to_sign_in)
 
             self.routes.append(Route(path, answer, methods=[method], name=f"{method} {path}"))
             return page
@@ -45,12 +51,12 @@ class Pages:
         return add
 
 
-async def _answer(request: Request, page: Page, right: Right) -> Response:
+async def _answer(request: Request, page: Page, right: Right, stranger: Stranger) -> Response:
     services = services_of(request)
     token = request.cookies.get(services.cookie(SESSION_COOKIE), "")
     signed_in = await services.sign_ins.of(token) if token else None
     if signed_in is None:
-        return _to_sign_in(request)
+        return stranger(request)
     form = await guarded_form(request, token) if request.method == "POST" else Form()
     if right not in MAY[signed_in.user.role]:
         raise WebError(403, "Your role does not allow this.")
@@ -91,7 +97,7 @@ def local_path(asked: str) -> str:
 
 def _to_sign_in(request: Request) -> Response:
     path = request.url.path
-    if request.method == "GET" and path != "/":
+    if request.method == "GET":
         query = request.url.query
         return RedirectResponse(f"/sign-in?next={quote(path + ('?' + query if query else ''), safe='')}", 303)
     return RedirectResponse("/sign-in", 303)

@@ -1,5 +1,7 @@
 """The kit of this folder, tried on the console itself."""
 
+import re
+
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -10,7 +12,8 @@ from tests.console.site import Console
 
 async def test_a_page_begins_signed_out(page: Page, console: Console) -> None:
     await page.goto("/")
-    await expect(page).to_have_url(f"{console.url}/sign-in")
+    await expect(page).to_have_title(re.compile("Sign in"))
+    await expect(page).to_have_url(f"{console.url}/")
     await assert_accessible(page)
 
 

@@ -15,6 +15,7 @@ from relay.web.charts import Series, Span, highest, spark, stacked
 from relay.web.ips import operators_slips
 from relay.web.mail import account_asked
 from relay.web.routing import Pages
+from relay.web.views.sign_in import first_page
 from relay.web.visit import Visit
 
 pages = Pages()
@@ -58,7 +59,7 @@ class Flow:
         return f"{100 * number / self.attempts:.1f} %" if self.attempts else ""
 
 
-@pages.get("/")
+@pages.get("/", stranger=first_page)
 async def dashboard(visit: Visit) -> Response:
     shown = RANGES.get(visit.query["range"], RANGES["24h"])
     account = account_asked(visit, visit.query)

@@ -146,6 +146,11 @@ def _welcome(services: Services, token: str, path: str) -> Response:
     return response
 
 
+def first_page(request: Request) -> Response:
+    """What a stranger sees first: programs that look for SparkPost at the base address find its name."""
+    return _form(request, Form())
+
+
 def _form(request: Request, form: Form, status: int = 200) -> Response:
     after = form["next"] or query_of(request)["next"]
     return _with_visitor(request, "sign_in.html", status, form=form, next=local_path(after))
