@@ -305,6 +305,7 @@ class Relay:
             ),
             self._policy.first_retry,
             Solitude(),
+            self.directory,
             self._is_ours,
             config.sink.domains,
         )

@@ -28,7 +28,9 @@ from relay.egress.hosts import Hosts
 from relay.egress.path import Load, Path, PathLimits
 from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
-from relay.ports import Claimed, Clock, Dialer, Host, Login, MxResolver, NoSession, SmtpSession
+from relay.mail.seven_bit import Unconvertible
+from relay.ports import Claimed, Clock, Dialer, Directory, Host, Login, MxResolver, NoSession, SmtpSession
+from relay.service.seven_bit import in_seven_bits
 
 _IDLE_S = 10.0
 _SUSPENSION = timedelta(seconds=60)
@@ -41,6 +43,9 @@ _TOO_MANY = {452, 552}
 log = logging.getLogger("relay.egress")
 
 NO_HOSTS = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.INTERNAL)
+NOT_CONVERTIBLE = Reply(
+    554, "5.6.3 [internal] the host takes no 8-bit content, and this cannot be converted", Phase.INTERNAL
+)
 LOOP = Reply(554, "5.4.6 mail loop detected", Phase.INTERNAL)
 
 
@@ -69,6 +74,7 @@ class Means:
     limits: PathLimits
     first_retry: timedelta
     solitude: Solitude
+    directory: Directory
     is_ours: Callable[[Host], bool]
     """Whether an address and port is a listener of this relay: mail sent there would loop, or worse."""
     sinks: Sequence[str] = ()
@@ -211,7 +217,14 @@ class Conversation:
         message = mail[0].message
         recipients = tuple(Mailbox(claimed.message.rcpt_to, claimed.message.domain) for claimed in mail)
         envelope = Envelope(message.mail_from, recipients, message.smtputf8, message.eight_bit)
-        chunks = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
+        chunks: Sequence[bytes] = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
+        if message.eight_bit and "8BITMIME" not in session.extensions:
+            try:
+                chunks = (await self._in_seven_bits(message, chunks),)
+            except Unconvertible:
+                self._settle(mail, Bounced(NOT_CONVERTIBLE, session.peer))
+                trial.left = ()
+                return False
         transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
         is_shared = [reply.phase for reply in transcript.replies].count(Phase.BODY) > 1
@@ -233,6 +246,11 @@ class Conversation:
                 self._station.settle(claimed.message, outcome)
         trial.left = left
         return is_again
+
+    async def _in_seven_bits(self, message: Message, chunks: Sequence[bytes]) -> bytes:
+        """Raises Unconvertible. A header section that needs SMTPUTF8 is the session's business."""
+        snapshot, now = self._means.directory.snapshot, self._means.clock.now()
+        return await in_seven_bits(message, chunks, snapshot, now, keeps_header=message.smtputf8)
 
     def _conclude(
         self, trial: _Trial, failure: NoSession | NotTried | Bounced | None

@@ -14,7 +14,7 @@ class SinkSession:
     """`SmtpSession` without a server."""
 
     peer = Peer()
-    extensions: frozenset[str] = frozenset()
+    extensions = frozenset(("8BITMIME", "SMTPUTF8"))
     is_usable = True
 
     async def transact(self, envelope: Envelope, chunks: Sequence[bytes]) -> Transcript:

@@ -42,6 +42,10 @@ def build_dsn(
     report_type = kind.rpartition("/")[2]
     address_type = "utf-8" if is_utf8 else "rfc822"
     diagnostic, recipient = _one_line(failure.diagnostic), _one_line(failure.recipient)
+    # A field of a delivery-status is ASCII, and that part has no encoding.
+    code = diagnostic if is_utf8 else diagnostic.encode("ascii", "replace").decode()
+    eight_bit = "Content-Transfer-Encoding: 8bit\r\n"
+    coding = eight_bit if is_utf8 else ""
     remote_mta = f"Remote-MTA: dns; [{failure.remote}]\r\n" if failure.remote else ""
     top = (
         f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n"
@@ -52,11 +56,12 @@ def build_dsn(
         "MIME-Version: 1.0\r\n"
         f"Content-Type: multipart/report; report-type={report_type};\r\n"
         f' boundary="{boundary}"\r\n'
+        f"{coding if diagnostic.isascii() else eight_bit}"
     )
     parts = (
         f"--{boundary}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
-        "Content-Transfer-Encoding: 8bit\r\n"
+        f"{eight_bit}"
         "\r\n"
         f"This is the mail system at {hostname}.\r\n"
         "\r\n"
@@ -68,6 +73,7 @@ def build_dsn(
         "\r\n"
         f"--{boundary}\r\n"
         f"Content-Type: {kind}\r\n"
+        f"{coding}"
         "\r\n"
         f"Reporting-MTA: dns; {hostname}\r\n"
         f"Arrival-Date: {_date(arrived)}\r\n"
@@ -76,10 +82,11 @@ def build_dsn(
         "Action: failed\r\n"
         f"Status: {failure.status}\r\n"
         f"{remote_mta}"
-        f"Diagnostic-Code: smtp; {diagnostic}\r\n"
+        f"Diagnostic-Code: smtp; {code}\r\n"
         "\r\n"
         f"--{boundary}\r\n"
         f"Content-Type: {quoted}\r\n"
+        f"{coding}"
         "\r\n"
     )
     return b"".join(

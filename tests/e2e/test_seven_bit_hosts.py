@@ -1,0 +1,123 @@
+"""Next hops that do not offer 8BITMIME get nothing above 127 (RFC 6152 §3), whoever wrote it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from email import message_from_bytes
+from pathlib import Path
+
+import dkim  # type: ignore[import-untyped] # dkimpy 1.1 has no types
+import pytest
+
+from relay.domain.changes import Put
+from relay.domain.directory import Check, SendingDomain
+from relay.domain.events import Bounce, Delivery
+from relay.domain.ids import AccountId
+from relay.domain.reply import Phase
+from relay.mail.dkim import record
+from relay.net.records import RsaKeys
+from relay.testing.fake_mta import FakeMta
+from relay.testing.harness import RelayHarness
+from relay.testing.lab import WITH_API
+
+TO, FROM = "bob@gmail.example", "alice@acme.test"
+HEAD = b"From: alice@acme.test\r\nTo: bob@gmail.example\r\nSubject: t\r\n"
+TEXT = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+CAFE = "café\r\n".encode()
+
+
+@asynccontextmanager
+async def _relay(folder: Path, *extensions: str) -> AsyncIterator[tuple[RelayHarness, FakeMta]]:
+    async with (
+        FakeMta(extensions=("PIPELINING", "SIZE", *extensions)) as mta,
+        RelayHarness(folder, mta, settings=WITH_API) as relay,
+    ):
+        yield relay, mta
+
+
+@pytest.mark.parametrize("size", [1, 20_000], ids=["short", "long"])
+async def test_a_text_arrives_in_quoted_printable(tmp_path: Path, size: int) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * size)
+        assert await relay.quiet() == []
+        (attempt,) = mta.accepted
+        assert attempt.content.isascii()
+        assert attempt.parameters == f"SIZE={len(attempt.content)}"
+        assert message_from_bytes(attempt.content).get_payload(decode=True) == CAFE * size
+
+
+async def test_a_host_that_offers_8bitmime_gets_it_as_it_came(tmp_path: Path) -> None:
+    async with _relay(tmp_path, "8BITMIME") as (relay, mta):
+        await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE)
+        await relay.quiet()
+        (attempt,) = mta.accepted
+        assert attempt.content.endswith(b"\r\n\r\n" + CAFE)
+        assert "BODY=8BITMIME" in attempt.parameters
+
+
+async def test_a_host_that_knows_helo_only_gets_it_converted(tmp_path: Path) -> None:
+    async with _relay(tmp_path, "8BITMIME") as (relay, mta):
+        mta.say(Phase.EHLO, "502 5.5.1 what?")
+        await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE)
+        await relay.quiet()
+        assert mta.accepted[0].content.isascii()
+
+
+@pytest.mark.parametrize("door", ["smtp", "rest"])
+async def test_what_the_relay_signs_verifies_in_its_converted_form(tmp_path: Path, door: str) -> None:
+    key = await RsaKeys().generate("k1")
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.apply(Put(SendingDomain(AccountId(1), "acme.test", dkim=key, dkim_status=Check.VALID)))
+        message = HEAD + TEXT + b"\r\n" + CAFE
+        if door == "smtp":
+            await relay.inject(TO, message=message)
+        else:
+            asked = {"recipients": [{"address": TO}], "content": {"email_rfc822": message.decode()}}
+            async with relay.api() as api:
+                sent = await api.post("/transmissions", json=asked)
+                assert sent.status_code == 200
+        assert await relay.quiet() == []
+        content = mta.accepted[0].content
+        assert content.isascii()
+        assert content.count(b"DKIM-Signature:") == 1
+        assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record(key.public).encode())
+
+
+async def test_the_signature_of_another_is_left_as_it_is(tmp_path: Path) -> None:
+    field = b"DKIM-Signature: v=1; d=other.test; s=k9; b=xx\r\n"
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.inject(TO, message=field + HEAD + TEXT + b"\r\n" + CAFE)
+        await relay.quiet()
+        assert field in mta.accepted[0].content
+
+
+async def test_what_has_no_encoding_comes_back_and_is_never_sent(tmp_path: Path) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+        injected = await relay.inject(TO, message="Subject: café\r\n".encode() + HEAD + b"\r\nx\r\n")
+        assert await relay.quiet() == []
+        event = (await relay.story(injected.message_id))[-1].event
+        assert isinstance(event, Bounce)
+        assert event.raw_reason.startswith("554 5.6.3 [internal] the host takes no 8-bit content")
+        assert event.bounce_class == 40
+        assert mta.attempts == []
+        # The session goes on.
+        injected = await relay.inject(TO, message=HEAD + b"\r\nx\r\n")
+        await relay.quiet()
+        assert isinstance((await relay.story(injected.message_id))[-1].event, Delivery)
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.1 Empfänger unbekannt", "550 5.1.1 unknown"])
+async def test_a_dsn_of_ours_is_ascii_too(tmp_path: Path, reply: str) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.change_account(1, lambda account: replace(account, dsn=True))
+        mta.answer(TO, reply)
+        await relay.inject(TO, mail_from=FROM, message=HEAD + TEXT + b"\r\nhello\r\n")
+        assert await relay.quiet() == []
+        (dsn,) = mta.attempts_for(FROM)
+        assert dsn.is_accepted
+        assert dsn.content.isascii()
+        notice = message_from_bytes(dsn.content).get_payload(0)
+        assert not isinstance(notice, str)
+        said = notice.get_payload(decode=True)
+        assert isinstance(said, bytes)
+        assert reply.encode() in said

@@ -1,0 +1,202 @@
+"""Messages for hosts that take no octets above 127: the same to every reader, in ASCII."""
+
+import email
+import email.policy
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.mail.seven_bit import Unconvertible, seven_bit
+
+HEAD = b"From: a@x.test\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+CAFE = "café au lait\r\n".encode()
+
+
+def read(octets: bytes) -> EmailMessage:
+    return email.message_from_bytes(octets, policy=email.policy.default)
+
+
+def converted(message: bytes) -> bytes:
+    found = seven_bit(message)
+    assert found.isascii()
+    assert b"\n" not in found.replace(b"\r\n", b"")
+    assert all(len(line) <= 76 for line in found.split(b"\r\n\r\n", 1)[1].split(b"\r\n"))
+    assert b"encoding: 8bit" not in found.lower()
+    return found
+
+
+def test_what_is_ascii_stays_as_it_is() -> None:
+    message = HEAD + TEXT + b"\r\n" + b"x" * 2000
+    assert seven_bit(message) == message
+
+
+def test_a_text_becomes_quoted_printable() -> None:
+    found = converted(HEAD + TEXT + b"\r\n" + CAFE)
+    assert found.endswith(b"Content-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9 au lait\r\n")
+    assert found.lower().count(b"content-transfer-encoding") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["no line end é", "é" * 500, "a é \r\n. \r\n\r\n.\r\né\t\r\n", "é\r\n" * 200_000]
+)
+def test_a_text_reads_as_before(text: str) -> None:
+    part = read(seven_bit(HEAD + TEXT + b"\r\n" + text.encode()))
+    assert part.get_payload(decode=True) == text.encode()
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_line_without_end_reads_as_before(at: int) -> None:
+    body = b"x" * (255 * 1024 - 2 + at) + b"\r\n" + "é".encode() * 200_000
+    part = read(converted(HEAD + TEXT + b"\r\n" + body))
+    assert part.get_payload(decode=True) == body
+
+
+def test_octets_become_base64() -> None:
+    data = bytes(range(256)) * 3
+    data = data.replace(b"\r", b"").replace(b"\n", b"\r\n")
+    found = converted(HEAD + b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n" + data)
+    assert read(found).get_payload(decode=True) == data
+    assert b"base64" in found
+
+
+@pytest.mark.parametrize(("text", "charset"), [(CAFE, "utf-8"), (b"caf\xe9\r\n", "unknown-8bit")])
+def test_a_message_that_is_no_mime_becomes_some(text: bytes, charset: str) -> None:
+    found = converted(b"From: a@x.test\r\n\r\n" + text)
+    part = read(found)
+    assert (part["MIME-Version"], part.get_content_type(), part.get_param("charset")) == (
+        "1.0",
+        "text/plain",
+        charset,
+    )
+    assert part.get_payload(decode=True) == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("quoted-printable", b"caf\xc3\xa9=20=\r\n!\r\n"), ("base64", b"Y2Fm\xc3\xa9w6k=\r\n")],
+)
+def test_what_an_encoding_let_through_is_encoded(encoding: str, body: bytes) -> None:
+    message = HEAD + b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: "
+    found = converted(message + encoding.encode() + b"\r\n\r\n" + body)
+    assert read(found).get_payload(decode=True) == read(
+        message + encoding.encode() + b"\r\n\r\n" + body
+    ).get_payload(decode=True)
+
+
+def parts(*entities: bytes, boundary: bytes = b"b", kind: bytes = b"mixed") -> bytes:
+    head = (
+        b"Content-Type: multipart/"
+        + kind
+        + b'; boundary="'
+        + boundary
+        + b'"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n'
+    )
+    body = b"".join(b"--" + boundary + b"\r\n" + entity + b"\r\n" for entity in entities)
+    return head + body + b"--" + boundary + b"--\r\n"
+
+
+def test_each_part_is_encoded_by_its_type_and_what_holds_them_says_so() -> None:
+    image = b"Content-Type: image/gif\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGIF\xff\xfe\r\n"
+    plain = b"Content-Type: text/plain\r\n\r\nascii\r\n"
+    inner = parts(TEXT + b"\r\n" + CAFE, plain, boundary=b"b=2", kind=b"alternative")
+    attached = (
+        b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        + HEAD
+        + TEXT
+        + b"\r\n"
+        + CAFE
+    )
+    bare = b"\r\n" + CAFE
+    message = HEAD + parts(inner, image, attached, bare)
+    found = read(converted(message))
+    leaves = [part for part in found.walk() if not part.is_multipart()]
+    assert [part["Content-Transfer-Encoding"] for part in leaves] == [
+        "quoted-printable",
+        None,
+        "base64",
+        "quoted-printable",
+        "quoted-printable",
+    ]
+    before = [part for part in read(message).walk() if not part.is_multipart()]
+    assert [octets_of(part) for part in leaves] == [octets_of(part) for part in before]
+
+
+def octets_of(part: EmailMessage) -> bytes:
+    octets = part.get_payload(decode=True)
+    assert isinstance(octets, bytes)
+    return octets.rstrip()
+
+
+def test_what_nobody_reads_around_parts_has_its_octets_replaced() -> None:
+    message = (
+        HEAD
+        + parts(TEXT + b"\r\n" + CAFE).replace(b"\r\n\r\n--b", b"\r\n\r\nde l\xe0\r\n--b", 1)
+        + b"fin \xe0\r\n"
+    )
+    found = seven_bit(message)
+    assert (b"de l?\r\n--b\r\n" in found, found.endswith(b"--b--\r\nfin ?\r\n")) == (True, True)
+
+
+def test_a_multipart_that_does_not_end_has_its_last_part_all_the_same() -> None:
+    found = seven_bit(HEAD + parts(TEXT + b"\r\n" + CAFE).removesuffix(b"--b--\r\n"))
+    (part,) = read(found).iter_parts()
+    assert part.get_content().strip() == "café au lait"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(b"Subject: caf\xc3\xa9\r\n\r\nx\r\n", id="its header"),
+        pytest.param(b"Subject: caf\xc3\xa9\r\n", id="nothing but a header"),
+        pytest.param(HEAD + parts(b"X: \xe9\r\n\r\nx"), id="the header of a part"),
+        pytest.param(HEAD + parts(b"\xe9 and no empty line"), id="a part that is all header"),
+        pytest.param(HEAD + b"Content-Type: multipart/mixed\r\n\r\n" + CAFE, id="no boundary"),
+        pytest.param(
+            HEAD + b"Content-Type: multipart/mixed; boundary=\xc3\xa9\r\n\r\n" + CAFE, id="odd boundary"
+        ),
+        pytest.param(
+            HEAD + b"Content-Type: multipart/mixed; boundary*=utf-8''%C3%A9\r\n\r\n" + CAFE,
+            id="odder boundary",
+        ),
+        pytest.param(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + CAFE, id="no part"),
+        pytest.param(
+            HEAD + b"Content-Type: multipart/mixed" + b"; a=b" * 200 + b"; boundary=b\r\n\r\n" + CAFE,
+            id="parameters",
+        ),
+        pytest.param(
+            HEAD + b"Content-Type: message/delivery-status\r\n\r\n" + CAFE, id="a type without encodings"
+        ),
+        pytest.param(
+            HEAD + b"Content-Transfer-Encoding: x-uuencode\r\n\r\n" + CAFE, id="an encoding of their own"
+        ),
+        pytest.param(HEAD + b"Content-Transfer-Encoding: base64\r\n\r\nY\xe9", id="broken base64"),
+        pytest.param(
+            (b"Content-Type: message/rfc822\r\n\r\n" * 30) + HEAD + TEXT + b"\r\n" + CAFE, id="too deep"
+        ),
+    ],
+)
+def test_where_no_encoding_is_nothing_is_converted(message: bytes) -> None:
+    with pytest.raises(Unconvertible):
+        seven_bit(message)
+
+
+def test_a_header_section_that_may_stay_stays() -> None:
+    header = "Subject: café\r\n".encode() + HEAD + TEXT
+    assert seven_bit(header + b"\r\nx\r\n", keeps_header=True) == header + b"\r\nx\r\n"
+    found = seven_bit(header + b"\r\n" + CAFE, keeps_header=True)
+    assert found.startswith("Subject: café\r\n".encode())
+    assert found.endswith(b"\r\n\r\ncaf=C3=A9 au lait\r\n")
+
+
+def test_a_status_report_of_internationalised_mail_has_encodings() -> None:
+    found = converted(HEAD + b"Content-Type: message/global-delivery-status\r\n\r\n" + CAFE)
+    assert b"base64" in found
+
+
+@given(st.lists(st.text(alphabet="aé=. \t-", max_size=90), max_size=20))
+def test_any_text_reads_as_before(lines: list[str]) -> None:
+    body = "\r\n".join(["é", *lines]).encode()
+    assert read(seven_bit(HEAD + TEXT + b"\r\n" + body)).get_payload(decode=True) == body
