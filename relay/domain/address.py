@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import idna
@@ -93,16 +94,31 @@ def normalise_domain(text: str) -> str:
         raise MalformedAddress(text)
     if text.startswith("["):
         return _address_literal(text)
-    domain = text.lower()
+    domain = text.lower() if text.isascii() else _one_form(text)
     if not domain.isascii():
         try:
             # IDNA2008: an older one would write mail for straße.example to another's strasse.example.
-            domain = idna.encode(domain, uts46=True).decode("ascii")
+            domain = idna.encode(domain).decode("ascii")
         except idna.IDNAError:
             raise MalformedAddress(text) from None
     if len(domain) > MAX_DOMAIN_OCTETS or not _DOMAIN.fullmatch(domain):
         raise MalformedAddress(text)
     return domain
+
+
+def _one_form(text: str) -> str:
+    """Upper and lower case, full and half width, composed or not are one name (RFC 5895 §2).
+
+    Nothing else is: a soft hyphen, a joiner, a ligature are in no name, and dropping or replacing
+    them would make another's of it.
+    """
+    narrow = "".join(
+        unicodedata.normalize("NFKC", char) if unicodedata.east_asian_width(char) in "FH" else char
+        for char in text
+    )
+    # Letter by letter: a sigma at the end of a word is another letter.
+    lower = "".join(char.lower() for char in narrow)
+    return unicodedata.normalize("NFC", lower).replace("\u3002", ".")
 
 
 def _address_literal(text: str) -> str:

@@ -17,6 +17,11 @@ from relay.domain.errors import MalformedAddress
         ("Bøb@BÜCHER.example", "Bøb@xn--bcher-kva.example"),
         ("bob@straße.example", "bob@xn--strae-oqa.example"),
         ("bob@ｅｘample.test", "bob@example.test"),
+        ("bob@ｅｘample。test", "bob@example.test"),
+        ("bob@STRAẞE.example", "bob@xn--strae-oqa.example"),
+        ("bob@cafe\u0301.example", "bob@xn--caf-dma.example"),
+        ("bob@ΒΌΛΟΣ.example", "bob@xn--nxasmq6b.example"),
+        ("bob@ﾊﾞﾅﾅ.example", "bob@xn--hdkaq.example"),
     ],
 )
 def test_a_domain_outside_ascii_stands_in_a_labels(text: str, known: str) -> None:
@@ -24,6 +29,24 @@ def test_a_domain_outside_ascii_stands_in_a_labels(text: str, known: str) -> Non
     mailbox = parse_mailbox(text)
     assert (mailbox.text, mailbox.domain) == (known, known.rpartition("@")[2])
     assert mailbox.is_ascii == known.isascii()
+
+
+@pytest.mark.parametrize(
+    "char",
+    ["\u00ad", "\u034f", "\u200b", "\u200c", "\u200d", "\u2060", "\ufe0f", "\ufeff", "\U000e0061", "\u180e"],
+)
+def test_a_name_with_a_character_that_nobody_sees_is_not_the_name_without_it(char: str) -> None:
+    for domain in (f"pay{char}pal.test", f"paypal{char}.test", f"{char}paypal.test", f"paypal.te{char}st"):
+        with pytest.raises(MalformedAddress):
+            normalise_domain(domain)
+
+
+@pytest.mark.parametrize(
+    "domain", ["ﬁnance.test", "ⅷ.test", "ª.test", "x².test", "ℂ.test", "㏕.test", "a／b.test"]
+)
+def test_a_character_that_only_looks_like_others_is_not_them(domain: str) -> None:
+    with pytest.raises(MalformedAddress):
+        normalise_domain(domain)
 
 
 @pytest.mark.parametrize("domain", ["☃.example", "a.-ü.example", "ü" * 70 + ".example", "\u200d.example"])
