@@ -63,7 +63,7 @@ def take_apart(content: bytes, is_plain: bool) -> Parts:
         raise Unsendable("NUL octet in message")
     if is_plain:
         check_lines(content)
-    line_end = b"\r\n" if is_plain or 0 <= content.find(b"\r\n") < len(content) - 2 else b"\n"
+    line_end = b"\r\n" if is_plain else _line_end_of(content)
     if content.startswith(_ODD_FRONT):
         content = _with_fields_in_front(content, line_end)
     parts = _split(content) if is_plain else _split_and_repair(content, line_end)
@@ -120,6 +120,17 @@ def tidied(message: bytes) -> bytes:
     body = parts.body if is_plain else b"".join(repaired(parts.body))
     check_lines(body)
     return parts.header + (b"\r\n" if parts.is_closed else b"") + body
+
+
+def _line_end_of(content: bytes) -> bytes:
+    """By whether a CRLF stands before the last one. Single octets are looked for first: that is quicker."""
+    last = len(content) - 2
+    at = content.find(b"\n", 0, last)
+    if at > 0 and content[at - 1] == 0x0D:
+        return b"\r\n"
+    if at < 0 or content.find(b"\r", at, last) < 0:
+        return b"\n"
+    return b"\r\n" if content.find(b"\r\n", at, last) >= 0 else b"\n"
 
 
 def _with_fields_in_front(content: bytes, line_end: bytes) -> bytes:

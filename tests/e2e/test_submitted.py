@@ -172,6 +172,27 @@ async def test_by_rest_a_line_that_is_no_field_is_told(
     assert mta.attempts == []
 
 
+async def test_a_large_message_is_read_alike_by_rest(relay: RelayHarness, mta: FakeMta) -> None:
+    """It is read in another process."""
+    large = "x\n" * 100_000
+    head = HEAD.decode().replace("\r\n", "\n")
+    for message, code in (
+        (f"From x y\n{head}Bcc: hidden@x.test\n\n{large}", None),
+        (f"{head}no field\n\n{large}", "3020"),
+        (f"{head}\n{large}\0", "1300"),
+    ):
+        response = await post(relay, {"email_rfc822": message})
+        if code is None:
+            octets = await came(relay, mta)
+            assert b"hidden@x.test" not in octets
+            assert octets.endswith(b"\r\n\r\n" + large.encode().replace(b"\n", b"\r\n"))
+        else:
+            assert response.status_code == 422
+            assert response.json()["errors"][0]["code"] == code
+    assert await relay.quiet() == []
+    assert mta.attempts == []
+
+
 @DOORS
 async def test_a_header_section_alone_is_a_message(relay: RelayHarness, mta: FakeMta, door: Any) -> None:
     for message in (HEAD, HEAD + b"\r\n", HEAD.replace(b"\r\n", b"\n"), HEAD.removesuffix(b"\r\n")):

@@ -96,6 +96,25 @@ async def test_another_protocol_is_hung_up_on(attacked: Served, before: bytes, o
         assert await wire.reply() == ""
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("method", [b"POST", b"get", b"PROPFIND", b"HELP", b"NOOP", b"DATA", b"EHLO"])
+async def test_a_web_page_in_a_trusted_network_sends_nothing(serve: Serve, method: bytes, end: bytes) -> None:
+    """The body of a form, or its address, may be a whole dialogue: nothing in it is obeyed."""
+    dialogue = (
+        b"EHLO c\r\nMAIL FROM:<a@acme.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
+    )
+    request = method + b" / HTTP/1.1" + end + b"Host: x" + end + b"Content-Length: 99" + end + end + dialogue
+    async with serve(trusted=({"network": "127.0.0.0/8", "account": 1},)) as smtp, smtp.connect() as wire:
+        await wire.reply()
+        await wire.write(request)
+        said = []
+        while reply := await wire.reply():
+            said.append(reply[:3])
+        assert said[-1] == "421"
+        assert len(said) <= 2, "a verb of HTTP that SMTP has too is answered, and no more"
+        assert smtp.core.handed == []
+
+
 @pytest.mark.parametrize(
     ("lines", "codes"),
     [

@@ -12,6 +12,7 @@ from relay.mail.mime import (
     MAX_PARTS,
     BadMime,
     Leaf,
+    check_section,
     read_leaves,
 )
 from relay.mail.parameters import MAX_PARAMETERS, TooManyParameters, first_word, parameters_of
@@ -164,3 +165,22 @@ def test_reading_costs_in_proportion(make: Callable[[int], bytes], n: int) -> No
 def _read(message: bytes) -> None:
     with suppress(BadMime):
         leaves(message)
+
+
+@pytest.mark.parametrize("message", [b"A: b\r\n", b"A: b\r\n\r\n", b"A: b\r\n\r\nno field\r\n"])
+def test_a_header_section_ends_in_an_empty_line_or_with_the_message(message: bytes) -> None:
+    check_section(message, b"A: b\r\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "header", "reason"),
+    [
+        (b"just text\r\n", b"", "does not begin with a header section"),
+        (b"\r\nA: b\r\n", b"", "does not begin with a header section"),
+        (b"A: b\r\n c\r\nno field\r\n\r\n", b"A: b\r\n c\r\n", "line 3 .* neither a field .* b'no field'"),
+        (b"A: b\r\n" + b"x" * 99, b"A: b\r\n", "line 2 .* b'x{40}'"),
+    ],
+)
+def test_another_line_in_it_is_named(message: bytes, header: bytes, reason: str) -> None:
+    with pytest.raises(BadMime, match=reason):
+        check_section(message, header)

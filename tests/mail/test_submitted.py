@@ -50,6 +50,7 @@ def taken(content: bytes) -> Parts:
         pytest.param(b"A: b\nno\nC: d\r\n", FIELD, b"no\r\nC: d\r\n", False, id="LF, no field"),
         pytest.param(b"\nA: b\r\n", b"", b"A: b\r\n", True, id="LF, an empty line first"),
         pytest.param(b"A: b\rC: d\nE: f\n\nx\r\n", b"A: b C: d\r\nE: f\r\n", b"x\r\n", True, id="LF, a CR"),
+        pytest.param(b"A: b\nC: d\re\n\nx\r\n", b"A: b\r\nC: d e\r\n", b"x\r\n", True, id="LF, then a CR"),
         pytest.param(b"A: b\r\r\r\nE: f\r\n\r\n", b"A: b\r\nE: f\r\n", b"", True, id="CR CR CRLF"),
         pytest.param(
             b"A: b\r\r\nE: f\r\r\n\r\r\nx\r\r\n", b"A: b\r\nE: f\r\n", b"x\r\n\r\n", True, id="CRCRLF"
