@@ -1,21 +1,21 @@
 """`relay directory`: the file against the store."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from relay.cli.printing import plain, print_json, print_rows, say, warn
+from relay.cli.differences import Returning, print_difference, returning_ips
+from relay.cli.printing import print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
-from relay.domain.changes import Change, Put, Remove, SetRoutes
-from relay.domain.directory import Entry, Snapshot
-from relay.domain.route import Route, SmarthostRoute
+from relay.domain.changes import Change
+from relay.domain.directory import Snapshot
 from relay.ports import AuditLine
 from relay.schema.directory import DirectoryFile, export, load_directory
-from relay.service.directory import Difference, changes_to, entries_of, identity
+from relay.service.directory import Difference, changes_to
 
 app = typer.Typer(help="The directory file against the store.")
 
@@ -35,12 +35,12 @@ def diff(
     """
     wanted = load_directory(file)
 
-    async def work(session: Session) -> tuple[Snapshot, Difference]:
+    async def work(session: Session) -> tuple[Snapshot, Difference, Returning]:
         snapshot = await session.store.directory.snapshot()
-        return snapshot, changes_to(snapshot, wanted.entries, wanted.routes, prune)
+        difference = changes_to(snapshot, wanted.entries, wanted.routes, prune)
+        return snapshot, difference, await returning_ips(session.store.directory, snapshot, difference)
 
-    snapshot, difference = in_store(config, work)
-    _print(snapshot, difference, json)
+    print_difference(*in_store(config, work), json)
 
 
 @app.command()
@@ -54,8 +54,8 @@ def apply(
     Example: relay directory apply config/directory.toml
     """
     wanted = load_directory(file)
-    snapshot, difference = in_store(config, lambda session: _apply(session, wanted, prune), may_create=True)
-    _print(snapshot, difference, json)
+    done = in_store(config, lambda session: _apply(session, wanted, prune), may_create=True)
+    print_difference(*done, json)
 
 
 @app.command()
@@ -108,7 +108,9 @@ async def _export(session: Session) -> str:
     return export(await session.store.directory.snapshot())
 
 
-async def _apply(session: Session, wanted: DirectoryFile, prune: bool) -> tuple[Snapshot, Difference]:
+async def _apply(
+    session: Session, wanted: DirectoryFile, prune: bool
+) -> tuple[Snapshot, Difference, Returning]:
     """What was changed, and the directory as it was before."""
     done: list[tuple[Snapshot, Difference]] = []
 
@@ -118,92 +120,5 @@ async def _apply(session: Session, wanted: DirectoryFile, prune: bool) -> tuple[
         return difference.changes
 
     await session.change(compute)
-    return done[-1]
-
-
-def _print(snapshot: Snapshot, difference: Difference, as_json: bool) -> None:
-    stored = {identity(entry): entry for entry in entries_of(snapshot)}
-    if as_json:
-        print_json(
-            {
-                "changes": [_told(change, stored.get(_place(change))) for change in difference.changes],
-                "kept": [_name(entry) for entry in difference.kept],
-            }
-        )
-        return
-    for change in difference.changes:
-        say(plain(_line(change, stored.get(_place(change)))))
-    for entry in difference.kept:
-        say(plain(f"  {_name(entry)}: kept, not made by a file"))
-    number = len(difference.changes)
-    say(f"{number} change{'' if number == 1 else 's'}" if number else "nothing to change")
-
-
-def _place(change: Change) -> tuple[str, str]:
-    return ("", "") if isinstance(change, SetRoutes) else identity(change.entry)
-
-
-def _line(change: Change, before: Entry | None) -> str:
-    match change:
-        case SetRoutes(routes):
-            return f"~ routes: {'; '.join(map(_route, routes)) or 'none'}"
-        case Remove(entry):
-            return f"- {_name(entry)}"
-        case Put(entry) if before is None:
-            return f"+ {_name(entry)}: {', '.join(_facts(entry))}"
-        case Put(entry):
-            was, now = _fields(before), _fields(entry)
-            differing = [f"{key}: {was[key]} → {now[key]}" for key in now if was[key] != now[key]]
-            return f"~ {_name(entry)}: {', '.join(differing)}"
-
-
-def _told(change: Change, before: Entry | None) -> dict[str, object]:
-    match change:
-        case SetRoutes(routes):
-            return {"change": "set", "object": "routes", "routes": [_route(route) for route in routes]}
-        case Remove(entry):
-            return {"change": "remove", "object": _name(entry)}
-        case Put(entry):
-            verb = "create" if before is None else "update"
-            return {"change": verb, "object": _name(entry), "fields": _fields(entry)}
-
-
-def _route(route: Route) -> str:
-    """All of it but the password."""
-    target = route.target
-    if isinstance(target, SmarthostRoute):
-        where = f"{target.host}:{target.port}"
-        more = f", as {target.username}" if target.username else ""
-    else:
-        where = f"MX, port {target.port}"
-        more = ", private hosts allowed" if target.allow_private else ""
-    if target.ehlo_ignore:
-        more += f", without {' '.join(target.ehlo_ignore)}"
-    return f"{', '.join(route.patterns)} to {where}, TLS {target.tls}{more}"
-
-
-def _name(entry: Entry) -> str:
-    kind, name = identity(entry)
-    short = name[:12] if kind == "api_key" else name
-    label = getattr(entry, "label", "") or getattr(entry, "name", "")
-    return f"{kind} {short}" + (f" ({label})" if label else "")
-
-
-def _facts(entry: Entry) -> Iterable[str]:
-    """What is not empty."""
-    return (
-        f"{key} {value}"
-        for key, value in _fields(entry).items()
-        if key != "origin" and value not in (None, "", False)
-    )
-
-
-def _fields(entry: Entry) -> dict[str, object]:
-    """Everything but what the entry is called by."""
-    fields = asdict(entry)
-    for key in ("id", "address", "sha256", "name", "label"):
-        fields.pop(key, None)
-    if "grants" in fields:
-        fields["grants"] = " ".join(sorted(fields["grants"]))
-        fields["valid_ips"] = " ".join(fields["valid_ips"])
-    return fields
+    snapshot, difference = done[-1]
+    return snapshot, difference, await returning_ips(session.store.directory, snapshot, difference)

@@ -1,9 +1,14 @@
 """`relay directory`: previewed, applied, exported, and the same again."""
 
 import os
+import re
 import stat
+from datetime import UTC, datetime
+
+import pytest
 
 from relay.domain.directory import Snapshot
+from relay.domain.ids import IpAddress
 from relay.ports import Selection
 from relay.store import Store
 from tests.cli.conftest import Cli
@@ -18,7 +23,7 @@ async def snapshot(store: Store) -> Snapshot:
 def test_apply_makes_the_store_and_a_second_time_nothing(cli: Cli) -> None:
     first = cli.ok("directory", "apply", str(cli.directory))
     assert "+ account 1 (Acme): plan self_serve" in first
-    assert "~ routes: *" in first
+    assert "~ routes:\n    + 1: * to 127.0.0.1:2526, TLS off\n" in first
     before = cli.in_store(snapshot)
     assert before.revision == 1
     assert cli.ok("directory", "apply", str(cli.directory)) == "nothing to change\n"
@@ -52,9 +57,63 @@ def test_a_change_of_routes_tells_where_mail_goes_now_and_no_password(lab: Cli) 
     lab.directory.write_text(text + "\n".join(line.strip() for line in routes.splitlines()))
     now = "a.example, *.a.example to MX, port 25, TLS required, private hosts allowed"
     then = "* to 127.0.0.9:587, TLS required, as us, without PIPELINING 8BITMIME"
-    assert lab.ok("directory", "diff", str(lab.directory)) == f"~ routes: {now}; {then}\n1 change\n"
+    before = "* to 127.0.0.1:2526, TLS off"
+    told = f"~ routes:\n    - 1: {before}\n    + 1: {now}\n    + 2: {then}\n1 change\n"
+    assert lab.ok("directory", "diff", str(lab.directory)) == told
     (change,) = lab.json("directory", "apply", str(lab.directory))["changes"]
-    assert change == {"change": "set", "object": "routes", "routes": [now, then]}
+    assert change == {"change": "set", "object": "routes", "routes": [now, then], "before": [before]}
+
+
+def test_of_the_routes_those_that_differ_are_told_with_old_and_new(lab: Cli) -> None:
+    def routes(port: int, password: str) -> str:
+        listed = [
+            'domains = ["a.example"]\nmx = true',
+            f'domains = ["b.example"]\nsmarthost = "127.0.0.9:{port}"',
+            f'domains = ["*"]\nsmarthost = "127.0.0.8:25"\nusername = "us"\npassword = "{password}"',
+        ]
+        return "".join(f"[[route]]\n{route}\n" for route in listed)
+
+    text = lab.directory.read_text().partition("[[route]]")[0]
+    lab.directory.write_text(text + routes(25, "one"))
+    lab.ok("directory", "apply", str(lab.directory))
+    lab.directory.write_text(text + routes(26, "two"))
+    login = "* to 127.0.0.8:25, TLS required, as us"
+    assert lab.ok("directory", "diff", str(lab.directory)).splitlines() == [
+        "~ routes:",
+        "    - 2: b.example to 127.0.0.9:25, TLS opportunistic",
+        f"    - 3: {login}",
+        "    + 2: b.example to 127.0.0.9:26, TLS opportunistic",
+        f"    + 3: {login}, with another password",
+        "1 change",
+    ]
+
+
+def test_values_are_told_in_words(lab: Cli) -> None:
+    text = lab.directory.read_text()
+    lab.directory.write_text(
+        text.replace('plan = "free"', 'plan = "free"\ndsn = true\nbounce_domain = "b.example"')
+    )
+    shown = lab.ok("directory", "diff", str(lab.directory))
+    assert shown == "~ account 5 (Elm): bounce_domain: nothing → b.example, dsn: no → yes\n1 change\n"
+
+
+@pytest.mark.parametrize("has_mail", [False, True])
+def test_what_brings_a_removed_ip_back_says_who_removed_it_and_when(lab: Cli, has_mail: bool) -> None:
+    async def put(store: Store) -> None:
+        message = build_message(ip=IpAddress("127.0.0.14"))
+        await store.queue.enqueue(build_batch(message, revision=await store.directory.revision()))
+
+    if has_mail:
+        lab.in_store(put)
+    help_ = lab.bare("ip", "remove", "--help").out
+    lab.ok("ip", "remove", "127.0.0.14", *(["--yes"] if "--yes" in help_ else []))
+    today = rf"{datetime.now(UTC):%Y-%m-%d} \d\d:\d\d UTC"  # noqa: TID251 - the command asks the system
+    note = rf"    brings back a sending IP that was removed on {today} by cli:\w+\n"
+    assert re.search(note, lab.ok("directory", "diff", str(lab.directory)))
+    assert re.search(note, lab.ok("directory", "apply", str(lab.directory)))
+    assert lab.ok("directory", "apply", str(lab.directory)) == "nothing to change\n"
+    lab.directory.write_text(lab.directory.read_text().replace("mta14.relay.test", "mta15.relay.test"))
+    assert "brings back" not in lab.ok("directory", "diff", str(lab.directory))
 
 
 def test_diff_and_apply_tell_programs_the_same(lab: Cli) -> None:
