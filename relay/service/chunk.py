@@ -28,7 +28,6 @@ from relay.mail.gate import Section, check_body, check_composed, read_section, s
 from relay.mail.headers import MAX_TOLD
 from relay.mail.trace import date_field, message_id_field, received_field
 from relay.ports import Made
-from relay.service.generate import reverse_path
 from relay.service.plant import Plant, to_of, values_of
 from relay.service.sign import Signatures, Signing
 
@@ -205,8 +204,8 @@ class _Maker:
             facts, body_id = self._facts_of(filled.body), BodyId(id_)
         check_composed(read_section(own) + facts.section)
         prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
-        return_path = recipient.return_path or transmission.return_path or filled.sender.text
-        mail_from = reverse_path(plant.account, transmission.subaccount, return_path, transmission.id)
+        asked = recipient.return_path or transmission.return_path
+        mail_from = plant.mail_from(asked, filled.sender.text)
         is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and own.isascii()
         return Message(
             id=id_,
@@ -269,13 +268,15 @@ class _Maker:
 
     def _particulars(self, recipient: Recipient, filled: Filled | None) -> Particulars | None:
         """filled: None when it could not be; then the subject stands as it was written."""
-        blueprint, return_path = self._plant.blueprint, recipient.return_path
-        subject = friendly_from = domain = ""
+        plant, blueprint = self._plant, self._plant.blueprint
+        subject = friendly_from = domain = return_path = ""
         if not blueprint.subject.is_constant:
             subject = (blueprint.subject.source if filled is None else filled.subject)[:MAX_TOLD]
         if filled is not None and filled.friendly_from:
             friendly_from, domain = filled.friendly_from, filled.sender.domain
-            return_path = return_path or self._plant.transmission.return_path or filled.sender.text
+        if recipient.return_path or friendly_from:
+            asked = recipient.return_path or plant.transmission.return_path
+            return_path = plant.return_path(asked, "" if filled is None else filled.sender.text)
         if not (subject or friendly_from or return_path or recipient.metadata or recipient.tags):
             return None
         return Particulars(subject, recipient.metadata, recipient.tags, return_path, friendly_from, domain)

@@ -215,8 +215,15 @@ def reverse_path(
     """MAIL FROM as the next hop sees it: kept, or of the account's bounce domain (C §2.6)."""
     if not account.bounce_domain or not mail_from:
         return mail_from
+    return path_at(account.bounce_domain, account, subaccount, transmission_id)
+
+
+def path_at(
+    domain: str, account: Account, subaccount: SubaccountId | None, transmission_id: TransmissionId
+) -> str:
+    """The reverse-path that brings bounces to that domain."""
     tenant = f"{account.id}-{subaccount}" if subaccount is not None else str(account.id)
-    return f"msprvs1={transmission_id}=bounces-{tenant}@{account.bounce_domain}"
+    return f"msprvs1={transmission_id}=bounces-{tenant}@{domain}"
 
 
 def _text(fields: Sequence[Field], name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.domain.address import Mailbox
-from relay.domain.directory import Account, Plan, Principal, Snapshot
+from relay.domain.directory import Account, Check, Plan, Principal, Snapshot
 from relay.domain.errors import UnconfiguredDomain
 from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
@@ -13,6 +13,7 @@ from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
 from relay.mail.compose import Blueprint, shown, to_field
 from relay.mail.headers import MAX_TOLD
+from relay.service.generate import path_at, reverse_path
 from relay.service.sign import Signing, check_dkim_key, signing_of, usable_domain
 
 
@@ -55,10 +56,34 @@ class Plant:
         """Of a From that is filled in. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
         check_from(self.snapshot, self.account, self.principal, sender, self.transmission.options.dkim_key)
 
+    def return_path(self, asked: str, sender: str) -> str:
+        """As events tell it and DSNs go to: the one asked for, or the sender where it may not be.
+
+        Enterprise accounts may have any, others one at a domain whose bounces come here (C §3.6).
+        """
+        if not asked or self.account.plan is Plan.ENTERPRISE or self._takes_bounces(domain_of(asked)):
+            return asked or sender
+        return sender
+
+    def mail_from(self, asked: str, sender: str) -> str:
+        """The reverse-path that the next hop sees (C §2.6)."""
+        transmission, account = self.transmission, self.account
+        if not asked or self.return_path(asked, "") != asked:
+            return reverse_path(account, transmission.subaccount, sender, transmission.id)
+        if account.plan is Plan.ENTERPRISE:
+            return asked
+        return path_at(domain_of(asked), account, transmission.subaccount, transmission.id)
+
+    def _takes_bounces(self, domain: str) -> bool:
+        entry = usable_domain(self.snapshot, self.principal, domain)
+        is_verified = entry is not None and entry.cname_status is Check.VALID
+        return is_verified or domain == self.account.bounce_domain
+
     def submission(self) -> Submission:
         """What events tell of all its messages: what substitution changes is told of each."""
         transmission, blueprint = self.transmission, self.blueprint
         sender = blueprint.sender.fixed
+        address = "" if sender is None else sender[1].text
         return Submission(
             id=transmission.id,
             account=transmission.account,
@@ -66,7 +91,7 @@ class Plant:
             accepted=transmission.accepted,
             recv_method="rest",
             remote_addr=transmission.remote_addr,
-            mail_from=transmission.return_path or ("" if sender is None else sender[1].text),
+            mail_from=self.return_path(transmission.return_path, address),
             subject=blueprint.subject.source[:MAX_TOLD] if blueprint.subject.is_constant else "",
             friendly_from="" if sender is None else shown(*sender),
             sending_domain="" if sender is None else sender[1].domain,
@@ -79,13 +104,14 @@ def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
     """What is particular goes before what is common, substitution data before metadata."""
     if plant.blueprint.is_constant:
         return {}
-    transmission = plant.transmission
+    transmission, sender = plant.transmission, plant.blueprint.sender.fixed
+    asked = recipient.return_path or transmission.return_path
     common = {**transmission.options.metadata, **transmission.substitution_data}
     return {
         **common,
         **recipient.metadata,
         **recipient.substitution_data,
-        **reserved(recipient, recipient.return_path or transmission.return_path, common),
+        **reserved(recipient, plant.return_path(asked, "" if sender is None else sender[1].text), common),
     }
 
 
@@ -110,6 +136,10 @@ def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> 
     """Whether the domain of From is verified and the principal's."""
     entry = usable_domain(snapshot, principal, sender.domain)
     return entry is not None and entry.is_verified
+
+
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()
 
 
 def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:

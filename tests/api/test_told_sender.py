@@ -128,6 +128,7 @@ async def test_an_empty_subject_is_none_and_not_its_template(relay: RelayHarness
 async def test_a_recipients_own_return_path_is_told_of_that_copy(relay: RelayHarness) -> None:
     content = INLINE | {"from": "news@acme.test"}
     recipients = [{"address": "a@b.example", "return_path": "own@acme.test"}, {"address": "c@b.example"}]
+    await relay.change_account(1, lambda account: replace(account, bounce_domain="acme.test"))
     await send(relay, content, *recipients, return_path="all@acme.test")
     await relay.quiet()
     found = await told(relay, "events=delivery")

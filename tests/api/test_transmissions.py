@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import Check, SendingDomain
+from relay.domain.directory import Check, Plan, SendingDomain
 from relay.domain.events import Bounce, GenerationFailure, GenerationRejection, Subject
 from relay.domain.ids import AccountId, TransmissionId
 from relay.domain.lifecycle import ADMIN_FAILURE
@@ -201,6 +201,7 @@ async def test_reserved_names_are_the_recipients(relay: RelayHarness, mta: FakeM
         "return_path": "back@acme.test",
         "substitution_data": {"address": {"street": "Main", "email": "not this"}},
     }
+    await relay.change_account(1, lambda account: replace(account, bounce_domain="acme.test"))
     accepted(await post(relay, body(recipient, content=CONTENT | {"text": text})))
     message = await received(relay, mta, "bob@b.example")
     shown = "Bob bob@b.example bob@b.example bob@b.example back@acme.test Main"
@@ -231,19 +232,72 @@ async def test_a_whole_message_is_sent_as_it_is(relay: RelayHarness, mta: FakeMt
     assert message.get_content().splitlines() == ["Line", "..dots ü"]
 
 
-async def test_the_return_path_is_the_recipients_the_transmissions_or_the_sender(
+PATHS: list[dict[str, Any]] = [
+    {"address": "own@b.example", "return_path": "own@Bounces.acme.test"},
+    {"address": "all@b.example"},
+    {"address": "foreign@b.example", "return_path": "default@sparkpostmail.com"},
+    {"address": "unverified@b.example", "return_path": "x@acme.test"},
+]
+
+
+OURS, VERP = "bounces.acme.test", "{}-1@bounces.acme.test"
+
+
+@pytest.mark.parametrize(
+    ("plan", "bounce_domain", "paths"),
+    [
+        pytest.param(Plan.SELF_SERVE, "", (VERP, VERP, FROM, FROM), id="self-serve"),
+        pytest.param(
+            Plan.MANUAL,
+            "b.acme.test",
+            (VERP, VERP, "{}-1@b.acme.test", "{}-1@b.acme.test"),
+            id="with a bounce domain",
+        ),
+        pytest.param(
+            Plan.ENTERPRISE,
+            "b.acme.test",
+            ("own@Bounces.acme.test", f"all@{OURS}", "default@sparkpostmail.com", "x@acme.test"),
+            id="Enterprise",
+        ),
+    ],
+)
+async def test_a_return_path_is_at_a_domain_whose_bounces_come_here(
+    relay: RelayHarness, mta: FakeMta, plan: Plan, bounce_domain: str, paths: tuple[str, ...]
+) -> None:
+    """C §2.6, §3.6: its local part is ours; elsewhere the bounce domain, or From, stands in its place."""
+    await relay.change_account(1, lambda one: replace(one, plan=plan, bounce_domain=bounce_domain))
+    for domain, status in ((OURS, Check.VALID), ("acme.test", Check.UNVERIFIED)):
+        entry = SendingDomain(AccountId(1), domain, cname_status=status, dkim_status=Check.VALID)
+        await relay.apply(Put(entry))
+    sent = body(*PATHS, return_path=f"all@{OURS}", options={"ip_pool": "receipts"})
+    id_ = accepted(await post(relay, sent))["id"]
+    await relay.quiet()
+    for recipient, path in zip(PATHS, paths, strict=True):
+        (attempt,) = mta.attempts_for(recipient["address"])
+        assert attempt.mail_from == path.format(f"msprvs1={id_}=bounces"), recipient
+    told = await relay.inside.store.events.of_transmission(TransmissionId(id_))
+    injected = {
+        getattr(one.event, "about").rcpt_to: one.submission.mail_from  # noqa: B009 - an event of any kind
+        for one in told
+        if one.submission is not None
+    }
+    foreign = "default@sparkpostmail.com" if plan is Plan.ENTERPRISE else FROM
+    assert injected["own@b.example"] == "own@Bounces.acme.test"
+    assert (injected["all@b.example"], injected["foreign@b.example"]) == (f"all@{OURS}", foreign)
+
+
+async def test_a_foreign_return_path_of_all_is_replaced_by_the_sender(
     relay: RelayHarness, mta: FakeMta
 ) -> None:
-    recipients = [BOB | {"return_path": "own@acme.test"}, {"address": "eve@b.example"}]
-    accepted(await post(relay, body(*recipients, return_path="all@acme.test")))
-    accepted(await post(relay, body({"address": "max@b.example"})))
+    recipients = [BOB, {"address": "x@b.example", "return_path": "y@elsewhere.test"}]
+    accepted(await post(relay, body(*recipients, return_path="default@sparkpostmail.com")))
+    templated = CONTENT | {"from": "{{n}}@acme.test"}
+    eve = {"address": "eve@b.example", "substitution_data": {"n": "n"}}
+    accepted(await post(relay, body(eve, content=templated, return_path="default@sparkpostmail.com")))
     await relay.quiet()
-    for to, expected in (("bob", "own@acme.test"), ("eve", "all@acme.test"), ("max", FROM)):
-        assert mta.attempts_for(f"{to}@b.example")[0].mail_from == expected
-    await relay.change_account(1, lambda account: replace(account, bounce_domain="b.acme.test"))
-    id_ = accepted(await post(relay, body({"address": "zoe@b.example"}, return_path="all@acme.test")))["id"]
-    await relay.quiet()
-    assert mta.attempts_for("zoe@b.example")[0].mail_from == f"msprvs1={id_}=bounces-1@b.acme.test"
+    assert mta.attempts_for("bob@b.example")[0].mail_from == FROM
+    assert mta.attempts_for("x@b.example")[0].mail_from == FROM
+    assert mta.attempts_for("eve@b.example")[0].mail_from == "n@acme.test"
 
 
 async def test_events_tell_what_is_particular_to_a_recipient(relay: RelayHarness) -> None:

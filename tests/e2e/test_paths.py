@@ -1,10 +1,12 @@
 """Paths and addresses as clients spell them, and the form in which they leave (RFC 5321 §4.1.2, §4.5.1)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay.domain.directory import Plan
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError, inject_by_smtp
@@ -120,6 +122,7 @@ async def test_copies_and_recipients_of_rest_are_read_as_those_of_smtp(
         "return_path": "r..@acme.test",
         "content": {"from": "x..y@acme.test", "reply_to": "z.@acme.test", "subject": "s", "text": "t"},
     }
+    await relay.change_account(1, lambda account: replace(account, plan=Plan.ENTERPRISE))
     async with relay.api(1) as api:
         assert (await api.post("/transmissions", json=body)).status_code == 200
         await relay.quiet()
