@@ -9,16 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+def clean_environment() -> dict[str, str]:
+    """Ours, without what would make another program's modules or settings of it."""
+    ours = ("PYTEST", "PYTHON", "RELAY_", "COV_", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def run(
     command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """A command in folder, without our own environment's modules and plugins."""
-    clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "RELAY_", "COV_"))
-    }
-    clean.pop("PYTHONPATH", None)
     return subprocess.run(
-        command, cwd=folder, env={**clean, **(environment or {})}, capture_output=True, text=True, timeout=300
+        command,
+        cwd=folder,
+        env={**clean_environment(), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
