@@ -30,7 +30,8 @@ def glance_at(octets: bytes) -> Glance:
     if len(octets) > QUICK_BYTES:
         begin = octets.find(_RECIPIENTS)
         found = _ADDRESS.search(octets, begin, begin + QUICK_BYTES) if begin >= 0 else None
-        return Glance() if found is None else Glance(rcpt_to=found[1].decode("ascii"))
+        text = b"" if found is None else found[1]
+        return Glance(rcpt_to=text.decode("ascii")) if b"@" in text else Glance()
     try:
         body = read_object(octets, _MAX_VALUES)
     except BadJson:
