@@ -30,7 +30,7 @@ _PARTS = (
     "attachments",
     "inline_images",
 )
-_STORED = {"template_id": "template", "ab_test_id": "A/B test"}
+_STORED = {"template_id": "template", "ab_test_id": "ab_test_id"}
 _RESERVED = frozenset({"subject", "from", "to", "reply-to"})
 _NAME = re.compile(r"[!-9;-~]{1,100}", re.ASCII)
 _TYPE = re.compile(

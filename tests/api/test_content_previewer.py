@@ -233,3 +233,52 @@ async def test_one_of_two_grants_is_enough(relay: RelayHarness) -> None:
                 assert refusal(answer) == (403, "Forbidden.")
                 lacking = "the key lacks the grant templates/preview or transmissions/modify"
                 assert answer.json()["errors"][0]["description"] == lacking
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", f"/{name}") for name in ("ab-test", "snippets", "inbound-domains", "relay-webhooks")),
+        *(("POST", f"/{name}") for name in ("ab-test", "snippets", "inbound-domains", "relay-webhooks")),
+        *(
+            ("GET", f"/{name}")
+            for name in ("recipient-validation/single/a@b.example", "seeds", "inbox-placement")
+        ),
+        *(
+            ("GET", f"/{name}/one")
+            for name in ("ab-test/draft", "snippets", "inbound-domains", "relay-webhooks")
+        ),
+        *(("PUT", "/snippets/one"), ("DELETE", "/relay-webhooks/one"), ("POST", "/labs/snippets")),
+    ],
+)
+async def test_resources_that_are_not_here_are_not_found(relay: RelayHarness, method: str, path: str) -> None:
+    async with relay.api(1) as api:
+        answer = await api.request(method, path, content=b"{}")
+    assert refusal(answer) == (404, "resource not found")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("ab_test_id", "ab_test_id 'x' does not exist"), ("template_id", "template 'x' does not exist")],
+)
+async def test_what_content_names_and_is_not_here_is_no_subresource(
+    relay: RelayHarness, name: str, sentence: str
+) -> None:
+    sent = {"content": {name: "x"}, "recipients": [{"address": "bob@b.example"}]}
+    async with relay.api(1) as api:
+        answers = [await api.post(path, json=sent) for path in ("/transmissions", PATH)]
+    for answer in answers:
+        assert described(answer) == {
+            "status": 422,
+            "message": "Subresource not found",
+            "description": sentence,
+            "code": "1603",
+        }
+
+
+async def test_snippets_in_dynamic_content_fail_the_recipient(relay: RelayHarness) -> None:
+    content = {"from": FROM, "subject": "s", "text": "{{render_dynamic_content(dynamic_plain.x)}}"}
+    data = {"dynamic_plain": {"x": "{{ render_snippet('footer') }}"}}
+    found = described(await preview(relay, content, data))
+    assert (found["status"], found["code"]) == (422, "3001")
+    assert found["description"] == "Error while rendering part text: line 1: unknown macro 'render_snippet'"

@@ -138,7 +138,7 @@ def parse(sent: Any) -> Asked:
             body(content={"template_id": "t"}), 422, "1603", "template 't' does not exist", id="template"
         ),
         pytest.param(
-            body(content={"ab_test_id": "t"}), 422, "1603", "A/B test 't' does not exist", id="A/B test"
+            body(content={"ab_test_id": "t"}), 422, "1603", "ab_test_id 't' does not exist", id="A/B test"
         ),
         pytest.param(
             body(content=CONTENT | {"email_rfc822": "x"}),
