@@ -40,6 +40,8 @@ _SHORTAGE = timedelta(seconds=10)
 _TOO_MANY = {452, 552}
 """Codes for a recipient too many (RFC 5321 §4.5.3.1.10)."""
 
+_BEHIND_MAIL = {Phase.RCPT, Phase.DATA, Phase.BODY}
+
 log = logging.getLogger("relay.egress")
 
 NO_HOSTS = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.INTERNAL)
@@ -91,8 +93,10 @@ class _Trial:
     """What the last host to be asked said of it; nothing when that was about our connection alone."""
     untried: list[Claimed] = field(default_factory=list)
     """Recipients too many, which another transaction may take."""
+    is_refused: bool = False
+    """Whether a host refused mail that it may well take another time, or other mail."""
     is_detour: bool = False
-    """Whether a better host refused mail that it may well take another time, or other mail."""
+    """Whether such a host was left for another."""
 
 
 class Conversation:
@@ -105,6 +109,7 @@ class Conversation:
         self._bind: IpAddress | None = None
         self._ehlo = ""
         self._transactions = 0
+        self._has_begun = False  # a transaction: the host had agreed to MAIL in this session
         self._is_live = False
 
     async def run(self) -> None:
@@ -189,6 +194,7 @@ class Conversation:
                     failure = opened
                     continue
             self._begin(opened, host, binding)
+            trial.is_detour = trial.is_refused
             await self._transact(trial)
             if not trial.left:
                 return None
@@ -201,6 +207,7 @@ class Conversation:
 
     def _begin(self, session: SmtpSession, host: Host | None, binding: tuple[IpAddress, str]) -> None:
         self._session, self._host, self._transactions = session, host, 0
+        self._has_begun = False
         self._bind, self._ehlo = binding
         if not self._is_live:
             self._is_live = True
@@ -227,19 +234,21 @@ class Conversation:
                 return False
         transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
+        may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
+        self._has_begun |= any(reply.phase in _BEHIND_MAIL for reply in transcript.replies)
         is_shared = [reply.phase for reply in transcript.replies].count(Phase.BODY) > 1
         left, is_again = [], False
         for claimed, reply in zip(mail, transcript.replies, strict=True):
             outcome = judge(reply, session.peer, transcript.is_ambiguous)
             if was_taken and reply.code in _TOO_MANY and reply.phase is Phase.RCPT and len(mail) > 1:
                 trial.untried.append(claimed)
-            elif is_kept and is_about_session(reply, transcript.is_lost, transcript.is_ambiguous):
+            elif may_be_spent and is_about_session(reply, transcript.is_lost, transcript.is_ambiguous):
                 left.append(claimed)
                 is_again = True
             elif isinstance(outcome, Deferred):
                 left.append(claimed)
                 trial.answers[claimed.message.id] = outcome
-                trial.is_detour |= session.is_usable and reply.phase is not Phase.MAIL
+                trial.is_refused |= session.is_usable and reply.phase is not Phase.MAIL
             else:
                 if isinstance(outcome, Bounced) and is_shared:
                     outcome = replace(outcome, is_shared=reply.phase is Phase.BODY)

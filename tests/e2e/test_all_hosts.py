@@ -291,3 +291,19 @@ async def test_a_refused_sender_is_a_bounce_though_the_session_was_kept(tmp_path
         mta.say(Phase.MAIL, "553 5.1.8 Domain of sender address does not exist")
         assert await _events(relay, await _sent(relay)) == [Bounce]
         assert mta.connections == 1
+
+
+async def test_a_host_that_puts_off_every_sender_costs_no_connection_a_message(tmp_path: Path) -> None:
+    async with FakeMta() as mta, RelayHarness(tmp_path, mta) as relay:
+        mta.say(Phase.MAIL, "451 4.7.1 not now")
+        for number in range(5):
+            assert await _events(relay, await _sent(relay, f"r{number}@gmail.example")) == [Delay]
+        assert mta.connections == 1
+
+
+async def test_a_host_that_puts_off_recipients_keeps_its_connection(tmp_path: Path) -> None:
+    async with FakeMta() as mta, RelayHarness(tmp_path, mta) as relay:
+        mta.say(Phase.RCPT, "450 4.2.0 greylisted")
+        for number in range(5):
+            assert await _events(relay, await _sent(relay, f"r{number}@gmail.example")) == [Delay]
+        assert mta.connections == 1
