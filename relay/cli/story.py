@@ -59,6 +59,7 @@ def _pairs(message: Message | None, subject: Subject) -> list[tuple[str, object]
     return [
         *pairs,
         ("MAIL FROM", f"<{message.mail_from}>"),
+        ("reports", message.dsn_request and str(message.dsn_request)),
         ("pinned to", f"{pin.ip} ({pin.hostname}){bound}, pool {pin.pool}"),
         ("state", state),
         ("attempts", message.attempts),
@@ -122,6 +123,7 @@ def _as_json(story: Story) -> dict[str, object]:
         "due": message.due if message else None,
         "expires": message.expires if message else None,
         "last_reply": message.last_reply if message else None,
+        "dsn_request": str(message.dsn_request) if message and message.dsn_request else None,
         "submission": _submission_json(story.submission) if story.submission else None,
         "events": [_event_json(one.event) for one in story.told],
     }

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from relay.domain.address import Mailbox
+from relay.domain.dsn import DsnRequest
 from relay.domain.ids import (
     AccountId,
     BodyId,
@@ -96,6 +97,8 @@ class Envelope:
     smtputf8: bool = False
     eight_bit: bool = False
     """BODY=8BITMIME was declared (RFC 6152)."""
+    requests: tuple[DsnRequest | None, ...] = ()
+    """For each recipient what is to be told of it (RFC 3461); empty: nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,8 @@ class Message:
     """How many holders of its lane died or lost it while this message was in flight."""
     particulars: Particulars | None = None
     """None: it is as the submission says."""
+    dsn_request: DsnRequest | None = None
+    """None: the client asked for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

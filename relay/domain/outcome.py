@@ -23,6 +23,8 @@ class Delivered:
 
     reply: Reply
     peer: Peer
+    is_reporting: bool = False
+    """The next hop offers DSN: what is to be told from here on, it tells (RFC 3461)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,16 @@ _ABOUT_THE_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Pha
 """Phases in which a refusal is meant for the message; before MAIL it is meant for us."""
 
 
-def judge(reply: Reply, peer: Peer, is_ambiguous: bool = False) -> Delivered | Deferred | Bounced:
+def judge(
+    reply: Reply, peer: Peer, is_ambiguous: bool = False, is_reporting: bool = False
+) -> Delivered | Deferred | Bounced:
     """What the reply that decided a recipient's fate means for its message.
 
     Delivered only by a positive reply to the final dot. A permanent refusal before MAIL is
     about the host or our credentials and defers; so does any code that no server should send.
     """
     if reply.phase is Phase.BODY and 200 <= reply.code < 300:
-        return Delivered(reply, peer)
+        return Delivered(reply, peer, is_reporting)
     if reply.is_permanent and reply.phase in _ABOUT_THE_MAIL:
         return Bounced(reply, peer)
     return Deferred(reply, peer, is_ambiguous)

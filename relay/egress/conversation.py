@@ -223,7 +223,14 @@ class Conversation:
         self._transactions += 1
         message = mail[0].message
         recipients = tuple(Mailbox(claimed.message.rcpt_to, claimed.message.domain) for claimed in mail)
-        envelope = Envelope(message.mail_from, recipients, message.smtputf8, message.eight_bit)
+        requests = tuple(claimed.message.dsn_request for claimed in mail)
+        envelope = Envelope(
+            message.mail_from,
+            recipients,
+            message.smtputf8,
+            message.eight_bit,
+            requests if any(requests) else (),
+        )
         chunks: Sequence[bytes] = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
         if message.eight_bit and "8BITMIME" not in session.extensions:
             try:
@@ -237,9 +244,10 @@ class Conversation:
         may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
         self._has_begun |= any(reply.phase in _BEHIND_MAIL for reply in transcript.replies)
         is_shared = [reply.phase for reply in transcript.replies].count(Phase.BODY) > 1
+        is_reporting = "DSN" in session.extensions
         left, is_again = [], False
         for claimed, reply in zip(mail, transcript.replies, strict=True):
-            outcome = judge(reply, session.peer, transcript.is_ambiguous)
+            outcome = judge(reply, session.peer, transcript.is_ambiguous, is_reporting)
             if was_taken and reply.code in _TOO_MANY and reply.phase is Phase.RCPT and len(mail) > 1:
                 trial.untried.append(claimed)
             elif may_be_spent and is_about_session(reply, transcript.is_lost, transcript.is_ambiguous):

@@ -261,15 +261,22 @@ class Path:
 
 
 def _share_transaction(one: Message, other: Message) -> bool:
-    """Same octets, same reverse-path (RFC 5321 §3.3). One that outlived many holders goes alone."""
+    """Same octets, same MAIL command (RFC 5321 §3.3). One that outlived many holders goes alone."""
     return (
         one.body_id == other.body_id
         and one.prefix == other.prefix
         and one.mail_from == other.mail_from
         and one.smtputf8 == other.smtputf8
+        and _of_mail(one) == _of_mail(other)
         and one.orphaned < LONELY_AFTER
         and other.orphaned < LONELY_AFTER
     )
+
+
+def _of_mail(message: Message) -> tuple[str, str]:
+    """RET and ENVID."""
+    asked = message.dsn_request
+    return ("", "") if asked is None else (asked.ret, asked.envid)
 
 
 def _resolve(sign: asyncio.Future[bool], is_summons: bool) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from relay.domain.address import Mailbox, parse_mailbox
+from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedAddress
 from relay.domain.message import Envelope
 from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
+from relay.mail.xtext import embedded
 from relay.net.content import pieces
 from relay.net.pipeline import LOST, Pipeline
 from relay.ports import Transcript
@@ -35,6 +37,7 @@ class Session:
         size = extensions.get("SIZE", "").strip()
         self._max_bytes = int(size) if size.isdecimal() and size.isascii() else 0
         self._can_pipeline = "PIPELINING" in extensions
+        self._can_report = "DSN" in extensions
 
     @property
     def peer(self) -> Peer:
@@ -66,7 +69,10 @@ class Session:
         if envelope.smtputf8 or not envelope.mail_from.isascii() or not _are_ascii(envelope.recipients):
             return await self._transact_utf8(envelope, chunks, size)
         texts = [mailbox.text for mailbox in envelope.recipients]
-        return await self._carry_out(envelope.mail_from, texts, self._parameters(envelope, size), chunks)
+        asked = self._asked(envelope, is_utf8=False)
+        return await self._carry_out(
+            envelope.mail_from, texts, self._parameters(envelope, size), chunks, asked
+        )
 
     # ── RFC 6531 ─────────────────────────────────────────────────────────────────────────
 
@@ -75,12 +81,14 @@ class Session:
         parameters = self._parameters(envelope, size)
         if "SMTPUTF8" in self._extensions:
             texts = [mailbox.text for mailbox in envelope.recipients]
-            return await self._carry_out(envelope.mail_from, texts, parameters + " SMTPUTF8", chunks)
+            asked = self._asked(envelope, is_utf8=True)
+            return await self._carry_out(envelope.mail_from, texts, parameters + " SMTPUTF8", chunks, asked)
         mail_from = _ascii_path(envelope.mail_from)
         if mail_from is None or (envelope.smtputf8 and not _has_ascii_header(chunks)):
             return Transcript((_NOT_INTERNATIONAL,) * len(envelope.recipients))
         paths = [_ascii_mailbox(mailbox) for mailbox in envelope.recipients]
-        return await self._carry_out(mail_from, paths, parameters, chunks)
+        asked = self._asked(envelope, is_utf8=False)
+        return await self._carry_out(mail_from, paths, parameters, chunks, asked)
 
     # ── one transaction ──────────────────────────────────────────────────────────────────
 
@@ -88,18 +96,32 @@ class Session:
         parameters = f" SIZE={size}" if "SIZE" in self._extensions else ""
         if envelope.eight_bit and "8BITMIME" in self._extensions:
             parameters += " BODY=8BITMIME"
+        if envelope.requests and self._can_report:
+            parameters += _of_mail(envelope.requests)
         return parameters
 
+    def _asked(self, envelope: Envelope, *, is_utf8: bool) -> Sequence[str]:
+        """Parameters of RCPT for each recipient; empty where none has any. is_utf8: MAIL says SMTPUTF8."""
+        if not (envelope.requests and self._can_report):
+            return ()
+        return [_of_rcpt(asked, is_utf8=is_utf8) for asked in envelope.requests]
+
     async def _carry_out(
-        self, mail_from: str, paths: Sequence[str | None], parameters: str, chunks: Sequence[bytes]
+        self,
+        mail_from: str,
+        paths: Sequence[str | None],
+        parameters: str,
+        chunks: Sequence[bytes],
+        asked: Sequence[str],
     ) -> Transcript:
         """As `transact`, without the paths that cannot be said: None, and what is no address."""
         sayable = [path for path in paths if _is_path(path)]
         if len(sayable) == len(paths):
-            return await self._converse(mail_from, sayable, parameters, chunks)
+            return await self._converse(mail_from, sayable, parameters, chunks, asked)
         transcript = Transcript(())
         if sayable:
-            transcript = await self._converse(mail_from, sayable, parameters, chunks)
+            asked = [words for path, words in zip(paths, asked, strict=False) if _is_path(path)]
+            transcript = await self._converse(mail_from, sayable, parameters, chunks, asked)
         replies = iter(transcript.replies)
         told = [
             next(replies) if _is_path(path) else _NOT_INTERNATIONAL if path is None else _BAD_RECIPIENT
@@ -108,9 +130,17 @@ class Session:
         return replace(transcript, replies=tuple(told))
 
     async def _converse(
-        self, mail_from: str, paths: Sequence[str], parameters: str, chunks: Sequence[bytes]
+        self,
+        mail_from: str,
+        paths: Sequence[str],
+        parameters: str,
+        chunks: Sequence[bytes],
+        asked: Sequence[str],
     ) -> Transcript:
-        commands = [f"MAIL FROM:<{mail_from}>{parameters}", *[f"RCPT TO:<{path}>" for path in paths], "DATA"]
+        rcpts = [f"RCPT TO:<{path}>" for path in paths]
+        if asked:
+            rcpts = [rcpt + words for rcpt, words in zip(rcpts, asked, strict=True)]
+        commands = [f"MAIL FROM:<{mail_from}>{parameters}", *rcpts, "DATA"]
         if self._can_pipeline:
             octets = "\r\n".join([*commands, ""]).encode()
             said = await self._pipeline.ask(octets, _PHASES.get(len(paths)) or _phases(len(paths)))
@@ -168,6 +198,22 @@ class Session:
 
     def _verdict(self, replies: tuple[Reply, ...]) -> Transcript:
         return Transcript(replies, is_lost=self._pipeline.failure is not None)
+
+
+def _of_mail(requests: Sequence[DsnRequest | None]) -> str:
+    """RET and ENVID, which all recipients share, as the client gave them (RFC 3461 §5.2.1)."""
+    asked = next(filter(None, requests))
+    return (f" RET={asked.ret}" if asked.ret else "") + (f" ENVID={asked.envid}" if asked.envid else "")
+
+
+def _of_rcpt(asked: DsnRequest | None, *, is_utf8: bool) -> str:
+    """NOTIFY and ORCPT; where MAIL does not say SMTPUTF8, in ASCII (RFC 6533 §3)."""
+    if asked is None:
+        return ""
+    words = f" NOTIFY={asked.notify}" if asked.notify else ""
+    if asked.orcpt:
+        words += f" ORCPT={asked.orcpt if is_utf8 else embedded(asked.orcpt)}"
+    return words
 
 
 def _is_path(path: str | None) -> TypeGuard[str]:

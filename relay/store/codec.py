@@ -36,7 +36,6 @@ from relay.domain.message import (
     Copy,
     Message,
     Options,
-    Particulars,
     Pin,
     RcptType,
     State,
@@ -46,6 +45,7 @@ from relay.domain.message import (
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision, Step
 from relay.ports import Told
+from relay.store.copy_codec import own_fields, own_of, particulars_fields, particulars_of
 
 Row = Sequence[Any]
 """What a database driver hands out or takes in."""
@@ -132,7 +132,7 @@ def message_row(
         epoch,
         message.wish.value,
         message.orphaned,
-        "" if message.particulars is None else to_json(_particulars_fields(message.particulars)),
+        to_json(own_fields(message)) if message.particulars or message.dsn_request else "",
         body_row,
         shares_body,
     )
@@ -164,19 +164,8 @@ def message(row: Row) -> Message:
         Epoch(row[23]),
         Wish(row[24]),
         row[25],
-        _particulars(from_json(row[26])) if row[26] else None,
+        *(own_of(from_json(row[26])) if row[26] else ()),
     )
-
-
-def _particulars_fields(particulars: Particulars) -> list[object]:
-    fields: list[object] = [particulars.subject, particulars.metadata, particulars.tags]
-    sender = [particulars.mail_from, particulars.friendly_from, particulars.sending_domain]
-    return fields + sender if any(sender) else fields
-
-
-def _particulars(fields: Sequence[Any]) -> Particulars:
-    subject, metadata, tags, *sender = fields
-    return Particulars(subject, metadata, tuple(tags), *sender)
 
 
 # ── submissions ──────────────────────────────────────────────────────────────────────────
@@ -293,7 +282,7 @@ def event_row(event: Event) -> Row:
     own["size_bytes"] = about.size_bytes
     own["ip_pool"] = about.ip_pool
     if about.particulars is not None:
-        own["particulars"] = _particulars_fields(about.particulars)
+        own["particulars"] = particulars_fields(about.particulars)
     return (
         to_us(event.at),
         kind,
@@ -364,7 +353,7 @@ def _event(row: Row) -> Event:
         fields.pop("size_bytes"),
         IpAddress(row[5] or ""),
         PoolId(fields.pop("ip_pool")),
-        _particulars(fields.pop("particulars")) if "particulars" in fields else None,
+        particulars_of(fields.pop("particulars")) if "particulars" in fields else None,
     )
     if "peer" in fields:
         fields["peer"] = Peer(*fields["peer"])

@@ -247,6 +247,7 @@ class Connection(asyncio.Protocol):
         self._refusal = ""
         self._is_refusal_told = False
         self._recipients: list[str] = []
+        self._rcpt_parameters: dict[str, str] = {}
         self._final = ""
         self._content = b""
 
@@ -282,6 +283,7 @@ class Connection(asyncio.Protocol):
             self._say("501 5.5.4 Bad RCPT TO")
             return
         recipient = match[1]
+        self._rcpt_parameters[recipient] = match[2]
         if self._refusal:
             self._is_refusal_told = True
             self._tell(recipient, self._refusal)
@@ -364,5 +366,6 @@ class Connection(asyncio.Protocol):
                 reply,
                 content,
                 self._number,
+                self._rcpt_parameters.get(recipient, ""),
             )
         )

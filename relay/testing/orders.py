@@ -31,6 +31,8 @@ class Attempt:
     """As received, without dot-stuffing; empty when it did not come to that."""
     connection: int
     """Counted from 1; equal for transactions of one connection."""
+    rcpt_parameters: str = ""
+    """Of RCPT, such as `NOTIFY=NEVER`."""
 
     @property
     def is_accepted(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from relay.domain.dsn import DsnRequest
 from relay.domain.events import Bounce, Delay, Delivery, Subject
 from relay.domain.ids import IpAddress, NodeName, PoolId, WorkerId
 from relay.domain.lifecycle import Finish, Requeue
@@ -236,6 +237,16 @@ def test_show_tells_programs_the_pin_of_waiting_mail(lab: Cli, put: Put) -> None
     told = lab.json("queue", "show", id_)
     assert (told["state"], told["bind"], told["hostname"]) == ("queued", IP, f"mta.{IP}")
     assert [event["event"] for event in told["events"]] == ["injection"]
+
+
+def test_show_tells_what_is_to_be_reported(lab: Cli, put: Put) -> None:
+    asked = DsnRequest("HDRS", "QQ314", "NEVER", "rfc822;a@b.example")
+    first, second = put(replace(mail("a@b.example"), dsn_request=asked), mail("c@b.example"))
+    said = "RET=HDRS ENVID=QQ314 NOTIFY=NEVER ORCPT=rfc822;a@b.example"
+    assert said in lab.ok("queue", "show", first)
+    assert lab.json("queue", "show", first)["dsn_request"] == said
+    assert "reports" not in lab.ok("queue", "show", second)
+    assert lab.json("queue", "show", second)["dsn_request"] is None
 
 
 def test_a_bounce_is_told_with_its_class(lab: Cli, put: Put) -> None:

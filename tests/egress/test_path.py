@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from relay.domain.dsn import DsnRequest
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Message
 from relay.domain.route import TlsPolicy
@@ -102,6 +103,8 @@ async def test_one_body_to_several_recipients_is_one_load_up_to_the_limit(bench:
         pytest.param({"prefix": b"Bcc: x@y.example\r\n"}, id="a header of its own"),
         pytest.param({"mail_from": "other@acme.test"}, id="another reverse-path"),
         pytest.param({"smtputf8": True}, id="SMTPUTF8"),
+        pytest.param({"dsn_request": DsnRequest("HDRS")}, id="RET"),
+        pytest.param({"dsn_request": DsnRequest(envid="x")}, id="ENVID"),
         pytest.param({"orphaned": LONELY_AFTER}, id="one that outlived many holders"),
     ],
 )
@@ -111,6 +114,18 @@ async def test_what_differs_goes_in_a_load_of_its_own(bench: Bench, other: dict[
     load = bench.path.first_load()
     assert load is not None
     assert load.mail == [one]
+
+
+async def test_recipients_of_whom_different_things_are_to_be_told_share_a_load(bench: Bench) -> None:
+    requests = (None, DsnRequest(notify="NEVER"), DsnRequest(notify="SUCCESS", orcpt="rfc822;a@b.test"))
+    asked = [
+        replace(one, message=replace(one.message, dsn_request=request))
+        for one, request in zip(mail(3, transmission="1"), requests, strict=True)
+    ]
+    bench.path.add(asked)
+    load = bench.path.first_load()
+    assert load is not None
+    assert load.mail == asked
 
 
 async def test_room_counts_what_is_in_hand_carried_and_promised(bench: Bench) -> None:

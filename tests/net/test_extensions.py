@@ -1,9 +1,11 @@
-"""What MAIL says to hosts that offer more or less: SIZE, 8BITMIME, SMTPUTF8."""
+"""What MAIL and RCPT say to hosts that offer more or less: SIZE, 8BITMIME, SMTPUTF8, DSN."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from relay.domain.dsn import DsnRequest
 from relay.domain.message import Envelope
 from relay.domain.reply import Phase
 from relay.testing.fake_mta import FakeMta
@@ -93,3 +95,76 @@ async def test_a_message_above_the_hosts_size_is_refused_without_a_word_to_it() 
         assert not transcript.is_lost
         assert mta.attempts == []
         assert (await session.transact(to("b@x.test"), [b"x" * 48 + b"\r\n"])).replies[0].code == 250
+
+
+ASKED = (
+    DsnRequest("HDRS", "QQ+2B314", "SUCCESS,DELAY", "rfc822;Bob+2Bx@acme.test"),
+    DsnRequest("HDRS", "QQ+2B314", "NEVER"),
+    DsnRequest("HDRS", "QQ+2B314"),
+)
+
+
+@pytest.mark.parametrize("has_pipelining", [True, False])
+async def test_a_host_with_dsn_is_asked_as_the_client_asked(has_pipelining: bool) -> None:
+    """RFC 3461 §5.2.1: each recipient in its own way, with the values as they came."""
+    extensions = ("DSN", "PIPELINING") if has_pipelining else ("DSN",)
+    envelope = replace(to("b@x.test", "c@x.test", "d@x.test"), requests=ASKED)
+    async with FakeMta(extensions=extensions) as mta, session_with(mta.port) as session:
+        await session.transact(envelope, CONTENT)
+        assert {attempt.parameters for attempt in mta.attempts} == {"RET=HDRS ENVID=QQ+2B314"}
+        assert [attempt.rcpt_parameters for attempt in mta.attempts] == [
+            "NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Bob+2Bx@acme.test",
+            "NOTIFY=NEVER",
+            "",
+        ]
+
+
+async def test_a_recipient_alone_may_be_asked_of() -> None:
+    envelope = replace(to("b@x.test", "c@x.test"), requests=(None, DsnRequest(notify="FAILURE")))
+    async with FakeMta(extensions=("DSN",)) as mta, session_with(mta.port) as session:
+        await session.transact(envelope, CONTENT)
+        assert [attempt.parameters for attempt in mta.attempts] == ["", ""]
+        assert [attempt.rcpt_parameters for attempt in mta.attempts] == ["", "NOTIFY=FAILURE"]
+
+
+async def test_a_host_without_dsn_is_asked_nothing() -> None:
+    envelope = replace(to("b@x.test", "c@x.test", "d@x.test"), requests=ASKED)
+    async with FakeMta() as mta, session_with(mta.port) as session:
+        transcript = await session.transact(envelope, CONTENT)
+        assert [reply.code for reply in transcript.replies] == [250] * 3
+        assert {attempt.parameters for attempt in mta.attempts} == {f"SIZE={len(b''.join(CONTENT))}"}
+        assert {attempt.rcpt_parameters for attempt in mta.attempts} == {""}
+
+
+async def test_where_nobody_asked_a_host_with_dsn_is_asked_nothing() -> None:
+    async with FakeMta(extensions=("DSN",)) as mta, session_with(mta.port) as session:
+        await session.transact(to("b@x.test"), CONTENT)
+        assert [(attempt.parameters, attempt.rcpt_parameters) for attempt in mta.attempts] == [("", "")]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "recipient", "said"),
+    [
+        pytest.param(("DSN", "SMTPUTF8"), "bøb@x.test", "ORCPT=utf-8;jürgen@x.test", id="SMTPUTF8 is said"),
+        pytest.param(("DSN", "SMTPUTF8"), "b@x.test", "ORCPT=utf-8;j\\x{FC}rgen@x.test", id="not needed"),
+        pytest.param(("DSN",), "b@bücher.test", "ORCPT=utf-8;j\\x{FC}rgen@x.test", id="not offered"),
+    ],
+)
+async def test_an_original_recipient_beyond_ascii_is_said_in_ascii_without_smtputf8(
+    extensions: Sequence[str], recipient: str, said: str
+) -> None:
+    """RFC 6533 §3."""
+    envelope = replace(to(recipient), requests=(DsnRequest(orcpt="utf-8;jürgen@x.test"),))
+    async with FakeMta(extensions=extensions) as mta, session_with(mta.port) as session:
+        await session.transact(envelope, CONTENT)
+        assert [attempt.rcpt_parameters for attempt in mta.attempts] == [said]
+
+
+async def test_a_recipient_that_cannot_be_said_takes_its_wishes_along() -> None:
+    requests = (DsnRequest(notify="NEVER"), DsnRequest(notify="SUCCESS"))
+    envelope = replace(to("jürgen@x.test", "b@x.test"), requests=requests)
+    async with FakeMta(extensions=("DSN",)) as mta, session_with(mta.port) as session:
+        await session.transact(envelope, CONTENT)
+        assert [(one.recipient, one.rcpt_parameters) for one in mta.attempts] == [
+            ("b@x.test", "NOTIFY=SUCCESS")
+        ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.domain.dsn import DsnRequest
 from relay.domain.errors import QueueShareFull
 from relay.domain.events import Injection, Subject
 from relay.domain.ids import AccountId, TransmissionId, WorkerId
@@ -99,11 +100,13 @@ async def test_a_body_counts_once_and_until_its_last_message_has_left(
 ) -> None:
     shared, alone = await put_in(store, sized(3)), await put_in(store, sized())
     own = Particulars("a subject of its own", {"a": "b" * 50}, ("tag",))
-    told = await put_in(store, [replace(one, particulars=own) for one in sized()])
+    asked = DsnRequest(notify="NEVER")
+    told = await put_in(store, [replace(one, particulars=own, dsn_request=asked) for one in sized()])
+    told += await put_in(store, [replace(one, dsn_request=asked) for one in sized()])
     full = 3 * len(PREFIX) + len(BODY) + len(PREFIX) + len(BODY)
     assert await held_bytes(store, store_url) > full + len(BODY) + 50
     await claim(store, lane)
-    await store.queue.settle(lane, [requeue(shared[0]), finish(told[0])])
+    await store.queue.settle(lane, [requeue(shared[0]), *map(finish, told)])
     assert await held_bytes(store, store_url) == full
     await claim(store, lane, now=NOW + HOUR)
     await store.queue.settle(lane, [finish(shared[1]), finish(alone[0])])
@@ -229,7 +232,8 @@ async def test_an_older_store_is_counted_when_it_is_upgraded(
 ) -> None:
     own = Particulars("a subject of its own", {"a": "b" * 50}, ("tag",))
     await put_in(store, sized())
-    await put_in(store, [replace(one, particulars=own) for one in sized(3)])
+    asked = DsnRequest(orcpt=f"rfc822;{'a' * 100}")
+    await put_in(store, [replace(one, particulars=own, dsn_request=asked) for one in sized(3)])
     await submitted(store, build(3))
     await claim(store, lane)
     counted = await held_bytes(store, store_url)

@@ -113,8 +113,7 @@ class Storing:
                 if message.body_id in counted:
                     octets = len(message.prefix)
                 counted.add(message.body_id)
-            if message.particulars is not None:
-                octets += len(row[_PARTICULARS])
+            octets += len(row[_PARTICULARS])
             held[message.account] = held.get(message.account, 0) + octets
 
     def store(self) -> None:

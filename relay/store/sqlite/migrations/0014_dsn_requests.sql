@@ -1,0 +1,1 @@
+-- The column particulars of message may be an object that has what RFC 3461 asks for; versions before read an array.
