@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from relay.domain.classify import bounce_class
+from relay.domain.dsn import Report
 from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Subject
 from relay.domain.ids import BodyId, MessageId
 from relay.domain.message import Body, Message, Submission
@@ -53,6 +54,8 @@ class Finish:
     notice: Notice | None = None
     suppress: tuple[Suppression, ...] = ()
     """Entries of the suppression list that the end gives rise to."""
+    report: Report | None = None
+    """What the sender is to be told of it, where the account wants that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,11 @@ def settle(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
     """The settlement of one attempt at a message in flight; its `attempts` includes this one."""
     retries = message.attempts - 1
     match outcome:
-        case Delivered(reply, peer):
+        case Delivered(reply, peer, is_reporting):
             event = Delivery(now, Subject.of(message), retries, _queue_ms(message, now), peer, str(reply))
-            return Finish(message.id, message.body_id, event)
+            asked = message.dsn_request
+            is_due = asked is not None and asked.wants_success and not is_reporting
+            return Finish(message.id, message.body_id, event, report=Report.RELAYED if is_due else None)
         case Bounced(reply, peer, is_shared):
             found = bounce_class(reply, is_shared=is_shared)
             return _bounce(message, reply, peer, found, retries, now)
@@ -138,7 +143,9 @@ def _bounce(
     event = Bounce(now, subject, num_retries, queue_ms, peer, bounce_class, reply.code, str(reply))
     # A notice that nobody takes says nothing of whom the account writes to.
     suppress = after_bounce(event) if message.mail_from else ()
-    return Finish(message.id, message.body_id, event, suppress=suppress)
+    asked = message.dsn_request
+    report = Report.FAILED if asked is None or asked.wants_failure else None
+    return Finish(message.id, message.body_id, event, suppress=suppress, report=report)
 
 
 def _queue_ms(message: Message, now: datetime) -> int:

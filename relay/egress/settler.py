@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.domain.errors import IdTaken, StoreUnavailable
-from relay.domain.events import Bounce
 from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import Finish, Requeue, Settlement
 from relay.domain.message import Message
@@ -89,9 +88,9 @@ class Settler:
                 tasks.create_task(self._settle(lane, items), name=f"settle {lane.ip}")
 
     async def _with_notice(self, item: _Item) -> _Item:
-        """The item; for a bounce whose account wants to be told, with the DSN that tells it."""
+        """The item; where there is something to report and the account wants to be told, with the DSN."""
         finish = item.settlement
-        if not isinstance(finish, Finish) or not isinstance(finish.event, Bounce):
+        if not isinstance(finish, Finish) or finish.report is None:
             return item
         notice = await self._notifier.compose(item.message, finish)
         return replace(item, settlement=replace(finish, notice=notice)) if notice else item

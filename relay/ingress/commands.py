@@ -1,29 +1,33 @@
-"""Command lines, and the arguments of MAIL and RCPT (RFC 5321 §4.1.2, RFC 1870, 6152, 6531, 4954)."""
+"""Command lines, and the arguments of MAIL and RCPT (RFC 5321 §4.1.2, RFC 1870, 3461, 6152, 6531, 4954)."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.domain.address import Mailbox, parse_mailbox, plain_local
+from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedAddress
+from relay.ingress.dsn import Parameters, request_of_mail, request_of_rcpt
 from relay.ingress.replies import Complaint
+from relay.mail.xtext import embedded
 
 MAIL_SYNTAX = "501 5.5.2 syntax error MAIL FROM"
 RCPT_SYNTAX = "501 5.5.2 RCPT TO syntax error"
 BAD_LINE = "500 5.5.2 Syntax error, command lines are UTF-8 text that ends in CRLF"
 _NEEDS_SMTPUTF8 = "553 5.6.7 A non-ASCII address needs SMTPUTF8"
 _UNKNOWN_PARAMETER = "555 5.5.4 Parameter not recognised"
-_BAD_PARAMETER = "501 5.5.4 Invalid parameter"
+_BAD_PARAMETER = "501 5.5.4 Invalid parameter {}"
 
 _LINE_OCTETS = 512
-_LINE_OCTETS_OF: Mapping[str, int] = {"MAIL": 1024, "RCPT": 1024, "AUTH": 12_288}
+_LINE_OCTETS_OF: Mapping[str, int] = {"MAIL": 1024, "RCPT": 1100, "AUTH": 12_288}
 _CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 _AT_DOMAIN = r"@(?:\[[^<>\s\[\]]++\]|[^<>\s@,:\[\]]++)"
 _PATH = rf'<(?:{_AT_DOMAIN}(?:,{_AT_DOMAIN})*+:(?!>))?((?:[^<>"\s]|"(?:[^"\\]|\\.)*+")*+)>'
 """Where a route stands before the mailbox, it is passed over (RFC 5321 §4.1.1.3, appendix C)."""
 _MAIL = re.compile(rf"FROM: *{_PATH}(?: +(.+))?", re.IGNORECASE)
 _RCPT = re.compile(rf"TO: *{_PATH}(?: +(.+))?", re.IGNORECASE)
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-<>-~]+))?")
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]{0,63}")
+_VALUE = re.compile("[!-<>-~]+")
 _BODY = {"7BIT": False, "8BITMIME": True}
 
 
@@ -37,6 +41,8 @@ class Mail:
     """0: not declared."""
     smtputf8: bool = False
     eight_bit: bool = False
+    dsn_request: DsnRequest | None = None
+    """RET and ENVID, which are for all recipients; None: neither."""
 
 
 def read_line(line: bytes) -> tuple[str, str]:
@@ -65,30 +71,44 @@ def parse_mail(argument: str, is_extended: bool) -> Mail:
     body = parameters.pop("BODY", "7BIT")
     smtputf8 = "SMTPUTF8" in parameters
     if parameters.pop("SMTPUTF8", None) is not None:
-        raise Complaint(_BAD_PARAMETER)
+        raise Complaint(_BAD_PARAMETER.format("SMTPUTF8"))
     # Whom the client vouches for (RFC 4954 §5). We trust nobody's word for it and pass none on.
-    if parameters.pop("AUTH", "<>") is None or size is None or not re.fullmatch("[0-9]{1,20}", size):
-        raise Complaint(_BAD_PARAMETER)
+    if parameters.pop("AUTH", "<>") is None:
+        raise Complaint(_BAD_PARAMETER.format("AUTH"))
+    if size is None or not re.fullmatch("[0-9]{1,20}", size):
+        raise Complaint(_BAD_PARAMETER.format("SIZE"))
     if body is None or body.upper() not in _BODY:
-        raise Complaint(_BAD_PARAMETER)
+        raise Complaint(_BAD_PARAMETER.format("BODY"))
+    dsn_request = request_of_mail(parameters)
     if parameters:
         raise Complaint(_UNKNOWN_PARAMETER)
     path = _mailbox(parts[1], smtputf8, MAIL_SYNTAX).text if parts[1] else ""
-    return Mail(path, int(size), smtputf8, _BODY[body.upper()])
+    return Mail(path, int(size), smtputf8, _BODY[body.upper()], dsn_request)
 
 
-def parse_rcpt(argument: str, is_extended: bool, smtputf8: bool, postmaster: Mailbox) -> Mailbox:
-    """The argument of RCPT, which has no parameters here. Raises Complaint.
+def parse_rcpt(
+    argument: str,
+    is_extended: bool,
+    smtputf8: bool,
+    postmaster: Mailbox,
+    of_mail: DsnRequest | None = None,
+) -> tuple[Mailbox, DsnRequest | None]:
+    """The argument of RCPT, with what MAIL asked for already. Raises Complaint.
 
     postmaster: who is meant by the one mailbox that needs no domain, in any case (RFC 5321 §4.5.1).
     """
     parts = _RCPT.fullmatch(argument.rstrip(" "))
     if parts is None:
         raise Complaint(RCPT_SYNTAX)
-    if parts[2] and _parameters(parts[2], is_extended):
-        raise Complaint(_UNKNOWN_PARAMETER)
+    dsn_request = of_mail
+    if parts[2]:
+        parameters = _parameters(parts[2], is_extended)
+        dsn_request = request_of_rcpt(parameters, of_mail, smtputf8=smtputf8)
+        if parameters:
+            raise Complaint(_UNKNOWN_PARAMETER)
     is_postmaster = "@" not in parts[1] and (plain_local(parts[1]) or "").lower() == "postmaster"
-    return postmaster if is_postmaster else _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
+    mailbox = postmaster if is_postmaster else _mailbox(parts[1], smtputf8, RCPT_SYNTAX)
+    return mailbox, dsn_request
 
 
 def address_in(argument: str) -> str:
@@ -107,14 +127,18 @@ def _mailbox(path: str, smtputf8: bool, complaint: str) -> Mailbox:
     return mailbox
 
 
-def _parameters(text: str, is_extended: bool) -> dict[str, str | None]:
-    """By upper-case keyword; None: without a value."""
+def _parameters(text: str, is_extended: bool) -> Parameters:
     if not is_extended:
         raise Complaint(_UNKNOWN_PARAMETER)
-    found: dict[str, str | None] = {}
-    for word in text.split():
-        parameter = _PARAMETER.fullmatch(word)
-        if parameter is None or parameter[1].upper() in found:
-            raise Complaint(_BAD_PARAMETER)
-        found[parameter[1].upper()] = parameter[2]
+    found: Parameters = {}
+    for word in filter(None, text.split(" ")):
+        keyword, equals, value = word.partition("=")
+        if not _KEYWORD.fullmatch(keyword):
+            raise Complaint(_BAD_PARAMETER.format("").rstrip())
+        keyword = keyword.upper()
+        # Of all values only that of ORCPT may go beyond ASCII (RFC 6533 §3).
+        octets = embedded(value) if keyword == "ORCPT" else value
+        if keyword in found or (equals and not _VALUE.fullmatch(octets)):
+            raise Complaint(_BAD_PARAMETER.format(keyword))
+        found[keyword] = value if equals else None
     return found

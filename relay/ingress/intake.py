@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
+from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
 from relay.ingress.data import DataReader, parts_of, unstuffed
@@ -29,7 +30,11 @@ class Transaction:
     mail_from: str
     smtputf8: bool
     eight_bit: bool
+    dsn_request: DsnRequest | None = None
+    """What MAIL asked to be told of all recipients."""
     recipients: list[Mailbox] = field(default_factory=list)
+    requests: list[DsnRequest | None] = field(default_factory=list)
+    """For each recipient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ async def hand_in(
             tuple(transaction.recipients),
             transaction.smtputf8,
             transaction.eight_bit or not (parts.body.isascii() and parts.header.isascii()),
+            tuple(transaction.requests) if any(transaction.requests) else (),
         )
         transmission_id = await around.injector.accept(
             Handed(

@@ -142,7 +142,7 @@ class Session(Connection):
         lines = [f"{self._around.hostname} says EHLO to {self._address}"]
         if not self._is_encrypted:
             lines.append("STARTTLS")
-        lines += ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SMTPUTF8"]
+        lines += ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", "SMTPUTF8", "DSN"]
         if self._may_log_in:
             # The first form is for clients older than RFC 2554; SparkPost sends both.
             lines += ["AUTH=LOGIN PLAIN", "AUTH LOGIN PLAIN"]
@@ -259,7 +259,7 @@ class Session(Connection):
             self._tell(Refusal(reply, mail.path))
             self.say(reply)
         else:
-            self._transaction = Transaction(mail.path, mail.smtputf8, mail.eight_bit)
+            self._transaction = Transaction(mail.path, mail.smtputf8, mail.eight_bit, mail.dsn_request)
             self.say("250 2.0.0 MAIL FROM accepted")
 
     async def rcpt(self, argument: str) -> None:
@@ -268,13 +268,20 @@ class Session(Connection):
         if transaction is None:
             raise Complaint(_BAD_SEQUENCE)
         try:
-            mailbox = parse_rcpt(argument, self._is_extended, transaction.smtputf8, self._around.postmaster)
+            mailbox, request = parse_rcpt(
+                argument,
+                self._is_extended,
+                transaction.smtputf8,
+                self._around.postmaster,
+                transaction.dsn_request,
+            )
         except Complaint as complaint:
             # One bad address among many is the list's fault, not an attack: it counts as no error.
             refusal = Refusal(complaint.reply, transaction.mail_from, address_in(argument))
         else:
             if len(transaction.recipients) < self._around.settings.max_recipients:
                 transaction.recipients.append(mailbox)
+                transaction.requests.append(request)
                 self.say("250 2.0.0 RCPT TO accepted")
                 return
             refusal = Refusal(TOO_MANY_RECIPIENTS, transaction.mail_from, mailbox.text)

@@ -1,104 +1,140 @@
-"""Delivery status notifications: what a sender is told when mail could not be delivered (RFC 3461, 3464)."""
+"""Delivery status notifications: what a sender is told of mail that failed or was passed on (RFC 3464)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from relay.domain.dsn import DsnRequest, Report
 from relay.mail.trace import date_field
+from relay.mail.xtext import decode_xtext, embedded
 
 _BOUNDARY_PREFIX = "=_relay_"
+SUBJECTS = {
+    Report.FAILED: "Undelivered Mail Returned to Sender",
+    Report.RELAYED: "Mail Passed On Without Further Reports",
+}
+_SENTENCES = {
+    Report.FAILED: (
+        "Your message could not be delivered to this recipient, and no further\r\nattempt will be made:"
+    ),
+    Report.RELAYED: (
+        "Your message for this recipient was taken by a mail server that sends no\r\n"
+        "reports of success. You may still hear of it if it cannot be delivered:"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One recipient that failed, as the report tells it."""
+class Fate:
+    """What became of one recipient's copy, as the report tells it."""
 
     recipient: str
     status: str
-    """Enhanced code, class 5 (RFC 3463)."""
+    """Enhanced code, of class 5 for a failure, else 2 (RFC 3463)."""
     diagnostic: str
     """The reply that decided, or our own reason; shown to people."""
     remote: str
     """Address of the server that said so; empty when it was us."""
+    report: Report = Report.FAILED
+    asked: DsnRequest = field(default_factory=DsnRequest)
+    """By the client that handed the message in."""
 
 
 def build_dsn(
-    failure: Failure,
+    fate: Fate,
     to: str,
-    original_header: bytes,
+    original: bytes,
     unique: str,
     hostname: str,
     arrived: datetime,
     now: datetime,
+    *,
+    is_whole: bool = False,
 ) -> bytes:
-    """A multipart/report about one failed recipient, CRLF lines, with its header section.
+    """A multipart/report about one recipient, CRLF lines, with its header section.
 
-    to is the reverse-path of the failed message, original_header its header section. UTF-8
-    addresses make a message/global-delivery-status of it (RFC 6533).
+    to is the reverse-path of the message, original its header section, or, is_whole, all of it.
+    UTF-8 addresses make a message/global-delivery-status of it (RFC 6533).
     """
     boundary = f"{_BOUNDARY_PREFIX}{unique}"
-    is_utf8 = not (to + failure.recipient).isascii() or not original_header.isascii()
+    header = original.partition(b"\r\n\r\n")[0]
+    is_utf8 = not (to + fate.recipient).isascii() or not header.isascii()
     kind = "message/global-delivery-status" if is_utf8 else "message/delivery-status"
-    quoted = "message/global-headers" if is_utf8 else "text/rfc822-headers"
-    report_type = kind.rpartition("/")[2]
+    quoted = _QUOTED[is_utf8, is_whole]
     address_type = "utf-8" if is_utf8 else "rfc822"
-    diagnostic, recipient = _one_line(failure.diagnostic), _one_line(failure.recipient)
-    # A field of a delivery-status is ASCII, and that part has no encoding.
+    diagnostic, recipient = _one_line(fate.diagnostic), _one_line(fate.recipient)
+    # A field of a delivery-status is ASCII.
     code = diagnostic if is_utf8 else diagnostic.encode("ascii", "replace").decode()
-    eight_bit = "Content-Transfer-Encoding: 8bit\r\n"
-    coding = eight_bit if is_utf8 else ""
-    remote_mta = f"Remote-MTA: dns; [{failure.remote}]\r\n" if failure.remote else ""
-    top = (
-        f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n"
-        f"To: {to}\r\n"
-        "Subject: Undelivered Mail Returned to Sender\r\n"
-        f"Message-ID: <{unique}@{hostname}>\r\n"
-        "Auto-Submitted: auto-replied\r\n"
-        "MIME-Version: 1.0\r\n"
-        f"Content-Type: multipart/report; report-type={report_type};\r\n"
-        f' boundary="{boundary}"\r\n'
-        f"{coding if diagnostic.isascii() else eight_bit}"
-    )
-    parts = (
-        f"--{boundary}\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\n"
-        f"{eight_bit}"
-        "\r\n"
-        f"This is the mail system at {hostname}.\r\n"
-        "\r\n"
-        "Your message could not be delivered to this recipient, and no further\r\n"
-        "attempt will be made:\r\n"
-        "\r\n"
-        f"  <{recipient}>\r\n"
-        f"  {diagnostic}\r\n"
-        "\r\n"
-        f"--{boundary}\r\n"
-        f"Content-Type: {kind}\r\n"
-        f"{coding}"
-        "\r\n"
+    remote_mta = f"Remote-MTA: dns; [{fate.remote}]\r\n" if fate.remote else ""
+    status = (
+        f"{_envelope_id(fate.asked)}"
         f"Reporting-MTA: dns; {hostname}\r\n"
         f"Arrival-Date: {_date(arrived)}\r\n"
         "\r\n"
+        f"{_original_recipient(fate.asked)}"
         f"Final-Recipient: {address_type}; {recipient}\r\n"
-        "Action: failed\r\n"
-        f"Status: {failure.status}\r\n"
+        f"Action: {fate.report}\r\n"
+        f"Status: {fate.status}\r\n"
         f"{remote_mta}"
         f"Diagnostic-Code: smtp; {code}\r\n"
-        "\r\n"
-        f"--{boundary}\r\n"
-        f"Content-Type: {quoted}\r\n"
-        f"{coding}"
-        "\r\n"
     )
-    return b"".join(
+    text = (
+        f"This is the mail system at {hostname}.\r\n"
+        "\r\n"
+        f"{_SENTENCES[fate.report]}\r\n"
+        "\r\n"
+        f"  <{recipient}>\r\n"
+        f"  {diagnostic}\r\n"
+    )
+    parts = b"".join(
         (
-            date_field(now),
-            top.encode("utf-8", "replace"),
-            b"\r\n",
-            parts.encode("utf-8", "replace"),
-            original_header,
-            f"\r\n--{boundary}--\r\n".encode(),
+            _part(boundary, "text/plain; charset=utf-8", text.encode("utf-8", "replace")),
+            _part(boundary, kind, status.encode("utf-8", "replace")),
+            _part(boundary, quoted, original),
+            f"--{boundary}--\r\n".encode(),
         )
     )
+    top = (
+        f"From: Mail Delivery System <MAILER-DAEMON@{hostname}>\r\n"
+        f"To: {to}\r\n"
+        f"Subject: {SUBJECTS[fate.report]}\r\n"
+        f"Message-ID: <{unique}@{hostname}>\r\n"
+        "Auto-Submitted: auto-replied\r\n"
+        "MIME-Version: 1.0\r\n"
+        f"Content-Type: multipart/report; report-type={kind.rpartition('/')[2]};\r\n"
+        f' boundary="{boundary}"\r\n'
+    )
+    return b"".join((date_field(now), top.encode("utf-8", "replace"), _encoding(parts), b"\r\n", parts))
+
+
+_QUOTED = {
+    (False, False): "text/rfc822-headers",
+    (False, True): "message/rfc822",
+    (True, False): "message/global-headers",
+    (True, True): "message/global",
+}
+
+
+def _part(boundary: str, kind: str, content: bytes) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: {kind}\r\n".encode()
+    return b"".join((head, _encoding(content), b"\r\n", content, b"\r\n"))
+
+
+def _encoding(content: bytes) -> bytes:
+    """7bit goes without saying (RFC 2045 §6.1)."""
+    return b"" if content.isascii() else b"Content-Transfer-Encoding: 8bit\r\n"
+
+
+def _envelope_id(asked: DsnRequest) -> str:
+    """RFC 3464 §2.2.1."""
+    envid = decode_xtext(asked.envid)
+    return f"Original-Envelope-Id: {envid}\r\n" if envid else ""
+
+
+def _original_recipient(asked: DsnRequest) -> str:
+    """RFC 3464 §2.3.1; always in ASCII (RFC 6533 §3)."""
+    address_type, _, xtext = asked.orcpt.partition(";")
+    address = decode_xtext(embedded(xtext))
+    return f"Original-Recipient: {_one_line(address_type)}; {address}\r\n" if address else ""
 
 
 def _one_line(text: str) -> str:

@@ -1,11 +1,13 @@
 """From what was handed in to pinned messages: one copy a recipient, all from the same IP (C §2.5, A30)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import repeat
 
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Principal, SendingIp, Snapshot
+from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MailLoop, NoSender, UnconfiguredDomain
 from relay.domain.events import Event, Injection, Subject
 from relay.domain.ids import (
@@ -124,7 +126,7 @@ def generate(
     # Asked for by what nothing else can say: the client may have asked for a domain's sake.
     is_extended = not mail_from.isascii() or (envelope.smtputf8 and not header.isascii())
     messages = []
-    for index, (rcpt_type, mailbox) in enumerate(_recipients(envelope.recipients, options)):
+    for index, (rcpt_type, mailbox, dsn_request) in enumerate(_recipients(envelope, options)):
         prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
         if signatures is not None:
             prefix = signatures.own(mailbox.domain, header, now) + prefix
@@ -150,6 +152,7 @@ def generate(
                 state=state,
                 attempts=attempts,
                 epoch=epoch or Epoch(0),
+                dsn_request=dsn_request,
             )
         )
     submission = Submission(
@@ -188,21 +191,32 @@ def _header(
         yield cc_field(options.cc)
 
 
-def _recipients(to: Sequence[Mailbox], options: Options) -> Iterator[tuple[RcptType, Mailbox]]:
+def _recipients(
+    envelope: Envelope, options: Options
+) -> Iterator[tuple[RcptType, Mailbox, DsnRequest | None]]:
     """One copy a recipient, however often listed: the first of To, cc, bcc, archive wins (C §2.5)."""
-    listed: tuple[tuple[RcptType, Iterable[Mailbox]], ...] = (
-        (RcptType.TO, to),
-        (RcptType.CC, _mailboxes(options.cc)),
-        (RcptType.BCC, _mailboxes(options.bcc)),
-        (RcptType.ARCHIVE, _mailboxes(options.archive)),
+    of_copies = repeat(_of_copies(envelope.requests) if envelope.requests else None)
+    listed: tuple[tuple[RcptType, Iterable[tuple[Mailbox, DsnRequest | None]]], ...] = (
+        (RcptType.TO, zip(envelope.recipients, envelope.requests or of_copies, strict=False)),
+        (RcptType.CC, zip(_mailboxes(options.cc), of_copies, strict=False)),
+        (RcptType.BCC, zip(_mailboxes(options.bcc), of_copies, strict=False)),
+        (RcptType.ARCHIVE, zip(_mailboxes(options.archive), of_copies, strict=False)),
     )
     seen: set[tuple[str, str]] = set()
     for rcpt_type, mailboxes in listed:
-        for mailbox in mailboxes:
+        for mailbox, dsn_request in mailboxes:
             key = (mailbox.text.rpartition("@")[0], mailbox.domain)
             if key not in seen:
                 seen.add(key)
-                yield rcpt_type, mailbox
+                yield rcpt_type, mailbox, dsn_request
+
+
+def _of_copies(requests: Sequence[DsnRequest | None]) -> DsnRequest | None:
+    """What is to be told of copies that no RCPT named: what was asked for all, and what all agree on."""
+    told = [asked or DsnRequest() for asked in requests]
+    notify = told[0].notify if len({asked.notify for asked in told}) == 1 else ""
+    of_mail = replace(told[0], notify=notify, orcpt="")
+    return None if of_mail == DsnRequest() else of_mail
 
 
 def _mailboxes(copies: Iterable[Copy]) -> Iterator[Mailbox]:

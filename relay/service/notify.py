@@ -1,29 +1,33 @@
-"""Telling the sender of a bounce, where the account asks for it (RFC 3464, C §2.6)."""
+"""Telling the sender what became of mail, where the account asks for it (RFC 3461, RFC 3464, C §2.6)."""
 
 import logging
 from datetime import datetime
 
 from relay.domain.address import normalise_domain
 from relay.domain.directory import Principal
+from relay.domain.dsn import DsnRequest, Report
 from relay.domain.errors import MalformedAddress, NoSender, Unsendable
-from relay.domain.events import Bounce, Injection, Subject
+from relay.domain.events import Bounce, Delivery, Injection, Subject
 from relay.domain.ids import BodyId, mint_message_id
 from relay.domain.lifecycle import Finish, Notice
 from relay.domain.message import Body, Message, Options, RcptType, Submission
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
-from relay.mail.dsn import Failure, build_dsn
+from relay.mail.dsn import SUBJECTS, Fate, build_dsn
 from relay.mail.gate import check_body, check_composed, read_section, split_at_empty_line
 from relay.mail.headers import split_message
 from relay.ports import Clock, Directory, EventLog, QueueStore
 from relay.service.identify import Ids
 from relay.service.sign import Signatures, hash_body, signing_of
 
+_WHOLE_BYTES = 64 * 1024
+"""Of a larger message RET=FULL returns no more than RET=HDRS (RFC 3461 §6.1)."""
+
 log = logging.getLogger("relay.dsn")
 
 
 class Notifier:
-    """Writes the DSN that a bounce gives rise to. It leaves from the IP of the message it is about."""
+    """Writes the DSN that an end gives rise to. It leaves from the IP of the message it is about."""
 
     def __init__(
         self,
@@ -39,14 +43,16 @@ class Notifier:
         self._clock, self._ids, self._policy, self._hostname = clock, ids, policy, hostname
 
     async def compose(self, message: Message, finish: Finish) -> Notice | None:
-        """The DSN for a message that bounces by finish; None where nobody is to be told.
+        """The DSN for a message that ends by finish; None where nobody is to be told.
 
         None for accounts that do not ask, and for the null reverse-path: a DSN is never
         answered with another (RFC 5321 §6.1).
         """
         account = self._directory.snapshot.accounts.get(message.account)
-        bounce = finish.event
-        if account is None or not account.dsn or not message.mail_from or not isinstance(bounce, Bounce):
+        if account is None or not account.dsn or not message.mail_from:
+            return None
+        fate = _fate(message, finish)
+        if fate is None:
             return None
         story = await self._events.story(message.id)
         submission = next((told.submission for told in story if told.submission is not None), None)
@@ -56,22 +62,29 @@ class Notifier:
             domain = normalise_domain(submission.mail_from.rpartition("@")[2])
         except MalformedAddress:
             return None
-        header, _ = split_message(await self._queue.body(message.id) or b"")
+        body = await self._queue.body(message.id) or b""
         try:
-            return await self._notice(message, bounce, submission, domain, header)
+            return await self._notice(message, fate, submission, domain, body)
         except (Unsendable, NoSender) as error:
-            log.warning("message=%s bounced, and nobody is told: the notice would be %s", message.id, error)
+            log.warning("message=%s ended, and nobody is told: the notice would be %s", message.id, error)
             return None
 
     async def _notice(
-        self, message: Message, bounce: Bounce, original: Submission, domain: str, header: bytes
+        self, message: Message, fate: Fate, original: Submission, domain: str, whole: bytes
     ) -> Notice:
         """Raises Unsendable, NoSender."""
         now = self._clock.now()
         transmission_id = self._ids.transmission_id()
-        failure = Failure(message.rcpt_to, _status(bounce), bounce.raw_reason, bounce.peer.ip_address)
+        is_whole = fate.report is Report.FAILED and fate.asked.ret == "FULL" and len(whole) <= _WHOLE_BYTES
         content = build_dsn(
-            failure, original.mail_from, header, transmission_id, self._hostname, message.accepted, now
+            fate,
+            original.mail_from,
+            whole if is_whole else split_message(whole)[0],
+            transmission_id,
+            self._hostname,
+            message.accepted,
+            now,
+            is_whole=is_whole,
         )
         own_header, body = split_at_empty_line(content)
         check_composed(read_section(own_header))
@@ -104,7 +117,7 @@ class Notifier:
             recv_method="dsn",
             remote_addr="",
             mail_from="",
-            subject="Undelivered Mail Returned to Sender",
+            subject=SUBJECTS[fate.report],
             friendly_from=f"MAILER-DAEMON@{self._hostname}",
             sending_domain=self._hostname,
             options=Options(),
@@ -124,8 +137,19 @@ class Notifier:
         return signatures.own(domain, header, now) + signatures.common(header, now)
 
 
-def _status(bounce: Bounce) -> str:
-    """The enhanced code of the failure, or the general one of class 5 (RFC 3463 §2)."""
-    code, _, text = bounce.raw_reason.partition(" ")
+def _fate(message: Message, finish: Finish) -> Fate | None:
+    asked = message.dsn_request or DsnRequest()
+    match finish.report, finish.event:
+        case Report.FAILED, Bounce(raw_reason=reason, peer=peer):
+            return Fate(message.rcpt_to, _status(reason, "5"), reason, peer.ip_address, asked=asked)
+        case Report.RELAYED, Delivery(reply=reply, peer=peer):
+            status = _status(reply, "2")
+            return Fate(message.rcpt_to, status, reply, peer.ip_address, Report.RELAYED, asked)
+    return None
+
+
+def _status(line: str, digit: str) -> str:
+    """The enhanced code in a reply, or the general one of its class (RFC 3463 §2)."""
+    code, _, text = line.partition(" ")
     enhanced = Reply(int(code) if code.isdecimal() else 554, text, Phase.INTERNAL).enhanced
-    return enhanced if enhanced.startswith("5") else "5.0.0"
+    return enhanced if enhanced.startswith(digit) else f"{digit}.0.0"

@@ -136,6 +136,8 @@ DOORS = (
             "FROM:… ",
             "FROM:<a@b.c>… ",
             "FROM:<a@b.c> SIZE=…1",
+            "FROM:<a@b.c> ENVID=…+41",
+            "FROM:<a@b.c> RET=FULL … ",
         ),
     ),
     Reader(
@@ -150,6 +152,9 @@ DOORS = (
             'TO:<"…\\"',
             'TO:<…""',
             "TO:<a@b.c> …a=b ",
+            "TO:<a@b.c> NOTIFY=…SUCCESS,",
+            "TO:<a@b.c> ORCPT=utf-8;…é",
+            "TO:<a@b.c> ORCPT=rfc822;…+2",
             "TO:… ",
             "TO:<a@b.c>… ",
         ),

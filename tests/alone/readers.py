@@ -23,7 +23,7 @@ from relay.mail.dkim import (
     encode_key,
     signature_field,
 )
-from relay.mail.dsn import Failure, build_dsn
+from relay.mail.dsn import Fate, build_dsn
 from relay.mail.entities import file_entity, text_entity
 from relay.mail.gate import check_body, check_composed, check_stored, read_section
 from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
@@ -326,9 +326,7 @@ MAIL = (
     ),
     Reader(
         "a notification",
-        lambda text: build_dsn(
-            Failure(text, "5.0.0", text, ""), "a@b.test", text.encode(), "u", "h", NOW, NOW
-        ),
+        lambda text: build_dsn(Fate(text, "5.0.0", text, ""), "a@b.test", text.encode(), "u", "h", NOW, NOW),
         500_000,
         ("a", "\n", "é"),
     ),

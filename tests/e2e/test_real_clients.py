@@ -16,7 +16,7 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.testing.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from relay.testing.wire import connect
@@ -27,6 +27,12 @@ MSYS = json.dumps({"options": {"ip_pool": "receipts"}, "campaign_id": "clients"}
 POOL_IP = "127.0.0.13"
 
 Program = Callable[[str], str]
+
+
+@pytest.fixture
+async def mta(request: pytest.FixtureRequest) -> AsyncIterator[FakeMta]:
+    async with FakeMta(extensions=(*EXTENSIONS, *getattr(request, "param", ()))) as mta:
+        yield mta
 
 
 async def _run(*command: str, stdin: bytes = b"") -> str:
@@ -145,6 +151,25 @@ class TestPostfix:
         await _assert_delivered(relay, mta, marker=b"from Postfix\r\n")
         (attempt,) = mta.attempts_for(TO)
         assert attempt.content.count(b"\nReceived:") + attempt.content.startswith(b"Received:") >= 2
+
+    @pytest.mark.parametrize("mta", [("DSN",)], indirect=True, ids=["a hop with DSN"])
+    async def test_what_a_user_of_postfix_wants_to_be_told_reaches_the_hop(
+        self, relay: RelayHarness, mta: FakeMta, program: Program
+    ) -> None:
+        """RFC 3461: Postfix passes it on because the relay offers DSN."""
+        message = f"From: {FROM}\nTo: {TO}\nSubject: Postfix\nX-MSYS-API: {MSYS}\n\nfrom Postfix\n"
+        async with self._instance(relay, program) as etc:
+            sendmail = str(Path(program("postfix")).with_name("sendmail"))
+            wishes = ("-N", "success,delay", "-V", "QQ+314", "-R", "hdrs")
+            await _run(sendmail, "-C", etc, "-f", FROM, *wishes, "-i", TO, stdin=message.encode())
+
+            async def arrived() -> bool:
+                return bool(mta.attempts_for(TO))
+
+            await eventually(arrived, timeout_s=20)
+        (attempt,) = mta.attempts_for(TO)
+        assert {"RET=HDRS", "ENVID=QQ+2B314"} <= set(attempt.parameters.split())
+        assert attempt.rcpt_parameters.split() == ["NOTIFY=SUCCESS,DELAY", f"ORCPT=rfc822;{TO}"]
 
 
 async def test_smtplib_sends_over_starttls(relay: RelayHarness, mta: FakeMta) -> None:

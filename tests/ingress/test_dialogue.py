@@ -28,6 +28,7 @@ async def test_the_dialogue_is_literal(smtp: Served) -> None:
             "PIPELINING",
             "8BITMIME",
             "SMTPUTF8",
+            "DSN",
             "AUTH=LOGIN PLAIN",
             "AUTH LOGIN PLAIN",
             "SIZE 20971520",

@@ -220,7 +220,8 @@ def _wire(chance: random.Random, usual: str) -> bytes:
 
 
 def _parameters(chance: random.Random) -> bytes:
-    return chance.choice((b"", b"", b" SIZE=100", b" BODY=8BITMIME", b" SMTPUTF8", b" SIZE=x", b" AUTH=<>"))
+    said = (b"SIZE=100", b"BODY=8BITMIME", b"SMTPUTF8", b"SIZE=x", b"AUTH=<>", b"RET=FULL", b"ENVID=a+0D")
+    return chance.choice((b"", b"", *(b" " + parameter for parameter in said)))
 
 
 def _stuffed(octets: bytes) -> bytes:
