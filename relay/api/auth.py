@@ -85,6 +85,7 @@ async def principal(request: Request) -> Caller:
     if not may_come_from(key, _client(request)):
         _tell_refusal(request, NotAuthenticated("valid_ips", holder_of(key)))
         raise NotGranted
+    services.directory.note_key_use(key.sha256)
     rates: Rates = request.app.state.rates
     if not _is_exempt(request) and (wait_s := rates.wait_s(key.sha256)) > 0:
         raise ApiError(429, "Too many requests", headers={"Retry-After": str(int(wait_s) + 1)})

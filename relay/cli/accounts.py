@@ -1,18 +1,22 @@
 """`relay account`, `relay subaccount` and `relay key`: who may send."""
 
 import secrets
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Annotated
 
 import typer
 
 from relay.cli import parameters
+from relay.cli.consent import YesOption, asking, change_with_consent, with_consent
 from relay.cli.printing import print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.billing import current_cycle
-from relay.domain.changes import Put
+from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import GRANTS, Account, ApiKey, Plan, Snapshot, Subaccount, ip_limit
 from relay.domain.ids import AccountId, SubaccountId
 from relay.service import administer
+from relay.service.consequences import of_key
 
 accounts = typer.Typer(help="Accounts: who sends, on which plan.")
 subaccounts = typer.Typer(help="Parts of an account, and their pools.")
@@ -78,12 +82,13 @@ def set_plan(
     limit: Annotated[
         int | None, typer.Option("--limit", min=0, max=100_000, help="Most dedicated IPs at a time.")
     ] = None,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Set the plan of an account.
 
     At once, and refused while it has more dedicated IPs than that plan allows. Down to free
-    takes effect at the end of the billing cycle, and releases its dedicated IPs.
+    takes effect at the end of the billing cycle, and releases its dedicated IPs. A lower plan needs --yes.
 
     Example: relay account set-plan 1 enterprise
     """
@@ -92,10 +97,13 @@ def set_plan(
     async def work(session: Session) -> Account:
         ledger = await session.store.billing.ledger(number)
         end = current_cycle(ledger, session.clock.now()).turns
-        made = await session.change(lambda found: administer.set_plan(found, number, plan, limit, end))
+        made = await change_with_consent(
+            session, yes, lambda found: administer.set_plan(found, number, plan, limit, end)
+        )
         return administer.made(made, Account)
 
-    account = in_store(config, work, may_create=True)
+    with asking():
+        account = in_store(config, work, may_create=True)
     if account.next_plan_at is None:
         say(f"account {number}: {plan}")
     else:
@@ -262,31 +270,42 @@ def create_key(
 def list_keys(
     account: AnyAccountOption = None, json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """List keys by label, first four characters and hash.
+    """List keys by label, first four characters and hash, with the day of their last use (UTC).
 
     Example: relay key list --account 1
     """
-    snapshot = in_store(config, _snapshot)
+
+    async def work(session: Session) -> tuple[Snapshot, Mapping[str, date]]:
+        return await session.store.directory.snapshot(), await session.store.directory.key_uses()
+
+    snapshot, uses = in_store(config, work)
     listed = [key for key in snapshot.keys.values() if account in (None, key.account)]
     listed.sort(key=lambda key: (key.account, key.subaccount or 0, key.label, key.sha256))
-    print_rows([_key(key) for key in listed], json, "no keys")
+    rows = [{**_key(key), "last_used": uses.get(key.sha256)} for key in listed]
+    print_rows(rows, json, "no keys")
 
 
 @keys.command("revoke")
 def revoke_key(
     which: Annotated[str, typer.Argument(metavar="KEY", help="Label, first four characters, or hash.")],
     account: AccountOption,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Revoke a key.
 
+    One that was used within the last 30 days needs --yes: `relay key list` tells the day.
+
     Example: relay key revoke newsletter --account 1
     """
 
-    async def work(session: Session) -> None:
-        await session.change(lambda found: administer.revoke_key(found, AccountId(account), which))
+    async def used(session: Session, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+        uses, today = await session.store.directory.key_uses(), session.clock.now().date()
+        gone = [change.entry for change in changes if isinstance(change, Remove)]
+        keys = [key for key in gone if isinstance(key, ApiKey)]
+        return [told for key in keys for told in of_key(key, uses.get(key.sha256), today)]
 
-    in_store(config, work, may_create=True)
+    with_consent(config, yes, lambda found: administer.revoke_key(found, AccountId(account), which), used)
     say(f"key {which} of account {account} revoked")
 
 

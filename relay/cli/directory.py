@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.consent import Unconfirmed, YesOption, asking
 from relay.cli.differences import Returning, print_difference, returning_ips
 from relay.cli.printing import print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
@@ -15,6 +16,7 @@ from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
 from relay.ports import AuditLine
 from relay.schema.directory import DirectoryFile, export, load_directory
+from relay.service.consequences import consequences, of_removals
 from relay.service.directory import Difference, changes_to
 
 app = typer.Typer(help="The directory file against the store.")
@@ -45,16 +47,25 @@ def diff(
 
 @app.command()
 def apply(
-    file: FileArgument, prune: PruneOption = False, json: JsonOption = False, config: ConfigOption = None
+    file: FileArgument,
+    prune: PruneOption = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Set the store to what the file says.
 
-    In one step, or not at all. A second time it changes nothing.
+    In one step, or not at all. A second time it changes nothing. When it would remove an account, a
+    subaccount, a pool, a sending IP, a key or a sending domain, it says so and changes nothing, unless
+    with --yes.
 
     Example: relay directory apply config/directory.toml
     """
     wanted = load_directory(file)
-    done = in_store(config, lambda session: _apply(session, wanted, prune), may_create=True)
+    with asking():
+        done = in_store(
+            config, lambda session: _apply(session, wanted, prune, yes, file.name), may_create=True
+        )
     print_difference(*done, json)
 
 
@@ -109,14 +120,17 @@ async def _export(session: Session) -> str:
 
 
 async def _apply(
-    session: Session, wanted: DirectoryFile, prune: bool
+    session: Session, wanted: DirectoryFile, prune: bool, yes: bool, name: str
 ) -> tuple[Snapshot, Difference, Returning]:
-    """What was changed, and the directory as it was before."""
+    """What was changed, and the directory as it was before. Raises Unconfirmed."""
     done: list[tuple[Snapshot, Difference]] = []
+    uses = await session.store.directory.key_uses()
 
     def compute(snapshot: Snapshot) -> Sequence[Change]:
         difference = changes_to(snapshot, wanted.entries, wanted.routes, prune)
         done.append((snapshot, difference))
+        if not yes and (removed := of_removals(difference.changes, uses, name)):
+            raise Unconfirmed(removed + consequences(snapshot, difference.changes))
         return difference.changes
 
     await session.change(compute)

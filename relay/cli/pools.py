@@ -1,16 +1,18 @@
 """`relay pool` and `relay ip`: what mail leaves from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from relay.cli import parameters
+from relay.cli.consent import YesOption, with_consent
 from relay.cli.printing import print_json, print_rows, say
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
-from relay.domain.changes import Put
+from relay.domain.changes import Change, Put
 from relay.domain.directory import Pool, SendingIp, Snapshot
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId
+from relay.ports import Selection
 from relay.service import administer
 
 pools = typer.Typer(help="Named sets of an account's sending IPs.")
@@ -94,15 +96,24 @@ def rename_pool(
 
 
 @pools.command("delete")
-def delete_pool(id_: PoolArgument, account: AccountOption, config: ConfigOption = None) -> None:
+def delete_pool(
+    id_: PoolArgument, account: AccountOption, yes: YesOption = False, config: ConfigOption = None
+) -> None:
     """Delete a pool.
 
-    Its IPs go to the default pool. Queued mail keeps its sending IPs.
+    Its IPs go to the default pool. Queued mail keeps its sending IPs. One that has IPs, subaccounts or
+    mail needs --yes.
 
     Example: relay pool delete marketing --account 1
     """
     owner, pool = AccountId(account), PoolId(id_.lower())
-    _change(config, lambda found: administer.delete_pool(found, owner, pool))
+
+    async def queued(session: Session, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+        number = await session.store.queue.count(Selection(account=owner, pool=pool))
+        mail = "message of it leaves" if number == 1 else "messages of it leave"
+        return [f"{number} queued {mail} from where it would, all the same"] if number else []
+
+    with_consent(config, yes, lambda found: administer.delete_pool(found, owner, pool), queued)
     say(f"pool {pool} of account {account} deleted")
 
 
@@ -177,16 +188,16 @@ def move_ip(
 
 
 @ips.command("release")
-def release_ip(address: AddressArgument, config: ConfigOption = None) -> None:
+def release_ip(address: AddressArgument, yes: YesOption = False, config: ConfigOption = None) -> None:
     """Take a sending IP from whoever has it.
 
     From its account, or from the shared pool. Queued mail still leaves from it, and only then
-    does anybody else get it.
+    does anybody else get it. The last one of a pool needs --yes.
 
     Example: relay ip release 192.0.2.11
     """
     public = IpAddress(address)
-    _change(config, lambda found: administer.release_ip(found, public))
+    with_consent(config, yes, lambda found: administer.release_ip(found, public))
     ip = in_store(config, _snapshot).ips[public]
     waits = ip.released_from is not None
     say(f"sending IP {address} released{', and free when its queued mail has left' if waits else ''}")
@@ -196,30 +207,34 @@ def release_ip(address: AddressArgument, config: ConfigOption = None) -> None:
 def drain_ip(
     address: AddressArgument,
     undo: Annotated[bool, typer.Option("--undo", help="Let it take new mail again.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Let a sending IP take no more mail.
 
-    What is queued for it still leaves from it.
+    What is queued for it still leaves from it. The last one of a pool needs --yes.
 
     Example: relay ip drain 192.0.2.11
     """
     public = IpAddress(address)
-    _change(config, lambda found: administer.drain_ip(found, public, not undo))
+    with_consent(config, yes, lambda found: administer.drain_ip(found, public, not undo))
     say(f"sending IP {address} {'takes new mail again' if undo else 'is draining'}")
 
 
 @ips.command("remove")
-def remove_ip(address: AddressArgument, config: ConfigOption = None) -> None:
+def remove_ip(address: AddressArgument, yes: YesOption = False, config: ConfigOption = None) -> None:
     """Remove a sending IP from the installation.
 
-    Mail that is queued for it still leaves from it.
+    Mail that is queued for it still leaves from it, and until the last has left it is listed as retired.
+    The last one of a pool needs --yes.
 
     Example: relay ip remove 192.0.2.11
     """
     public = IpAddress(address)
-    _change(config, lambda found: administer.remove_ip(found, public))
-    say(f"sending IP {address} removed")
+    with_consent(config, yes, lambda found: administer.remove_ip(found, public))
+    waits = public in in_store(config, _snapshot).ips
+    how = ", and listed as retired until its queued mail has left" if waits else ""
+    say(f"sending IP {address} removed{how}")
 
 
 @ips.command("list")

@@ -121,6 +121,8 @@ class Identity:
                 self._judged_by, self._principal, self.refusal = snapshot, None, error
             else:
                 self._accept(principal, snapshot)
+        if self._principal is not None and self._principal.key:
+            self._directory.note_key_use(self._principal.key)
         return self._principal
 
     async def log_in(self, shown: Credentials, client: ClientAddress, now_s: float) -> None:

@@ -1,8 +1,8 @@
 """Who may send from what: the rows, and the live directory of a process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from relay.domain.changes import Change
@@ -56,6 +56,12 @@ class DirectoryStore(Protocol):
         Returns how many. Any: a new revision.
         """
 
+    async def note_key_uses(self, days: Mapping[str, date]) -> None:
+        """The last days (UTC) on which keys, by their hashes, were used."""
+
+    async def key_uses(self) -> Mapping[str, date]:
+        """Of keys that are there; one that was not used is absent."""
+
     async def audit(self, limit: int) -> list[AuditLine]:
         """The latest changes, newest first."""
 
@@ -86,6 +92,9 @@ class Directory(Protocol):
 
     async def refresh(self) -> Snapshot:
         """The newest snapshot; reloaded only when the revision moved."""
+
+    def note_key_use(self, sha256: str) -> None:
+        """The key was used just now; the day is stored soon."""
 
     async def was_revoked(self, key_sha256: str) -> bool:
         """Whether there was a key with that hash, as far as the audit lines remember. Never raises."""

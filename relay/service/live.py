@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
 
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
@@ -19,6 +21,8 @@ class LiveDirectory:
 
     def __init__(self, store: DirectoryStore, snapshot: Snapshot, clock: Clock) -> None:
         self._store, self._snapshot, self._clock = store, snapshot, clock
+        self._uses: dict[str, date] = {}
+        self._unsaved: dict[str, date] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -29,6 +33,26 @@ class LiveDirectory:
         if await self._store.revision() != self._snapshot.revision:
             self._take(await self._store.snapshot())
         return self._snapshot
+
+    def note_key_use(self, sha256: str) -> None:
+        today = self._clock.now().date()
+        if self._uses.get(sha256) != today:
+            self._uses[sha256] = self._unsaved[sha256] = today
+
+    async def save_key_uses(self) -> None:
+        """Raises StoreUnavailable, and tries them again the next time."""
+        if not self._unsaved:
+            return
+        unsaved, self._unsaved = self._unsaved, {}
+        try:
+            # Of keys that are gone nothing is kept.
+            known = {key: day for key, day in unsaved.items() if key in self._snapshot.keys}
+            await self._store.note_key_uses(known)
+        except BaseException:
+            self._unsaved = {**unsaved, **self._unsaved}
+            raise
+        if len(self._uses) > 2 * len(self._snapshot.keys):
+            self._uses = {key: day for key, day in self._uses.items() if key in self._snapshot.keys}
 
     async def was_revoked(self, key_sha256: str) -> bool:
         try:
@@ -50,6 +74,7 @@ class LiveDirectory:
         while not stopping.is_set():
             try:
                 await self.refresh()
+                await self.save_key_uses()
             except StoreUnavailable:
                 log.warning("directory not looked at: the store is unavailable")
             except Exception:  # The top of a unit of work.
@@ -59,6 +84,8 @@ class LiveDirectory:
                     await stopping.wait()
             except TimeoutError:
                 continue
+        with suppress(StoreUnavailable):
+            await self.save_key_uses()
 
     def _take(self, snapshot: Snapshot) -> None:
         """Two reloads may overtake each other; the later revision stays."""

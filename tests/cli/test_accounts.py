@@ -91,7 +91,7 @@ def test_set_plan(lab: Cli) -> None:
 def test_down_to_free_waits_for_the_end_of_the_billing_cycle(lab: Cli) -> None:
     assert re.fullmatch(
         r"account 1: self_serve, and free from \d{4}-\d\d-01 on\n",
-        lab.ok("account", "set-plan", "1", "free"),
+        lab.ok("account", "set-plan", "1", "free", "--yes"),
     )
     account = lab.in_store(snapshot).accounts[ACME]
     assert (account.plan, account.next_plan) == (Plan.SELF_SERVE, Plan.FREE)
@@ -110,7 +110,7 @@ def test_set_terms(lab: Cli) -> None:
 
 
 def test_a_released_ip_is_told_to_be_free_or_to_carry_mail_still(lab: Cli) -> None:
-    assert lab.ok("ip", "release", "127.0.0.14") == "sending IP 127.0.0.14 released\n"
+    assert lab.ok("ip", "release", "127.0.0.14", "--yes") == "sending IP 127.0.0.14 released\n"
     lab.in_store(_queue_a_message)
     assert lab.ok("ip", "release", "127.0.0.11") == (
         "sending IP 127.0.0.11 released, and free when its queued mail has left\n"
@@ -139,7 +139,7 @@ def test_a_subaccount_is_bound_and_unbound_with_a_warning_for_a_pool_that_is_not
 def test_r16_pools_are_renamed_and_deleted(lab: Cli) -> None:
     lab.ok("pool", "rename", "marketing", "Ads", "--account", "1")
     assert lab.in_store(snapshot).pools[ACME, PoolId("marketing")].name == "Ads"
-    lab.ok("pool", "delete", "marketing", "--account", "1")
+    lab.ok("pool", "delete", "marketing", "--account", "1", "--yes")
     found = lab.in_store(snapshot)
     assert (ACME, PoolId("marketing")) not in found.pools
     assert found.ips[IpAddress("127.0.0.11")].pool == "default", "A31"
@@ -148,8 +148,8 @@ def test_r16_pools_are_renamed_and_deleted(lab: Cli) -> None:
 
 def test_an_ip_is_released_drained_and_removed(lab: Cli) -> None:
     lab.ok("ip", "release", "127.0.0.11")
-    lab.ok("ip", "drain", "127.0.0.12")
-    lab.ok("ip", "drain", "127.0.0.13")
+    lab.ok("ip", "drain", "127.0.0.12", "--yes")
+    lab.ok("ip", "drain", "127.0.0.13", "--yes")
     lab.ok("ip", "drain", "127.0.0.13", "--undo")
     lab.ok("ip", "remove", "127.0.0.92")
     states = {ip["address"]: ip["state"] for ip in lab.json("ip", "list")}

@@ -125,13 +125,13 @@ def test_diff_and_apply_tell_programs_the_same(lab: Cli) -> None:
     told = [(change["change"], change["object"].split()[0]) for change in found["changes"]]
     assert told == [("update", "pool"), ("create", "api_key"), ("remove", "api_key")]
     assert found["kept"] == ["pool 1/live (Live)"]
-    assert lab.json("directory", "apply", str(lab.directory)) == found
+    assert lab.json("directory", "apply", str(lab.directory), "--yes") == found
 
 
 def test_prune_removes_what_the_command_line_made(lab: Cli) -> None:
     lab.ok("pool", "create", "Live", "--account", "1")
     assert "pool 1/live (Live): kept" in lab.ok("directory", "apply", str(lab.directory))
-    pruned = lab.ok("directory", "apply", str(lab.directory), "--prune")
+    pruned = lab.ok("directory", "apply", str(lab.directory), "--prune", "--yes")
     assert pruned == "- pool 1/live (Live)\n1 change\n"
 
 
@@ -149,7 +149,7 @@ def test_an_account_with_queued_mail_is_refused_by_name(lab: Cli) -> None:
     lab.in_store(put)
     empty = lab.folder / "empty.toml"
     empty.write_text("")
-    assert "account 1 (Acme) still has queued mail" in lab.refused("directory", "apply", str(empty))
+    assert "account 1 (Acme) still has queued mail" in lab.refused("directory", "apply", str(empty), "--yes")
 
     async def waiting(store: Store) -> int:
         return await store.queue.count(Selection())

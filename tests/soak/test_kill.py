@@ -22,7 +22,7 @@ CLIENTS = 6
 POOLS = ("marketing", "receipts", None)
 CHANGES = (
     ("ip", "move", "127.0.0.11", "--pool", "receipts"),
-    ("pool", "delete", "receipts", "--account", "1"),
+    ("pool", "delete", "receipts", "--account", "1", "--yes"),
     ("pool", "create", "Receipts", "--account", "1"),
     ("ip", "move", "127.0.0.13", "--pool", "receipts"),
     ("ip", "move", "127.0.0.11", "--pool", "marketing"),

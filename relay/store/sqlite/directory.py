@@ -1,13 +1,13 @@
 """The directory on SQLite: entries as JSON, one revision, and an audit line for each change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import assert_never
 
 from relay.domain.changes import Change, Put, Remove, SetRoutes
-from relay.domain.directory import Account, Entry, Pool, SendingIp, Snapshot
+from relay.domain.directory import Account, ApiKey, Entry, Pool, SendingIp, Snapshot
 from relay.domain.errors import Conflict, StaleDirectory
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us, to_us
 from relay.domain.route import Route
@@ -21,6 +21,7 @@ from relay.store.sqlite.ledger import book
 from relay.store.sqlite.statements import SQL, one
 from relay.store.sqlite.users import forget_users_of
 
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _SLICE = 500
 """Audit lines that go in one transaction."""
 
@@ -80,6 +81,17 @@ class SqliteDirectory:
             return len(empty)
 
         return await self._executor.write(unit)
+
+    async def note_key_uses(self, days: Mapping[str, date]) -> None:
+        rows = [(sha256, day.toordinal() - _EPOCH_DAY) for sha256, day in days.items()]
+        await self._executor.write(lambda connection: _note_key_uses(connection, rows))
+
+    async def key_uses(self) -> Mapping[str, date]:
+        def query(connection: Connection) -> Mapping[str, date]:
+            rows = connection.execute(SQL["key_uses"]).fetchall()
+            return {sha256: date.fromordinal(day + _EPOCH_DAY) for sha256, day in rows}
+
+        return await self._executor.read(query)
 
     async def audit(self, limit: int) -> list[AuditLine]:
         def query(connection: Connection) -> list[AuditLine]:
@@ -165,6 +177,8 @@ class _Edit:
         before = self._value(kind, key)
         if before is not None:
             self._connection.execute(SQL["remove_entry"], (kind, key))
+            if isinstance(item, ApiKey):
+                self._connection.execute(SQL["forget_key_use"], (item.sha256,))
             self._audit(f"remove {kind} {key}", before, None)
             self._book(entry(kind, before), None)
 
@@ -240,6 +254,10 @@ class _Edit:
     def _audit(self, what: str, before: str | None, after: str | None) -> None:
         line = (self._at_us, self._actor, self.revision, what, told_json(before), told_json(after))
         self._connection.execute(SQL["audit"], line)
+
+
+def _note_key_uses(connection: Connection, rows: Sequence[tuple[str, int]]) -> None:
+    connection.executemany(SQL["note_key_use"], rows)
 
 
 def _revision(connection: Connection) -> Revision:

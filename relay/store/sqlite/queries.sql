@@ -23,6 +23,16 @@ ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value;
 -- name: remove_entry
 DELETE FROM directory_entry WHERE kind = ? AND key = ?;
 
+-- name: note_key_use
+INSERT INTO key_use (sha256, day) VALUES (?, ?)
+ON CONFLICT (sha256) DO UPDATE SET day = excluded.day;
+
+-- name: key_uses
+SELECT sha256, day FROM key_use;
+
+-- name: forget_key_use
+DELETE FROM key_use WHERE sha256 = ?;
+
 -- name: audit
 INSERT INTO audit (at_us, actor, revision, what, before, after) VALUES (?, ?, ?, ?, ?, ?);
 
