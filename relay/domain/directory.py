@@ -113,6 +113,8 @@ class Account:
     next_plan: Plan | None = None
     """What the plan becomes at `next_plan_at`: a downgrade waits for the cycle to end (C §1.2)."""
     next_plan_at: datetime | None = None
+    tracking: tuple[str, ...] = ()
+    """Its tracking options that are on, by their names (C §3.7): kept and shown, without effect."""
 
     @property
     def has_shared_pool(self) -> bool:

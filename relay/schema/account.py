@@ -10,6 +10,10 @@ from relay.schema.tables import MAX_NAME
 
 NO_TFA = "tfa_required is not available on this installation."
 NO_OPTIONS = "options are not available on this installation."
+TRACKING = frozenset(
+    {"smtp_tracking_default", "rest_tracking_default", "initial_open_pixel_tracking", "click_tracking"}
+)
+"""Options that are kept, where mail that asks for tracking is taken."""
 
 
 def _parse_tfa(value: object) -> bool:
@@ -19,23 +23,28 @@ def _parse_tfa(value: object) -> bool:
     return False
 
 
-def _parse_options(value: object) -> None:
+def _parse_options(value: object) -> dict[str, bool]:
+    """Of tracking: on or off. Others stay off."""
     if not isinstance(value, dict):
         raise ValueError("options must be an object")
-    shown = AccountOptions().model_dump()
-    if any(name in shown and wanted is not shown[name] for name, wanted in value.items()):
-        raise ValueError(NO_OPTIONS)
+    asked = {name: wanted for name, wanted in value.items() if name in AccountOptions.model_fields}
+    for name, wanted in asked.items():
+        if not isinstance(wanted, bool):
+            raise ValueError(f"options.{name} must be a boolean")
+        if wanted and name not in TRACKING:
+            raise ValueError(NO_OPTIONS)
+    return {name: wanted for name, wanted in asked.items() if name in TRACKING}
 
 
 class AccountOptions(BaseModel):
-    """All off: mail is sent as it came, without tracking."""
+    """Those of tracking are what was set; mail is sent as it came all the same."""
 
-    smtp_tracking_default: Literal[False] = False
-    rest_tracking_default: Literal[False] = False
+    smtp_tracking_default: bool = False
+    rest_tracking_default: bool = False
     transactional_default: Literal[False] = False
     transactional_unsub: Literal[False] = False
-    initial_open_pixel_tracking: Literal[False] = False
-    click_tracking: Literal[False] = False
+    initial_open_pixel_tracking: bool = False
+    click_tracking: bool = False
 
 
 class Subscription(BaseModel):
@@ -91,7 +100,11 @@ class AccountShape(BaseModel):
             service_level="enterprise" if account.plan is Plan.ENTERPRISE else "standard",
             subscription=Subscription.of(account.plan),
             pending_subscription=pending,
+            options=AccountOptions(**dict.fromkeys(account.tracking, True)),
         )
+
+
+_NOTHING_ASKED: dict[str, bool] = {}
 
 
 class AccountBody(RequestBody):
@@ -106,15 +119,16 @@ class AccountBody(RequestBody):
         bool, PlainValidator(_parse_tfa), WithJsonSchema({"type": "boolean", "enum": [False]})
     ] = False
     options: Annotated[
-        None,
+        dict[str, bool],
         PlainValidator(_parse_options),
         WithJsonSchema(
             {
                 "type": "object",
-                "description": "All options are off on this installation and stay so.",
+                "description": "Those of tracking are kept, without effect; the others are off.",
                 "properties": {
-                    name: {"type": "boolean", "enum": [False]} for name in AccountOptions.model_fields
+                    name: {"type": "boolean"} if name in TRACKING else {"type": "boolean", "enum": [False]}
+                    for name in AccountOptions.model_fields
                 },
             }
         ),
-    ] = None
+    ] = _NOTHING_ASKED

@@ -5,7 +5,7 @@ Conflict, or MalformedOptions with the contract's own sentence (C §3.2, §3.4).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -52,8 +52,15 @@ def create_account(snapshot: Snapshot, name: str, plan: Plan, number: AccountId 
     return (Put(Account(number, name, plan, limit, origin=Origin.LIVE)),)
 
 
-def rename_account(snapshot: Snapshot, number: AccountId, name: str) -> Changes:
-    return (Put(replace(account_of(snapshot, number), name=name)),)
+def rename_account(
+    snapshot: Snapshot, number: AccountId, name: str | None, tracking: Mapping[str, bool] | None = None
+) -> Changes:
+    """None leaves as it is. tracking: options that are to be on or off; others stay."""
+    stored = account_of(snapshot, number)
+    on = set(stored.tracking)
+    for option, is_on in (tracking or {}).items():
+        (on.add if is_on else on.discard)(option)
+    return (Put(replace(stored, name=stored.name if name is None else name, tracking=tuple(sorted(on)))),)
 
 
 def change_account(

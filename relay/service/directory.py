@@ -121,6 +121,7 @@ def _with_unsaid(entry: Entry, stored: Entry | None) -> Entry:
                 status=stored.status,
                 next_plan=stored.next_plan if waits else None,
                 next_plan_at=stored.next_plan_at if waits else None,
+                tracking=stored.tracking,
             )
         case Subaccount(), Subaccount():
             return replace(entry, status=stored.status, created=stored.created, updated=stored.updated)

@@ -137,6 +137,7 @@ def _account(fields: dict[str, Any]) -> Account:
     pending = {
         "next_plan": None if next_plan is None else Plan(next_plan),
         "next_plan_at": None if at_us is None else from_us(at_us),
+        "tracking": tuple(fields.get("tracking", ())),
     }
     return Account(**{**fields, "id": AccountId(fields["id"]), **enums, **pending})
 

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from relay.domain.directory import Plan
+from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
+from relay.testing.lab import WITH_API
 from tests.support.rest import refusal, results
 
 OFF = dict.fromkeys(
@@ -86,9 +89,14 @@ async def test_the_account_is_renamed(relay: RelayHarness) -> None:
         ),
         pytest.param({"tfa_required": 0}, "tfa_required must be a boolean", id="no boolean"),
         pytest.param(
-            {"options": {"click_tracking": True}},
+            {"options": {"click_tracking": True, "transactional_default": True}},
             "options are not available on this installation.",
             id="an option",
+        ),
+        pytest.param(
+            {"options": {"click_tracking": 1}},
+            "options.click_tracking must be a boolean",
+            id="an option that is no boolean",
         ),
         pytest.param({"options": []}, "options must be an object", id="options that are none"),
     ],
@@ -99,3 +107,26 @@ async def test_nothing_is_accepted_that_has_no_effect(
     async with relay.api() as api:
         assert refusal(await api.put("/account", json={"company_name": "New", **body})) == (400, message)
         assert results(await api.get("/account"))["company_name"] == "Acme"
+
+
+async def test_tracking_options_are_kept_and_shown_and_change_no_mail(relay: RelayHarness) -> None:
+    asked = {"smtp_tracking_default": True, "click_tracking": True, "rest_tracking_default": False}
+    async with relay.api() as api:
+        answer = await api.put("/account", json={"options": asked})
+        assert answer.headers["X-Relay-Notice"].endswith("not available on this installation")
+        assert results(await api.get("/account"))["options"] == {**OFF, **asked}
+        answer = await api.put("/account", json={"company_name": "B", "options": {"click_tracking": False}})
+        assert "X-Relay-Notice" not in answer.headers
+        await relay.restart()
+    async with relay.api() as api:
+        shown = results(await api.get("/account"))
+        assert shown["company_name"] == "B"
+        assert shown["options"] == {**OFF, "smtp_tracking_default": True}
+
+
+async def test_where_tracking_is_refused_its_options_are_too(tmp_path: Path, mta: FakeMta) -> None:
+    settings = {**WITH_API, "tracking": {"when_off": "refuse"}}
+    async with RelayHarness(tmp_path, mta, settings=settings) as relay, relay.api() as api:
+        answer = await api.put("/account", json={"options": {"click_tracking": True}})
+        assert refusal(answer) == (400, "options are not available on this installation.")
+        assert (await api.put("/account", json={"options": OFF})).status_code == 200

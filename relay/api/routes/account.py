@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from relay.api.auth import Caller, require
 from relay.api.body import read_body
 from relay.api.docs import refusals, takes
+from relay.api.errors import ApiError
 from relay.api.services import ServicesDep
-from relay.schema.account import AccountBody, AccountShape
-from relay.schema.api import Message, Results
+from relay.schema.account import NO_OPTIONS, AccountBody, AccountShape
+from relay.schema.api import NOTICE_HEADER, Message, Results
+from relay.schema.tracking import NOTICE
 from relay.service import administer
 from relay.service.change import change_directory
 
@@ -27,16 +29,22 @@ async def get_account(
 @router.put("/account", responses=refusals(413, 415), openapi_extra=takes(AccountBody))
 async def update_account(
     request: Request,
+    response: Response,
     caller: Annotated[Caller, require("account/manage", of_account=True)],
     services: ServicesDep,
 ) -> Results[Message]:
-    """Rename the account."""
+    """Rename the account, and keep its options of tracking."""
     body = await read_body(request, AccountBody)
-    name = body.company_name
-    if name is not None:
+    if any(body.options.values()):
+        if services.refuses_tracking:
+            raise ApiError(400, NO_OPTIONS)
+        response.headers[NOTICE_HEADER] = NOTICE
+    if body.company_name is not None or body.options:
         await change_directory(
             services.directory,
-            lambda snapshot: administer.rename_account(snapshot, caller.account, name),
+            lambda snapshot: administer.rename_account(
+                snapshot, caller.account, body.company_name, body.options
+            ),
             caller.actor,
             caller.judge,
             caller.caps,
