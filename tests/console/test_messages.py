@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import aiosmtplib
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -107,6 +108,26 @@ async def test_a_message_is_held_released_retried_and_cancelled_with_buttons(
             await expect(story).to_contain_text(words)
         await expect(page.locator("#standing")).to_contain_text("bounced")
         await expect(page.get_by_role("button", name="Hold")).to_have_count(0)
+
+
+async def test_a_message_tells_what_its_client_asked_to_be_told(
+    page: Page, console: Console, mta: FakeMta
+) -> None:
+    id_ = await deferred(console.relay, mta)
+    await console.sign_in(page, "reader")
+    await page.goto(f"/messages/{id_}")
+    await expect(page.get_by_text("Reports asked for")).to_have_count(0)
+
+    host, port = console.relay.smtp_address
+    async with aiosmtplib.SMTP(hostname=host, port=port, start_tls=False) as client:
+        await client.login(*console.relay.login())
+        await client.mail("sender@acme.test", options=["RET=HDRS", "ENVID=<b>x"])
+        await client.rcpt(TO, options=["NOTIFY=NEVER"])
+        await client.data(b"Subject: x\r\n\r\nHello.\r\n")
+    await console.relay.quiet()
+    asked = next(message.id for message in await console.relay.queue() if message.dsn_request)
+    await page.goto(f"/messages/{asked}")
+    await expect(page.get_by_text("RET=HDRS ENVID=<b>x NOTIFY=NEVER")).to_be_visible()
 
 
 async def _is_gone(relay: RelayHarness) -> bool:

@@ -5,11 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import Message as Mime
+from pathlib import Path
 
 import aiosmtplib
 import pytest
 
 from relay.ports import Selection
+from relay.testing.clock import HandMovedClock
 from relay.testing.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import compose
@@ -160,6 +162,13 @@ async def test_a_copy_has_what_was_asked_for_all(
         (attempt,) = mta.attempts_for(f"{kind}@gmail.example")
         assert attempt.rcpt_parameters == of_copies
         assert attempt.parameters.endswith(" RET=FULL ENVID=QQ314")
+
+
+@knows_dsn
+async def test_of_a_recipient_named_twice_the_first_counts(relay: RelayHarness, mta: FakeMta) -> None:
+    await hand_in(relay, (TO, ["NOTIFY=NEVER"]), (TO, ["NOTIFY=SUCCESS"]))
+    assert await relay.quiet() == []
+    assert [attempt.rcpt_parameters for attempt in mta.attempts_for(TO)] == ["NOTIFY=NEVER"]
 
 
 @knows_dsn
@@ -320,3 +329,22 @@ async def test_ret_says_how_much_comes_back(
     assert b"hidden@" not in dsn.content
     assert b"X-MSYS-API" not in dsn.content
     assert ("BODY=8BITMIME" in dsn.parameters) == is_whole
+
+
+async def test_a_whole_message_of_8_bits_comes_back_by_a_hop_of_7(
+    tmp_path: Path, clock: HandMovedClock
+) -> None:
+    async with (
+        FakeMta(extensions=("PIPELINING",)) as mta,
+        RelayHarness(tmp_path, mta, clock=clock) as relay,
+    ):
+        await tell_account(relay)
+        mta.answer(TO, NO_SUCH_USER)
+        await hand_in(relay, (TO, []), mail=["RET=FULL"], text="Secret bödy.\r\n")
+        assert await relay.quiet() == []
+        (dsn,) = mta.attempts_for(FROM)
+    assert dsn.content.isascii()
+    _, _, returned = parts_of(message_from_bytes(dsn.content))
+    assert returned.get_content_type() == "message/rfc822"
+    (original,) = parts_of(returned)
+    assert original.get_payload(decode=True) == "Secret bödy.\r\n".encode()
