@@ -15,7 +15,7 @@ from relay.testing.clock import HandMovedClock
 from relay.testing.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import compose
-from relay.testing.lab import WITH_API
+from relay.testing.lab import WITH_API, lab_directory
 
 TO, OTHER = "bob@gmail.example", "eve@gmail.example"
 FROM = "alice@acme.test"
@@ -196,6 +196,24 @@ async def test_utf8_is_passed_on_where_smtputf8_is(relay: RelayHarness, mta: Fak
     assert await relay.quiet() == []
     (attempt,) = mta.attempts
     assert attempt.rcpt_parameters == "ORCPT=utf-8;jürgen@acme.test"
+
+
+@pytest.mark.parametrize("ignored", [[], ["DSN"]], ids=["as offered", "ignored"])
+async def test_a_hop_whose_dsn_is_ignored_is_one_without(
+    tmp_path: Path, clock: HandMovedClock, ignored: list[str]
+) -> None:
+    async with FakeMta(extensions=(*EXTENSIONS, "DSN")) as mta:
+        route = f'domains = ["*"]\nsmarthost = "{mta.address}"\ntls = "off"\nehlo_ignore = {ignored}'
+        directory = f"{lab_directory()}\n[[route]]\n{route}\n"
+        async with RelayHarness(tmp_path, mta, clock=clock, directory=directory) as relay:
+            await tell_account(relay)
+            await hand_in(relay, (TO, ["NOTIFY=SUCCESS"]), mail=["RET=HDRS"])
+            assert await relay.quiet() == []
+        (attempt,) = mta.attempts_for(TO)
+        assert (attempt.rcpt_parameters, "RET=HDRS" in attempt.parameters) == (
+            ("", False) if ignored else ("NOTIFY=SUCCESS", True)
+        )
+        assert actions(mta) == ({TO: "relayed"} if ignored else {})
 
 
 # ── what the relay tells itself ──────────────────────────────────────────────────────────
