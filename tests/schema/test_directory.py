@@ -228,6 +228,11 @@ def test_the_shipped_lab_has_what_every_row_of_the_routing_table_needs() -> None
 # ── export ───────────────────────────────────────────────────────────────────────────────
 
 
+def test_the_key_that_a_newcomer_is_shown_opens_every_door() -> None:
+    key = next(entry for entry in load_directory(SHIPPED).entries if isinstance(entry, ApiKey))
+    assert key.grants == GRANTS
+
+
 @pytest.mark.parametrize("file", [pytest.param(SHIPPED, id="shipped"), pytest.param(None, id="of the tests")])
 def test_an_export_loads_back_to_the_same_entries(tmp_path: Path, file: Path | None) -> None:
     found = load(tmp_path, file.read_text(encoding="utf-8") if file else lab_directory())
