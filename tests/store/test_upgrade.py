@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 
 from relay.domain.ids import AccountId
@@ -66,3 +67,9 @@ async def test_quotes_that_a_suppressed_recipient_does_not_need_are_taken_away(t
         *('".x"@b.example', '"x."@b.example'),
     }
     assert len(found.entries) == 9
+
+
+def test_each_version_is_one_step_and_none_is_left_out() -> None:
+    folder = files("relay.store.sqlite").joinpath("migrations")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
