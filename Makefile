@@ -12,7 +12,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 # PROGRAM:PACKAGE, where the names differ: clients of SMTP and REST for tests/e2e, the reader of docker-compose.yml, and
 # the browser of tests/console.
-PROGRAMS := swaks msmtp postfix smtp-source:postfix curl node:nodejs npm docker-compose chromium gcc faketime fail2ban-regex:fail2ban
+PROGRAMS := swaks msmtp s-nail mutt postfix smtp-source:postfix curl git php:php-cli node:nodejs npm docker-compose chromium gcc \
+  faketime fail2ban-regex:fail2ban
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
 UNIT := $(addprefix tests/,domain mail schema egress service store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)
@@ -75,7 +76,11 @@ programs: # as root they are installed; otherwise the line that installs them is
 	done; \
 	[[ -n "$$(find /usr/lib -path '*/sasl2/libplain.so' -print -quit)" ]] || missing+=" libsasl2-modules"; \
 	[[ -e /usr/include/stdio.h ]] || missing+=" libc6-dev"; \
-	perl -MNet::SSLeay -e 1 2>/dev/null || missing+=" libnet-ssleay-perl"; \
+	[[ -e "$$(git --exec-path 2>/dev/null)/git-send-email" ]] || missing+=" git-email"; \
+	[[ -e /usr/share/php/libphp-phpmailer ]] || missing+=" libphp-phpmailer"; \
+	[[ -e /usr/share/nodejs/nodemailer ]] || missing+=" node-nodemailer"; \
+	perl -MIO::Socket::SSL -e 1 2>/dev/null || missing+=" libio-socket-ssl-perl"; \
+	perl -MMail::Address -e 1 2>/dev/null || missing+=" libmailtools-perl"; \
 	perl -MAuthen::SASL -e 1 2>/dev/null || missing+=" libauthen-sasl-perl"; \
 	[[ -n "$$(find /usr/share/fonts -name DejaVuSans.ttf -print -quit 2>/dev/null)" ]] || missing+=" fonts-dejavu-core"; \
 	if [[ -z "$$missing" ]]; then exit 0; fi; \

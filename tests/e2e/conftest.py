@@ -9,6 +9,11 @@ import pytest
 PACKAGES = {
     "swaks": "swaks",
     "msmtp": "msmtp",
+    "s-nail": "s-nail",
+    "mutt": "mutt",
+    "perl": "perl",
+    "php": "php-cli",
+    "git": "git git-email",
     "postfix": "postfix",
     "curl": "curl",
     "node": "nodejs",

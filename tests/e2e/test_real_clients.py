@@ -87,20 +87,6 @@ class TestSwaks:
         assert await relay.queue() == []
 
 
-async def test_msmtp_sends(relay: RelayHarness, mta: FakeMta, program: Program, tmp_path: Path) -> None:
-    user, password = relay.login()
-    host, port = relay.smtp_address
-    settings = tmp_path / "msmtprc"
-    settings.write_text(
-        f"account default\nhost {host}\nport {port}\nfrom {FROM}\nauth plain\n"
-        f"user {user}\npassword {password}\ntls on\ntls_starttls on\ntls_certcheck off\n"
-    )
-    settings.chmod(0o600)
-    message = f"From: {FROM}\nTo: {TO}\nSubject: msmtp\nX-MSYS-API: {MSYS}\n\n.from msmtp\n.\nafter the dot\n"
-    await _run(program("msmtp"), "-C", str(settings), TO, stdin=message.encode())
-    await _assert_delivered(relay, mta, marker=b"\r\n\r\n.from msmtp\r\n.\r\nafter the dot\r\n")
-
-
 class TestPostfix:
     """Postfix as a client: its own instance, everything to the relay with SASL over TLS."""
 
