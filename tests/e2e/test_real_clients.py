@@ -157,6 +157,21 @@ class TestPostfix:
         assert {"RET=HDRS", "ENVID=QQ+2B314"} <= set(attempt.parameters.split())
         assert attempt.rcpt_parameters.split() == ["NOTIFY=SUCCESS,DELAY", f"ORCPT=rfc822;{TO}"]
 
+    async def test_a_bounce_says_why_and_leaves_from_the_default_pool(
+        self, relay: RelayHarness, mta: FakeMta, program: Program
+    ) -> None:
+        """Nobody wrote it, so it has no X-MSYS-API."""
+        message = (
+            f"From: {FROM}\nTo: {TO}\nX-MSYS-API: {MSYS.replace('receipts', 'nosuch')}\n\nfrom Postfix\n"
+        )
+        async with self._instance(relay, program) as etc:
+            sendmail = str(Path(program("postfix")).with_name("sendmail"))
+            await _run(sendmail, "-C", etc, "-f", FROM, "-i", TO, stdin=message.encode())
+            (bounce,) = await mta.attempts_reached(1, timeout_s=20)
+        assert (bounce.mail_from, bounce.recipient) == ("", FROM)
+        assert bounce.peer_ip in relay.ips_of("default")
+        assert b"550 5.7.1 IP Pool 'nosuch' does not exist" in b" ".join(bounce.content.split())
+
 
 async def test_smtplib_sends_over_starttls(relay: RelayHarness, mta: FakeMta) -> None:
     user, password = relay.login()
