@@ -6,8 +6,9 @@ bare LF (RFC 5321 §2.3.8, RFC 5322 §2.2). What we composed has the fields that
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from io import IncrementalNewlineDecoder
+from typing import NamedTuple
 
 from relay.domain.errors import NoSender, Unsendable
 from relay.mail.headers import fields_of, own_mailbox
@@ -21,6 +22,7 @@ _SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+
 _NAME = re.compile(rb"^([!-9;-~]++)", re.MULTILINE)
 _ONCE = (b"from", b"date", b"message-id")
 _AT_MOST_ONCE = (b"to", b"cc", b"subject", b"reply-to")
+_COUNTED = frozenset(_ONCE + _AT_MOST_ONCE)
 
 
 def check_header(header: bytes) -> None:
@@ -47,54 +49,60 @@ def has_crlf_alone(octets: bytes) -> bool:
     return decoder.newlines in (None, "\r\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Some lines of a header section that passed `check_header`, and what is to be known of them."""
+class Section(NamedTuple):
+    """Some lines of a header section that passed `check_header`, and what is to be known of them.
+
+    A tuple: each recipient has one of its own.
+    """
 
     size_bytes: int
     num_lines: int
     longest_bytes: int
     """Of a line; 0 where none can be too long."""
     names: tuple[bytes, ...]
-    """Lower-case."""
+    """Lower-case, of those fields whose number matters."""
     has_sender: bool
     """Whether its From is one mailbox."""
-
-    def __add__(self, other: "Section") -> "Section":
-        return Section(
-            self.size_bytes + other.size_bytes,
-            self.num_lines + other.num_lines,
-            max(self.longest_bytes, other.longest_bytes),
-            self.names + other.names,
-            self.has_sender or other.has_sender,
-        )
 
 
 def read_section(header: bytes) -> Section:
     """Raises Unsendable."""
     check_header(header)
-    names = tuple(_NAME.findall(header.lower()))
+    names = tuple([name for name in _NAME.findall(header.lower()) if name in _COUNTED])
     longest = max(map(len, header.split(b"\n"))) if len(header) > MAX_LINE_OCTETS else 0
     has_sender = b"from" in names and own_mailbox(fields_of(header)) is not None
     return Section(len(header), header.count(b"\n"), longest, names, has_sender)
 
 
-def check_composed(section: Section) -> None:
-    """Of a whole header section that we composed ourselves. Raises Unsendable, NoSender."""
-    if section.size_bytes > MAX_HEADER_OCTETS or section.num_lines > MAX_HEADER_LINES:
+_NOTHING = Section(0, 0, 0, (), False)
+
+
+def check_composed(own: Section, shared: Section = _NOTHING) -> None:
+    """Of a header section that we composed ourselves, in two pieces. Raises Unsendable, NoSender."""
+    if (
+        own.size_bytes + shared.size_bytes > MAX_HEADER_OCTETS
+        or own.num_lines + shared.num_lines > MAX_HEADER_LINES
+    ):
         raise Unsendable(
             f"the header section has more than {MAX_HEADER_OCTETS} octets or {MAX_HEADER_LINES} lines"
         )
-    if section.longest_bytes > MAX_LINE_OCTETS:
+    if own.longest_bytes > MAX_LINE_OCTETS or shared.longest_bytes > MAX_LINE_OCTETS:
         raise Unsendable(f"a line of the header section has more than {MAX_LINE_OCTETS} octets")
+    names = own.names + shared.names
+    if len(found := frozenset(names)) != len(names) or not found.issuperset(_ONCE):
+        _tell_number(names)
+    if not (own.has_sender or shared.has_sender):
+        raise NoSender
+
+
+def _tell_number(names: Sequence[bytes]) -> None:
+    """Raises Unsendable with the first field that is there too often, or not at all."""
     for name in _ONCE:
-        if (found := section.names.count(name)) != 1:
+        if (found := names.count(name)) != 1:
             raise Unsendable(f"{found} fields {name.decode().title()} where there must be one")
     for name in _AT_MOST_ONCE:
-        if (found := section.names.count(name)) > 1:
+        if (found := names.count(name)) > 1:
             raise Unsendable(f"{found} fields {name.decode().title()} where one may be")
-    if not section.has_sender:
-        raise NoSender
 
 
 def split_at_empty_line(message: bytes) -> tuple[bytes, bytes]:

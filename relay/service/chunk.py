@@ -119,6 +119,8 @@ class _Maker:
             transmission.remote_addr, transmission.remote_addr, plant.hostname, "REST", transmission.id, now
         ) + date_field(now) * ("date" not in plant.blueprint.names)
         self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
+        self._expires = now + plant.policy.expire_after
+        self._nothing = Budget(0, 0)
         self._shared_facts: _Facts | None = None
         self._bodies: list[Body] = []
         self.messages: list[Message] = []
@@ -175,6 +177,8 @@ class _Maker:
     def _filled_here(self, recipient: Recipient) -> Filled:
         """Raises BadTemplate, NoSender."""
         plant, limit = self._plant, self._limit
+        if plant.blueprint.is_constant:
+            return plant.blueprint.fill({}, to_of(plant, recipient), self._nothing)
         given = min(limit.steps_each, limit.steps - self._steps)
         budget = Budget(given, min(limit.octets_each, plant.max_message_bytes))
         try:
@@ -202,7 +206,7 @@ class _Maker:
             facts, body_id = self._shared_facts, self._body_id
         else:
             facts, body_id = self._facts_of(filled.body), BodyId(id_)
-        check_composed(read_section(own) + facts.section)
+        check_composed(read_section(own), facts.section)
         prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
         asked = recipient.return_path or transmission.return_path
         mail_from = plant.mail_from(asked, filled.sender.text)
@@ -223,7 +227,7 @@ class _Maker:
             eight_bit=facts.is_eight_bit,
             pin=verdict.pin(index),
             accepted=self._now,
-            expires=self._now + plant.policy.expire_after,
+            expires=self._expires,
             due=self._now,
             particulars=self._particulars(recipient, filled),
         )

@@ -87,10 +87,12 @@ class Storing:
     def add_mail(
         self, bodies: Sequence[Body], messages: Sequence[Message], claimed: Mapping[IpAddress, Epoch]
     ) -> None:
-        """Messages of a lane in claimed start in flight, with this attempt counted; the others are queued."""
+        """Messages of one account. Those of a lane in claimed start in flight, with this attempt counted;
+        the others are queued.
+        """
         users = Counter(message.body_id for message in messages)
         rows: dict[BodyId, int] = {}
-        held, counted = self.held, set[BodyId]()
+        held, counted = 0, set[BodyId]()
         for body in bodies:
             if users[body.id]:
                 row = rows[body.id] = next(self._body_rows)
@@ -107,14 +109,16 @@ class Storing:
             is_shared = users[message.body_id] > 1
             row = message_row(message, state, attempts, epoch or Epoch(0), rows[message.body_id], is_shared)
             self._messages.append(row)
-            octets = message.size_bytes
-            if is_shared:
+            if is_shared and message.body_id in counted:
                 # The body counts with the first; it goes with the last, whichever that is.
-                if message.body_id in counted:
-                    octets = len(message.prefix)
+                held += len(message.prefix)
+            else:
+                held += message.size_bytes
                 counted.add(message.body_id)
-            octets += len(row[_PARTICULARS])
-            held[message.account] = held.get(message.account, 0) + octets
+            held += len(row[_PARTICULARS])
+        if messages:
+            account = messages[0].account
+            self.held[account] = self.held.get(account, 0) + held
 
     def store(self) -> None:
         insert_submissions(self._connection, self.submissions)
