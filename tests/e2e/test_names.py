@@ -48,7 +48,7 @@ async def test_mail_by_either_door_goes_to_the_name_that_was_meant(relay: RelayH
         asked = {"recipients": [{"address": f"v@{STREET}"}], "content": content}
         assert (await api.post("/transmissions", json=asked)).status_code == 200
     assert await relay.quiet() == []
-    assert [attempt.recipient for attempt in mta.accepted] == [f"u@{KNOWN}", f"v@{KNOWN}"]
+    assert sorted(attempt.recipient for attempt in mta.accepted) == [f"u@{KNOWN}", f"v@{KNOWN}"]
 
 
 @pytest.mark.parametrize("domain", ODD)

@@ -235,8 +235,8 @@ async def test_a_read_only_store_stops_the_start_with_a_word_and_loses_nothing(
         relay.kill()
         with _read_only(volume):
             printed = await relay.run_cli("run", timeout_s=20)
-            assert printed.status == 1
-            assert "relay.db" in printed.err
+            assert printed.status == 2
+            assert "relay.db: expected" in printed.err
             assert "Traceback" not in printed.err
         mta.limit()
         await relay.start()

@@ -185,7 +185,7 @@ async def test_as_an_answer_to_who_is_there(attacked: Served, lines: list[bytes]
         ),
         pytest.param(
             [b"MAIL FROM:<a@acme.test> SIZE=" + b"9" * 900],
-            "501 5.5.4 Invalid parameter",
+            "501 5.5.4 Invalid parameter SIZE",
             id="SIZE, 900 digits",
         ),
         pytest.param(
@@ -216,8 +216,8 @@ async def test_as_an_answer_to_who_is_there(attacked: Served, lines: list[bytes]
             [b"MAIL FROM:<>", b"RCPT FROM:<b@c.test>"], "501 5.5.2 RCPT TO syntax error", id="RCPT FROM"
         ),
         pytest.param(
-            [b"MAIL FROM:<>", b"RCPT TO:<b@c.test> NOTIFY=NEVER"],
-            "555 5.5.4 Parameter not recognised",
+            [b"MAIL FROM:<>", b"RCPT TO:<b@c.test> NOTIFY=NEVER,SUCCESS"],
+            "501 5.5.4 Invalid NOTIFY: NEVER, or SUCCESS, FAILURE, DELAY expected",
             id="DSN",
         ),
         pytest.param(
