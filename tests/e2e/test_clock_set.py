@@ -27,11 +27,10 @@ async def test_deferred_mail_is_delivered_soon_after_and_none_is_given_up(
     environment = {
         "LD_PRELOAD": str(LIBRARY),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     settings: dict[str, dict[str, object]] = {
-        # What makes HTTP ready asks for the time often, which is slow here.
         "": {"roles": ["smtp", "egress"]},
         "queue": {"first_retry": first_retry, "expire_after": expire_after},
     }
