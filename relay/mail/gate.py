@@ -8,7 +8,7 @@ bare LF (RFC 5321 §2.3.8, RFC 5322 §2.2). What we composed has the fields that
 import re
 from collections.abc import Sequence
 from io import IncrementalNewlineDecoder
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from relay.domain.errors import NoSender, Unsendable
 from relay.mail.headers import fields_of, own_mailbox
@@ -95,14 +95,13 @@ def check_composed(own: Section, shared: Section = _NOTHING) -> None:
         raise NoSender
 
 
-def _tell_number(names: Sequence[bytes]) -> None:
+def _tell_number(names: Sequence[bytes]) -> NoReturn:
     """Raises Unsendable with the first field that is there too often, or not at all."""
     for name in _ONCE:
         if (found := names.count(name)) != 1:
             raise Unsendable(f"{found} fields {name.decode().title()} where there must be one")
-    for name in _AT_MOST_ONCE:
-        if (found := names.count(name)) > 1:
-            raise Unsendable(f"{found} fields {name.decode().title()} where one may be")
+    twice = next(name for name in _AT_MOST_ONCE if names.count(name) > 1)
+    raise Unsendable(f"{names.count(twice)} fields {twice.decode().title()} where one may be")
 
 
 def split_at_empty_line(message: bytes) -> tuple[bytes, bytes]:
