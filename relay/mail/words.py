@@ -27,11 +27,11 @@ def phrase(text: str) -> bytes:
     octets = text.encode("utf-8", "replace")
     if "=?" in text:
         return _encoded(text)
-    if all(octet in _ATOM_OCTETS for octet in octets) and len(octets) <= _ENCODED_WORD_OCTETS:
+    if len(octets) > _ENCODED_WORD_OCTETS or not octets.isascii():
+        return _encoded(text)
+    if _ATOM_OCTETS.issuperset(octets):
         return octets
-    if octets.isascii() and len(octets) <= _ENCODED_WORD_OCTETS:
-        return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-    return _encoded(text)
+    return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def unstructured(text: str) -> bytes:
@@ -87,10 +87,12 @@ def _encoded(text: str) -> bytes:
 
 def _words(text: str) -> list[bytes]:
     """Pieces of the UTF-8 text that fit an encoded word and split no character."""
-    words = [b""]
-    for char in text:
-        octets = char.encode("utf-8", "replace")
-        if len(words[-1]) + len(octets) > _ENCODED_WORD_OCTETS:
-            words.append(b"")
-        words[-1] += octets
-    return words
+    octets, words, begin = text.encode("utf-8", "replace"), [], 0
+    while True:
+        end = begin + _ENCODED_WORD_OCTETS
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:  # within a character
+            end -= 1
+        words.append(octets[begin:end])
+        if end >= len(octets):
+            return words
+        begin = end

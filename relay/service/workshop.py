@@ -22,6 +22,8 @@ from relay.service.plant import Plant, to_of, values_of
 MAX_MESSAGE_BYTES = 20 << 20
 """What a composed message may have (C §3.6)."""
 _HEADER_BYTES = 1024
+_VALUE_BYTES = 8
+"""What a value costs that is handed over with others, told in octets of content."""
 _QUICK_BYTES = 64 << 10
 _QUICK = Limit(steps=10_000, steps_each=10_000, octets_each=_QUICK_BYTES, is_cut=False)
 """What is made in the loop itself: a few milliseconds."""
@@ -100,6 +102,7 @@ class Workshop:
         now, entropy = self._clock.now(), self._ids.message_entropy()
         blueprint = plant.blueprint
         size_bytes = len(recipients) * (blueprint.estimated_bytes + _HEADER_BYTES)
+        size_bytes += _particular_bytes(plant, recipients)
         is_plain = blueprint.is_whole and (blueprint.is_constant or not transmission.options.inline_css)
         is_plain = is_plain or isinstance(plant.verdict, Rejection)
         if is_plain and size_bytes <= _QUICK_BYTES:
@@ -144,3 +147,13 @@ class Workshop:
 def boundary_of(id_: TransmissionId) -> str:
     """What stands between the parts of its messages, and in none of them."""
     return f"=_relay_{id_}_"
+
+
+def _particular_bytes(plant: Plant, recipients: Sequence[Recipient]) -> int:
+    """What names and values of these recipients weigh, beside the content."""
+    names = sum(len(one.name) + len(one.header_to) for one in recipients)
+    if plant.blueprint.is_constant:
+        return names
+    own = sum(len(one.metadata) + len(one.substitution_data) for one in recipients)
+    common = len(plant.transmission.substitution_data) + len(plant.transmission.options.metadata)
+    return names + _VALUE_BYTES * (own + len(recipients) * common)

@@ -34,6 +34,11 @@ def _doubling(depth: int) -> bytes:
     return body({"text": twice % 0}, substitution_data={"d": texts})
 
 
+def _named(count: int, **more: str) -> list[Values]:
+    """Recipients, each with that in its address."""
+    return [{"address": {"email": f"r{number}@gmail.example", **more}} for number in range(count)]
+
+
 def _from(address: str, value: str, **more: Any) -> bytes:
     return body({"from": {"email": address, **more}}, substitution_data={"e": value})
 
@@ -173,6 +178,22 @@ CASES = (
         (200, 400, 422),
     ),
     # ── JSON ──
+    Case("long names", lambda n: body(recipients=_named(60, name="x" * n)), 16_000, (200, 400, 422)),
+    Case(
+        "long names beyond ASCII", lambda n: body(recipients=_named(60, name="é" * n)), 8_000, (200, 400, 422)
+    ),
+    Case(
+        "long names to be shown",
+        lambda n: body(recipients=_named(60, header_to="x" * n + " <a@b.example>")),
+        16_000,
+        (200, 400, 422),
+    ),
+    Case(
+        "values for each of many",
+        lambda n: body({"text": "{{ a }}"}, 60, substitution_data={f"a{number}": 1 for number in range(n)}),
+        9_000,
+        (200, 400, 422),
+    ),
     Case("values that nobody knows", lambda n: body(nobody=[[]] * n), 5_000_000, (422,)),
     Case(
         "values that nobody knows, a few less",

@@ -1,6 +1,7 @@
 """Messages composed from a transmission's content: what a reader of mail gets to see (C §3.6)."""
 
 import email
+from base64 import b64decode
 from contextlib import suppress
 from email import policy
 from email.message import EmailMessage
@@ -453,6 +454,17 @@ def test_long_text_is_folded() -> None:
     assert unstructured("") == b""
     assert unstructured("x" * 1000).startswith(b"=?utf-8?b?")
     assert len("X" * 100 + ": ") + max(map(len, unstructured("x" * 895).split(b"\r\n"))) <= 998
+
+
+@given(st.text(st.sampled_from("aé€😀"), min_size=43, max_size=200))
+def test_encoded_words_are_short_and_split_no_character(text: str) -> None:
+    words = phrase(text).split(b"\r\n ")
+    assert max(map(len, words)) <= 75
+    assert (
+        b"".join(b64decode(word[len(b"=?utf-8?b?") : -2], validate=True) for word in words) == text.encode()
+    )
+    for word in words:
+        b64decode(word[len(b"=?utf-8?b?") : -2]).decode()
 
 
 def test_parameters_are_quoted_or_percent_encoded() -> None:

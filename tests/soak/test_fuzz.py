@@ -333,6 +333,8 @@ def _cookies(answer: bytes) -> str:
 async def test_nothing_breaks_under_random_input(tmp_path: Path, mta: FakeMta) -> None:
     tally, chance = Tally(), random.Random(SEED)
     memory: list[int] = []
+    factors: list[float] = []
+    """How much slower than idle the machine was, from time to time: load and relay share its cores."""
     async with WatchedProcess(tmp_path, mta.address, settings=ROLES) as relay:
         key, paths = rest_key_of(relay.directory, 1), console_paths()
         cookie = await sign_in(relay, tally)
@@ -343,6 +345,11 @@ async def test_nothing_breaks_under_random_input(tmp_path: Path, mta: FakeMta) -
             while time.monotonic() < ends:
                 await one(mine)
 
+        async def time_the_machine() -> None:
+            while time.monotonic() < ends:
+                factors.append(await asyncio.to_thread(slowness))
+                await asyncio.sleep(5)
+
         async def weigh() -> None:
             while time.monotonic() < ends:
                 memory.append(spent_by(relay.pid).memory_bytes)
@@ -350,6 +357,7 @@ async def test_nothing_breaks_under_random_input(tmp_path: Path, mta: FakeMta) -
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(weigh(), name="memory")
+            tasks.create_task(time_the_machine(), name="machine")
             for number in range(2):
                 seed = chance.randrange(1 << 30)
                 tasks.create_task(repeat(lambda mine: smtp(relay, mine, tally), seed), name=f"smtp {number}")
@@ -369,11 +377,12 @@ async def test_nothing_breaks_under_random_input(tmp_path: Path, mta: FakeMta) -
         print(f"\nseed={SEED} seconds={SECONDS:.0f} {dict(sorted(tally.counts.items()))}")  # noqa: T201 - figures
         print(  # noqa: T201 - figures
             f"slowest={tally.slowest_s:.2f} s, longest turns={turns[:5]}, "
-            f"memory={memory[0] / 1e6:.0f} to {max(memory) / 1e6:.0f} MB, last {memory[-1] / 1e6:.0f} MB"
+            f"memory={memory[0] / 1e6:.0f} to {max(memory) / 1e6:.0f} MB, last {memory[-1] / 1e6:.0f} MB, "
+            f"machine slower by {min(factors):.2f} to {max(factors):.2f}"
         )
         log = relay.log.read_text(errors="replace")
     assert tally.faults == []
     assert "Traceback" not in log
     assert max(memory) < MEMORY_BYTES
-    most_ms = TURN_MS * slowness()
+    most_ms = TURN_MS * max(factors)
     assert [turn for turn in turns if turn[0] > most_ms] == []

@@ -98,7 +98,7 @@ def test_a_mistake_is_told_by_its_sentence(python: Path, tmp_path: Path) -> None
             "@pytest.mark.asyncio\nasync def test_one(relay): pass\n"
             "def test_two(relay_server): pass\n"
         )
-    # Without the summary, which tells each sentence once more where the width of a line does not end it (CI=1).
+    # Without the summary, which repeats each sentence where no width of a line cuts it (CI=1).
     done = run([python, "-m", "pytest", "-q", "-rN"], tmp_path)
     assert f"{2 * len(MISTAKES)} errors" in done.stdout, done.stdout
     for sentence in MISTAKES.values():

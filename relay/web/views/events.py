@@ -67,7 +67,9 @@ async def events(visit: Visit) -> Response:
     after, found = _after(visit), _NOTHING
     if search.is_right:
         found = await visit.services.events.find(search.query, _PAGE, after)
-    return visit.page(
+    # A hundred lines of a table are the longest page there is: the loop has other guests.
+    return await asyncio.to_thread(
+        visit.page,
         "events/events.html",
         200 if search.is_right else 422,
         search=search,
@@ -111,7 +113,7 @@ async def _written(visit: Visit, search: Search, found: FoundEvents) -> AsyncIte
         told = found.told[:left]
         left -= len(told)
         if told:
-            # Thousands of rows: the loop has other guests.
+            # Thousands of rows: as above.
             yield await asyncio.to_thread(_table, told)
         if found.next is None or not left:
             return
