@@ -193,6 +193,115 @@ async def test_a_refused_data_counts_though_the_host_hangs_up_behind_it(raw: Raw
         assert [str(reply) for reply in transcript.replies] == ["554 5.7.1 not from you"]
 
 
+MORE = b"x" * 400_000
+LINES = b"250-x\r\n" * 60_000
+NO_END = b"250 2.0.0 queued"
+
+
+@pytest.mark.parametrize(
+    ("octets", "code"),
+    [
+        pytest.param(b"250 " + MORE, 250, id="taken, in a line without end"),
+        pytest.param(LINES, 250, id="taken, in lines without end"),
+        pytest.param(b"550 5.1.1 " + MORE, 550, id="refused, in a line without end"),
+        pytest.param(LINES.replace(b"250", b"550"), 550, id="refused, in lines without end"),
+        pytest.param(b"250-" + MORE, 451, id="a line that may go on to say anything"),
+        pytest.param(MORE, 451, id="no code"),
+        pytest.param(b"\n" * 400_000, 451, id="nothing but lines"),
+    ],
+)
+async def test_the_code_of_a_reply_without_end_counts_and_ends_the_session(
+    raw: Raw, octets: bytes, code: int
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened(reader, writer)
+        writer.write(AGREED)
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(octets)
+        await reader.read()
+
+    async with session_with((await raw(serve)).port) as session:
+        transcript = await session.transact(ENVELOPE, CONTENT)
+        (reply,) = transcript.replies
+        assert (reply.code, len(reply.text) <= 2048, session.is_usable) == (code, True, False)
+        assert transcript.is_ambiguous == (code == 451)
+
+
+@pytest.mark.parametrize("ends", ["hangs up", "falls silent"])
+@pytest.mark.parametrize(
+    ("octets", "code"),
+    [
+        pytest.param(NO_END, 250, id="taken"),
+        pytest.param(b"250 ", 250, id="taken without a word"),
+        pytest.param(b"250-a\r\n250 b", 250, id="taken in two lines"),
+        pytest.param(b"550 5.7.1 no", 550, id="refused"),
+        pytest.param(b"250", 451, id="a code that may have gone on"),
+        pytest.param(b"250-2.0.0 queued", 451, id="a line that is not the last"),
+        pytest.param(b"250-2.0.0 queued\r\n", 451, id="lines without the last"),
+    ],
+)
+async def test_a_reply_whose_end_of_line_never_came_counts_when_its_code_did(
+    raw: Raw, octets: bytes, code: int, ends: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened(reader, writer)
+        writer.write(AGREED)
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(octets)
+        if ends == "falls silent":
+            await reader.read()
+
+    async with session_with((await raw(serve)).port, body_s=0.3) as session:
+        transcript = await session.transact(ENVELOPE, CONTENT)
+        (reply,) = transcript.replies
+        assert (reply.code, reply.phase, session.is_usable) == (code, Phase.BODY, False)
+        assert transcript.is_ambiguous == (code == 451)
+
+
+async def test_a_250_without_an_end_amid_the_content_delivers_nothing(raw: Raw) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened(reader, writer)
+        writer.write(AGREED)
+        await reader.readexactly(1000)
+        writer.write(NO_END)
+        writer.write_eof()
+        await reader.readexactly(1000)
+
+    async with session_with((await raw(serve)).port, quit_s=0.1) as session:
+        transcript = await session.transact(ENVELOPE, BIG)
+        assert [reply.code for reply in transcript.replies] == [451]
+
+
+async def test_long_refusals_of_pipelined_commands_are_each_ones_own(raw: Raw) -> None:
+    long = b"550-5.1.1 " + b"z" * 3000 + b"\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened(reader, writer)
+        writer.write(
+            b"250 Ok\r\n" + long * 90 + b"550 end\r\n" + b"250 Ok\r\n" + b"354 " + b"y" * 9000 + b"\r\n"
+        )
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 2.0.0 Ok\r\n")
+        await reader.read()
+
+    both = Envelope("a@acme.test", (parse_mailbox("no@x.test"), parse_mailbox("b@x.test")))
+    async with session_with((await raw(serve)).port, quit_s=0.1) as session:
+        refused, taken = (await session.transact(both, CONTENT)).replies
+        assert (refused.code, refused.enhanced, refused.phase) == (550, "5.1.1", Phase.RCPT)
+        assert (str(taken), session.is_usable) == ("250 2.0.0 Ok", True)
+
+
+async def test_a_refused_data_counts_though_the_host_hangs_up_behind_it(raw: Raw) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await opened(reader, writer)
+        writer.write(b"250 Ok\r\n250 Ok\r\n554 5.7.1 not from you\r\nbye\r\n")
+        await reader.read()
+
+    async with session_with((await raw(serve)).port) as session:
+        transcript = await session.transact(ENVELOPE, CONTENT)
+        assert [str(reply) for reply in transcript.replies] == ["554 5.7.1 not from you"]
+
+
 async def test_a_250_before_the_content_delivers_nothing(raw: Raw) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await opened(reader, writer)

@@ -32,7 +32,10 @@ from tests.support.oracles import WatchedProcess, slowness, spent_by
 SECONDS = float(os.environ.get("RELAY_TEST_FUZZ_S", "600"))
 SEED = int(os.environ.get("RELAY_TEST_FUZZ_SEED", "1"))
 MEMORY_BYTES = 600_000_000
-TURN_MS = 10.0
+TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
+"""The first is what an input may take on an idle machine (tests/alone). Here the load shares the relay's cores
+and caches, and the collector's looks fall into any turn: how many take longer is told, and none a multiple.
+"""
 PATIENCE_S = 15.0
 PASSWORD = "correct horse battery staple"
 
@@ -378,11 +381,12 @@ async def test_nothing_breaks_under_random_input(tmp_path: Path, mta: FakeMta) -
         print(  # noqa: T201 - figures
             f"slowest={tally.slowest_s:.2f} s, longest turns={turns[:5]}, "
             f"memory={memory[0] / 1e6:.0f} to {max(memory) / 1e6:.0f} MB, last {memory[-1] / 1e6:.0f} MB, "
+            f"{sum(took_ms > TURN_MS for took_ms, _ in turns)} over {TURN_MS:.0f} ms, "
             f"machine slower by {min(factors):.2f} to {max(factors):.2f}"
         )
         log = relay.log.read_text(errors="replace")
     assert tally.faults == []
     assert "Traceback" not in log
     assert max(memory) < MEMORY_BYTES
-    most_ms = TURN_MS * max(factors)
+    most_ms = LONGEST_TURN_MS * max(factors)
     assert [turn for turn in turns if turn[0] > most_ms] == []
