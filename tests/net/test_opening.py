@@ -133,16 +133,6 @@ async def test_a_long_greeting_is_a_greeting(text: str) -> None:
         await delivers(await connect(mta.port))
 
 
-@pytest.mark.parametrize("text", ["x" * 20_000, "x\r\n220-" * 3000 + "y"], ids=["a line", "lines"])
-async def test_a_long_greeting_is_a_greeting(text: str) -> None:
-    async with FakeMta() as mta:
-        mta.say(
-            Phase.GREETING,
-            f"220{'-' if '-' in text else ' '}{text}\r\n220 end" if "-" in text else f"220 {text}",
-        )
-        await delivers(await connect(mta.port))
-
-
 # ── STARTTLS ─────────────────────────────────────────────────────────────────────────────
 
 

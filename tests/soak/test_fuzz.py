@@ -33,8 +33,8 @@ SECONDS = float(os.environ.get("RELAY_TEST_FUZZ_S", "600"))
 SEED = int(os.environ.get("RELAY_TEST_FUZZ_SEED", "1"))
 MEMORY_BYTES = 600_000_000
 TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
-"""The first is what an input may take on an idle machine (tests/alone). Here the load shares the relay's cores
-and caches, and the collector's looks fall into any turn: how many take longer is told, and none a multiple.
+"""The first is what an input may take on an idle machine (tests/alone). Here the load shares the relay's
+cores and caches, and looks for cycles fall into any turn: how many take longer is told, and none a multiple.
 """
 PATIENCE_S = 15.0
 PASSWORD = "correct horse battery staple"
