@@ -1,9 +1,7 @@
 """SparkPost's substitution language: compiled once for a transmission, rendered for each recipient.
 
 Outside braces text is itself. `{{…}}` is an expression, escaped for where it stands; `{{{…}}}`
-is one unescaped; `if`, `elseif`, `else`, `each` and `end` are statements, and a line that holds
-nothing else leaves no line. What follows an `else` or `end` that begins its line goes on where the text
-before it ended, without the line break.
+is one unescaped; `if`, `elseif`, `else`, `each` and `end` are statements (relay.mail.braces).
 """
 
 import json
@@ -11,9 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
 
 from relay.mail.amp import MustacheAreas
+from relay.mail.braces import TOKENS_OF_BRACES, TOO_MANY, Braces, Break, pieces
 from relay.mail.budget import OCTETS_A_STEP, BadTemplate, Budget
 from relay.mail.expression import MAX_NESTING, MAX_TOKENS, Expression, Function, Run, compile_expression
 from relay.mail.operators import Value, counts
@@ -92,13 +91,8 @@ def _render(nodes: Sequence[Node], run: Run) -> None:
 
 # ── compiling ────────────────────────────────────────────────────────────────────────────
 
-_STATEMENT = re.compile(r"(if|elseif|else|each|end)(?![A-Za-z0-9_])\s*(.*)", re.DOTALL)
 _THEN = re.compile(r"(.*\S)\s+(?:then|do)", re.DOTALL)
-_GOES_ON = frozenset({"else", "elseif", "end"})
-_REST_OF_LINE = re.compile(r"[ \t]*(?:\r?\n|\Z)")
 _OUTSIDE_URLS = " \t\r\n\"'<>"
-_MAX_EXPRESSION = 1000
-"""Characters between two pairs of braces."""
 
 
 class _Block:
@@ -120,59 +114,39 @@ class _Compiler:
     def __init__(self, text: str, kind: Kind, budget: Budget | None) -> None:
         self._text, self._kind, self._budget = text, kind, budget
         self._areas = MustacheAreas(text) if kind is Kind.AMP else None
-        self._line, self._counted, self._tokens = 1, 0, 0
+        self._line, self._tokens = 1, 0
         self._stack = [_Block("", 1)]
-        self._is_fresh_line = True
-        """Only blanks and statements stand before, on this line."""
-        self._begins_line = True
-        """Not even a statement does."""
         self._is_in_url = False
 
     def compile(self) -> tuple[Node, ...]:
-        text, at, seek = self._text, 0, 0
-        while (start := text.find("{{", seek)) >= 0:
-            self._count_lines(start)
-            is_raw = text.startswith("{{{", start)
-            opening, closing = ("{{{", "}}}") if is_raw else ("{{", "}}")
-            end = text.find(closing, start + len(opening))
-            if end < 0:
-                raise BadTemplate(f"substitution is missing its ending '{closing}'", self._line)
-            inner, seek = text[start + len(opening) : end].strip(), end + len(closing)
-            if self._areas is not None and self._areas.keep(start, inner):
-                continue
-            self._add_text(text[at:start])
-            at = seek
-            if len(inner) > _MAX_EXPRESSION:
-                raise BadTemplate("expression is too long", self._line)
-            self._count_tokens(2)
-            statement = None if is_raw else _STATEMENT.fullmatch(inner)
-            if statement:
-                begins_line = self._begins_line
-                self._add_statement(statement[1], statement[2])
-                self._begins_line = False
-                rest = _REST_OF_LINE.match(text, at) if self._is_fresh_line else None
-                if rest:
-                    at = seek = rest.end()
-                    self._begins_line = True
-                elif begins_line and statement[1] in _GOES_ON:
+        for piece in pieces(self._text, self._areas):
+            match piece:
+                case str():
+                    self._add_text(piece)
+                case Break.TAKEN_BACK:
                     self._stack[-1].nodes.append(_unbroken)
-            else:
-                self._add_expression(inner, is_raw)
-        self._add_text(text[at:])
+                case Braces():
+                    self._add_braces(piece)
+                case _:
+                    assert_never(piece)
         if len(self._stack) > 1:
             raise BadTemplate(f"'{self._stack[-1].word}' without its 'end'", self._stack[-1].line)
         return tuple(self._stack[0].nodes)
 
-    def _count_lines(self, start: int) -> None:
-        self._line += self._text.count("\n", self._counted, start)
-        self._counted = start
+    def _add_braces(self, braces: Braces) -> None:
+        self._line = braces.line
+        self._count_tokens(TOKENS_OF_BRACES)
+        if braces.word:
+            self._add_statement(braces.word, braces.inner)
+        else:
+            self._add_expression(braces.inner, braces.is_raw)
 
     def _count_tokens(self, number: int) -> None:
         self._tokens += number
         if self._budget is not None:
             self._budget.spend(number * _STEPS_A_TOKEN)
         if self._tokens > MAX_TOKENS:
-            raise BadTemplate(f"a text may have at most {MAX_TOKENS:,} names and signs in braces", self._line)
+            raise BadTemplate(TOO_MANY, self._line)
 
     def _expression(self, text: str) -> Expression:
         expression = compile_expression(text, self._line)
@@ -183,17 +157,12 @@ class _Compiler:
         if not text:
             return
         self._stack[-1].nodes.append(text)
-        before, newline, last_line = text.rpartition("\n")
-        is_blank = not last_line.strip(" \t")
-        self._is_fresh_line = is_blank and (bool(newline) or (self._is_fresh_line and not before))
-        self._begins_line = is_blank and (bool(newline) or self._begins_line)
         begins = max(map(text.rfind, _OUTSIDE_URLS)) + 1
         is_url = text.startswith(("https://", "http://"), begins)
         self._is_in_url = (self._is_in_url and not begins) or is_url
 
     def _add_expression(self, text: str, is_raw: bool) -> None:
         expression = self._expression(text)
-        self._is_fresh_line = self._begins_line = False
         if expression.is_dynamic:
             self._stack[-1].nodes.append(_dynamic(expression, self._kind))
         else:

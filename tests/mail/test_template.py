@@ -157,6 +157,65 @@ def test_text_behind_an_end_or_else_goes_on_without_the_line_break(text: str, sh
     assert render(text) == shown
 
 
+TWO_STATEMENTS = "A\n{{if a}}{{if b}}\nB\n{{end}}{{end}}\nC"
+IN_A_ROW = "A\n{{if a}}\nB\n{{end}}{{if b}}\nD\n{{end}}\nC"
+
+
+@pytest.mark.parametrize(
+    ("text", "both", "a_alone", "b_alone"),
+    [
+        pytest.param(TWO_STATEMENTS, "A\nB\nC", "A\nC", "A\nC", id="nested"),
+        pytest.param(TWO_STATEMENTS.replace("\n", "\r\n"), "A\r\nB\r\nC", "A\r\nC", "A\r\nC", id="CRLF"),
+        pytest.param(TWO_STATEMENTS.replace("}{", "} \t{"), "A\nB\nC", "A\nC", "A\nC", id="blanks between"),
+        pytest.param(TWO_STATEMENTS.replace("}\n", "} \n"), "A\nB\nC", "A\nC", "A\nC", id="blanks behind"),
+        pytest.param(TWO_STATEMENTS.replace("\n{", "\n  {"), "A\nB\nC", "A\nC", "A\nC", id="blanks before"),
+        pytest.param(
+            TWO_STATEMENTS.replace("{if b}", "{if\nb}"), "A\nB\nC", "A\nC", "A\nC", id="a break within braces"
+        ),
+        pytest.param(IN_A_ROW, "A\nB\nD\nC", "A\nB\nC", "A\nD\nC", id="in a row"),
+        pytest.param(
+            IN_A_ROW.replace("}{", "} {"), "A\nB\nD\nC", "A\nB\nC", "A\nD\nC", id="in a row, blanks"
+        ),
+        pytest.param(
+            "{{if a}}\nB\n{{else}} {{if b}}\nD\n{{end}} {{end}}\nC",
+            "B\nC",
+            "B\nC",
+            "D\nC",
+            id="behind an else",
+        ),
+        pytest.param("{{if a}}{{if b}}\nB\n{{end}}{{end}} ", "B\n", "", "", id="the last line"),
+        pytest.param(
+            "{{if a}}\n{{if b}}\nB\n{{end}} {{end}}, C", "B, C", ", C", ", C", id="goes on behind both"
+        ),
+        pytest.param(
+            "A\n\n{{if a}}{{if b}}\n{{end}}{{end}}, C",
+            "A\n, C",
+            "A\n, C",
+            "A\n, C",
+            id="one break is taken back",
+        ),
+        pytest.param(
+            "{{if a}}\n{{if b}}\nB\n{{end}}{{else}} D\n{{end}}\nC",
+            "B\nC",
+            "C",
+            " D\nC",
+            id="not before an else",
+        ),
+        pytest.param(
+            "A\n {{if a}} {{if b}} B{{end}}{{end}}\nC", "A\n   B\nC", "A\n  \nC", "A\n \nC", id="text"
+        ),
+        pytest.param("A\n{{if a}}{{end}} {{n}}\nC", "A\n N\nC", "A\n N\nC", "A\n N\nC", id="a value"),
+        pytest.param("{{n}} {{if a}}{{end}}\nC", "N \nC", "N \nC", "N \nC", id="behind a value"),
+    ],
+)
+def test_a_line_of_statements_and_blanks_alone_leaves_no_line(
+    text: str, both: str, a_alone: str, b_alone: str
+) -> None:
+    template = compile_template(text, Kind.TEXT)
+    values: list[dict[str, Any]] = [{"a": 1, "b": 1}, {"a": 1}, {"b": 1}]
+    assert [template.render({"n": "N"} | given) for given in values] == [both, a_alone, b_alone]
+
+
 def test_each_shows_every_item() -> None:
     text = "{{ each children }}\n{{loop_index}}: {{loop_var}}\n{{ end }}\n"
     assert render(text) == "1: Rusty\n2: Audrey\n"
