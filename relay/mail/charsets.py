@@ -12,5 +12,17 @@ _KNOWN = re.compile(
 read, and some raise what no decoder should."""
 
 
+_HIDING = re.compile(
+    r"utf[-_ ]?(7|16|32)|ucs[-_ ]?[24]|10646|csunicode|unicode-[12]|2022|^hz|ebcdic|scsu|bocu"
+    r"|(cp|ibm)[-_ ]?0*(37|2[789]\d|42\d|500|87[015]|880|905|918|924|1026|1047|11[45]\d)$",
+    re.IGNORECASE | re.ASCII,
+)
+
+
 def is_known(charset: str) -> bool:
     return _KNOWN.fullmatch(charset) is not None
+
+
+def may_hide_ascii(charset: str) -> bool:
+    """Whether a character of ASCII may be written in other octets than its own, as UTF-7 and EBCDIC do."""
+    return _HIDING.search(charset) is not None

@@ -362,7 +362,6 @@ def test_a_message_that_is_all_header_stays_one() -> None:
     [
         b"Content-Type: text/plain; charset=nonsense\r\n",
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n",
-        b"Content-Transfer-Encoding: x-uuencode\r\n",
     ],
 )
 def test_a_text_that_cannot_be_read_stays_as_it_is_unless_values_go_into_it(fields: bytes) -> None:
@@ -375,6 +374,15 @@ def test_a_text_that_cannot_be_read_stays_as_it_is_unless_values_go_into_it(fiel
         shared = compose(Rfc822Content(message), "=_b", substitutes).shared
         assert shared is not None
         assert shared.endswith(message[len(head) :])
+
+
+def test_a_text_that_may_hide_braces_is_sent_only_where_nothing_is_filled_in() -> None:
+    message = b"From: a@acme.test\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\nend\r\n"
+    with pytest.raises(BadMime, match="cannot be decoded"):
+        compose(Rfc822Content(message), "=_b")
+    shared = compose(Rfc822Content(message), "=_b", substitutes=False).shared
+    assert shared is not None
+    assert shared.endswith(b"x-uuencode\r\n\r\nbegin 644 x\r\nend\r\n")
 
 
 def test_what_is_no_text_stays_as_it_is() -> None:

@@ -91,6 +91,65 @@ def test_a_text_in_no_known_charset_is_told_when_it_has_braces(charset: str) -> 
 
 
 @pytest.mark.parametrize(
+    "charset",
+    ["UTF-7", "unicode-1-1-utf-7", "utf-32", "UCS-2", "iso-10646-ucs-4", "cp037", "IBM1047", "hz-gb-2312"],
+)
+def test_a_charset_that_may_hide_braces_counts_as_if_it_did(charset: str) -> None:
+    fields = b"Content-Type: text/plain; charset=" + charset.encode() + b"\r\n\r\n"
+    assert texts(fields + b"+AHsAew-a+AH0AfQ-") == [None]
+    assert texts(fields) == []
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"), [("utf-16-le", b"{\0{\0a\0}\0}\0x"), ("iso-2022-jp", b"{\x1b(B{a}}\x1b$B\xff")]
+)
+def test_a_damaged_text_counts_where_braces_may_be_hidden(charset: str, body: bytes) -> None:
+    assert texts(b"Content-Type: text/plain; charset=" + charset.encode() + b"\r\n\r\n" + body) == [None]
+
+
+@pytest.mark.parametrize("coding", ["x-uuencode", "uuencode", "x-uue", "base32", "yenc", "quoted_printable"])
+def test_a_transfer_coding_that_nobody_knows_counts_as_if_it_hid_braces(coding: str) -> None:
+    fields = b"Content-Transfer-Encoding: " + coding.encode() + b"\r\n\r\n"
+    assert texts(fields + b"begin 644 x\r\n(>WL@;B!]?0H \r\n`\r\nend") == [None]
+    assert texts(fields + b"\r\n") == []
+
+
+@pytest.mark.parametrize("coding", ["8-bit", "7Bits", "BINARY"])
+def test_what_codes_nothing_may_be_misspelt(coding: str) -> None:
+    assert texts(b"Content-Transfer-Encoding: " + coding.encode() + b"\r\n\r\n{{ a }}") == ["{{ a }}"]
+
+
+def test_blanks_behind_a_soft_break_hide_nothing() -> None:
+    fields = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    assert texts(fields + b"{= \t\r\n{ a =7d=7D") == ["{{ a }}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param(b"YQ==e3sgYSB9fQ==", "a{{ a }}", id="texts coded each for itself"),
+        pytest.param(b"YWE=\r\nYQ==\r\nYQ==", "aaaa", id="at the ends of lines"),
+        pytest.param(b"YWFh====YQ=====", "aaaa", id="more of it than needed"),
+        pytest.param(b"e3s=YX19", "{{a}}", id="within a pair of braces"),
+    ],
+)
+def test_base64_goes_on_behind_its_padding(body: bytes, text: str) -> None:
+    assert texts(b"Content-Transfer-Encoding: base64\r\n\r\n" + body) == [text]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"YQ=e3sgYSB9fQ==", id="too little padding"),
+        pytest.param(b"YWFhe3s", id="none at the end"),
+        pytest.param(b"YWFhe3tx=xYX19", id="groups that go on over it"),
+    ],
+)
+def test_damaged_padding_hides_no_braces(body: bytes) -> None:
+    assert texts(b"Content-Transfer-Encoding: base64\r\n\r\n" + body) == [None]
+
+
+@pytest.mark.parametrize(
     ("body", "found"), [(b"e3sgYSB9x", [None]), (b"e3sgYSB9", ["{{ a }"]), (b"YWFhYWFhx", [])]
 )
 def test_damaged_base64_is_told_when_it_has_braces(body: bytes, found: list[str | None]) -> None:
@@ -135,6 +194,9 @@ def test_a_first_line_that_is_long_is_no_header_section() -> None:
     ]
 
 
+_CODED = b"Content-Transfer-Encoding: %s\r\n\r\n"
+
+
 def _typed(parameters: bytes) -> bytes:
     return b"Content-Type: text/plain" + parameters + b"\r\n\r\nx"
 
@@ -155,6 +217,8 @@ def _typed(parameters: bytes) -> bytes:
         ),
         pytest.param(lambda n: _typed(b"; charset=punycode") + b"a" * n, 4_000_000, id="punycode"),
         pytest.param(lambda n: NESTED + b"\r\n" + b"x\r\n" * n, 2_000_000, id="nested"),
+        pytest.param(lambda n: _CODED % b"base64" + b"YQ==" * n, 500_000, id="padding"),
+        pytest.param(lambda n: _CODED % b"quoted-printable" + b"= " * n, 2_000_000, id="soft breaks"),
         pytest.param(lambda n: MIXED + b"--b\r\nX: y\r\n" * n, 200_000, id="header sections"),
     ],
 )

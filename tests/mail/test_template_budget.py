@@ -110,3 +110,5 @@ def test_a_text_has_so_many_names_and_signs_and_no_more() -> None:
     compile_template("{{a}}" * (MAX_TOKENS // 3), Kind.TEXT)
     with pytest.raises(BadTemplate, match="line 1: a text may have at most 100,000 names and signs"):
         compile_template("{{a}}" * (MAX_TOKENS // 3 + 1), Kind.TEXT)
+    with pytest.raises(BadTemplate, match="line 1: a text may have at most 100,000 names and signs"):
+        compile_template("{{if a}}{{end}} " * (MAX_TOKENS // 4 + 1), Kind.TEXT)
