@@ -10,7 +10,7 @@ from relay.mail.compose import BadPart
 from relay.mail.mime import BadMime
 from relay.mail.preview import Unrendered
 from relay.schema.api import Problem as ProblemShape
-from relay.schema.fault import Fault
+from relay.schema.fault import MAX_FAULTS, Fault
 from relay.service.draft import CannotGenerate, EstimateTooLarge
 
 _CLASSES: Mapping[int, tuple[int, str]] = {
@@ -39,15 +39,14 @@ CONTENT_ERRORS = get_args(ContentError)
 
 def refusal_of_content(error: ContentError) -> ApiError:
     match error:
-        case Fault(code=5002, detail=detail):
-            return ApiError(400, detail, detail, "5002")
-        case Fault(code=code, detail=detail):
-            status, message = _CLASSES[code]
-            return ApiError(status, message, detail, str(code))
-        case BadPart(part=part, error=cause):
-            return _of_part("3000", "substitution language syntax error in template content", part, cause)
+        case Fault(code=code):
+            return ApiError.of(_CLASSES[code][0], [_told(fault) for fault in error.all])
+        case BadPart():
+            message = "substitution language syntax error in template content"
+            told = [_of_part("3000", message, bad.part, bad.error) for bad in error.all[:MAX_FAULTS]]
+            return ApiError.of(422, told)
         case Unrendered(part=part, error=cause):
-            return _of_part("3001", "template language render error", part, cause)
+            return ApiError.of(422, [_of_part("3001", "template language render error", part, cause)])
         case EstimateTooLarge(limit_bytes=limit) | MessageTooLarge(limit_bytes=limit):
             size = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
             sentence = f"The estimated message size is above the {size} message size limit"
@@ -61,9 +60,13 @@ def refusal_of_content(error: ContentError) -> ApiError:
             return ApiError(422, "template mime parsing error", sentence, "3020")
 
 
-def _of_part(code: str, message: str, part: str, cause: BadTemplate) -> ApiError:
+def _told(fault: Fault) -> Problem:
+    message = fault.detail if fault.code == 5002 else _CLASSES[fault.code][1]
+    return Problem(message, fault.detail, str(fault.code))
+
+
+def _of_part(code: str, message: str, part: str, cause: BadTemplate) -> Problem:
     doing = "compiling" if code == "3000" else "rendering"
     place = f"header {part.removeprefix(_HEADER)}" if part.startswith(_HEADER) else f"part {part}"
     sentence = f"Error while {doing} {place}: {cause}" if part else f"Error while {doing}: {cause}"
-    problem = Problem(message, sentence, code, part=part or None, line=cause.line or None)
-    return ApiError.of(422, [problem])
+    return Problem(message, sentence, code, part=part or None, line=cause.line or None)

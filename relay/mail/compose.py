@@ -6,18 +6,17 @@ differ go before it. Only where the body itself has substitutions does each mess
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress, NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
 from relay.mail.budget import BadTemplate, Budget
-from relay.mail.entities import file_entity, multipart, text_entity
+from relay.mail.entities import file_entity, multipart
 from relay.mail.headers import MAX_TOLD, Field, decoded, fields_of, split_message, unfolded
-from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import (
     Named,
     names_nobody,
@@ -28,18 +27,22 @@ from relay.mail.mailboxes import (
     split_name,
 )
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
-from relay.mail.submitted import NOT_PASSED_ON
-from relay.mail.template import Kind, Template, compile_template, literal
-from relay.mail.weight import estimated_bytes
-from relay.mail.words import mailbox, mailbox_list, unstructured, written
-
-Data = Mapping[str, Any]
-Piece = bytes | Callable[[Data, Budget], bytes]
-"""Octets, or what makes them for one recipient."""
-
-_MAILBOX_FIELDS = frozenset(
-    {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
+from relay.mail.pieces import (
+    MAILBOX_FIELDS,
+    Data,
+    Piece,
+    entity_of,
+    field_of,
+    from_field,
+    joined,
+    merged,
+    piece_of,
 )
+from relay.mail.submitted import NOT_PASSED_ON
+from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal
+from relay.mail.weight import estimated_bytes
+from relay.mail.words import mailbox, unstructured, written
+
 _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
 _NOT_COPIED = NOT_PASSED_ON | {"from"}
@@ -55,6 +58,12 @@ class BadPart(RelayError):
     part: str
     """By SparkPost's name: `text`, `html`, `amp_html`, `Header:Subject`."""
     error: BadTemplate
+    more: tuple["BadPart", ...] = ()
+    """The other parts that cannot be compiled, each with nothing more."""
+
+    @property
+    def all(self) -> tuple["BadPart", ...]:
+        return (self, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +143,13 @@ class Blueprint:
 
         to: the value of the field To; None keeps what the client wrote.
         """
-        header_to = _joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
+        header_to = joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
         if self.is_constant and self.sender.fixed is not None:
             return Filled(header_to, None, self.subject.constant, self.sender.fixed[1])
         name, sender = self.sender.of(data, budget)
-        own, told = (b"", "") if self.sender.fixed else (_from_field(name, sender), shown(name, sender))
-        own += header_to + _joined(self._own_fields, data, budget)
-        body = None if self.shared is not None else _joined(self._body, data, budget)
+        own, told = (b"", "") if self.sender.fixed else (from_field(name, sender), shown(name, sender))
+        own += header_to + joined(self._own_fields, data, budget)
+        body = None if self.shared is not None else joined(self._body, data, budget)
         return Filled(own, body, self.subject.render(data, budget), sender, told)
 
 
@@ -169,16 +178,17 @@ def compose(
             subject = make.template("Header:Subject", _text_of(read, "subject"))
         case _:
             assert_never(content)
+    make.check()
     names = frozenset({"from", *(name for name, _ in fields)})
     if sender.fixed is not None:
-        fields.insert(0, ("from", _from_field(*sender.fixed)))
+        fields.insert(0, ("from", from_field(*sender.fixed)))
     to = tuple(piece for name, piece in fields if name == "to")
     others = [piece for name, piece in fields if name != "to"]
     common = [piece for piece in others if isinstance(piece, bytes)]
     own = tuple(piece for piece in others if not isinstance(piece, bytes))
     if len(body) > 1 and "mime-version" not in names:
         common.append(b"MIME-Version: 1.0\r\n")
-    whole = _merged([*common, *body])
+    whole = merged([*common, *body])
     shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
     size = estimated_bytes(content)
     return Blueprint(shared, subject, sender, size, names, to, own, whole)
@@ -211,23 +221,6 @@ def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
     return written(listed)
 
 
-def _joined(pieces: Sequence[Piece], data: Data, budget: Budget) -> bytes:
-    return b"".join(piece if isinstance(piece, bytes) else piece(data, budget) for piece in pieces)
-
-
-def _merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Neighbouring octets joined."""
-    merged: list[Piece] = []
-    octets: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, bytes):
-            octets.append(piece)
-        else:
-            merged += [b"".join(octets), piece]
-            octets.clear()
-    return (*merged, b"".join(octets)) if octets or not merged else tuple(merged)
-
-
 def _text_of(fields: Sequence[Field], name: str) -> str:
     return next((decoded(field.value) for field in fields if field.name == name), "")
 
@@ -237,6 +230,14 @@ class _Maker:
 
     def __init__(self, substitutes: bool, inlines_css: bool) -> None:
         self._substitutes, self._inlines_css = substitutes, inlines_css
+        self._bad: dict[str, BadTemplate] = {}
+        """By the parts that cannot be compiled."""
+
+    def check(self) -> None:
+        """Raises BadPart with all that could not be compiled."""
+        if self._bad:
+            first, *more = (BadPart(part, error) for part, error in self._bad.items())
+            raise BadPart(first.part, first.error, tuple(more))
 
     def template(self, part: str, text: str, kind: Kind = Kind.HEADER) -> Template:
         if kind is not Kind.HEADER and not self._substitutes:
@@ -244,16 +245,18 @@ class _Maker:
         try:
             return compile_template(text, kind)
         except BadTemplate as error:
-            raise BadPart(part, error) from error
+            # The others are looked at too, and `check` tells of all.
+            self._bad.setdefault(part, error)
+            return Template(text, (Elsewhere(),))
 
     def sender(self, name: str, email: str) -> Sender:
-        """Raises BadPart, NoSender."""
+        """Raises NoSender."""
         names, addresses = self.template("Header:From", name), self.template("Header:From", email)
         is_fixed = names.is_constant and addresses.is_constant
         return Sender(names, addresses, _sole(name, email) if is_fixed else None)
 
     def sender_of(self, fields: Sequence[Field]) -> Sender:
-        """Raises BadPart, BadMime, NoSender."""
+        """Raises BadMime, NoSender."""
         values = [
             unfolded(field.value).decode("utf-8", "replace") for field in fields if field.name == "from"
         ]
@@ -304,11 +307,11 @@ class _Maker:
         if is_ascii and "{{" not in text:
             return ""
         # In a list of mailboxes words are decoded with their names, once it has been read.
-        return unfolded(field.value).decode("utf-8", "replace") if field.name in _MAILBOX_FIELDS else text
+        return unfolded(field.value).decode("utf-8", "replace") if field.name in MAILBOX_FIELDS else text
 
     def _field(self, name: str, text: str) -> Piece:
         template = self.template(f"Header:{name}", text)
-        return _piece(partial(_field, name, template), template.is_constant)
+        return piece_of(partial(field_of, name, template), template.is_constant)
 
     # ── bodies ───────────────────────────────────────────────────────────────────────────
 
@@ -359,13 +362,9 @@ class _Maker:
         template = self.template(part, text, kind)
         inlines_css = self._inlines_css and type_ == _HTML
         try:
-            return [_piece(partial(_text_entity, type_, template, inlines_css), template.is_constant)]
+            return [piece_of(partial(entity_of, type_, template, inlines_css), template.is_constant)]
         except BadTemplate as error:
             raise BadPart(part, error) from error
-
-
-def _piece(make: Callable[[Data, Budget], bytes], is_constant: bool) -> Piece:
-    return make({}, Budget()) if is_constant else make
 
 
 def _describes_body(name: str) -> bool:
@@ -374,27 +373,3 @@ def _describes_body(name: str) -> bool:
 
 def _describes_text(raw: bytes) -> bool:
     return raw.partition(b":")[0].strip().lower() in {b"content-type", b"content-transfer-encoding"}
-
-
-# ── what the pieces say ──────────────────────────────────────────────────────────────────
-
-
-def _from_field(name: str, address: Mailbox) -> bytes:
-    return b"From: " + mailbox(name, address) + b"\r\n"
-
-
-def _field(name: str, template: Template, data: Data, budget: Budget) -> bytes:
-    text = template.render(data, budget)
-    value = None
-    if name.lower() in _MAILBOX_FIELDS:
-        budget.spend(2 * len(text))
-        value = mailbox_list(text)
-    return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
-
-
-def _text_entity(type_: str, template: Template, inlines_css: bool, data: Data, budget: Budget) -> bytes:
-    text = template.render(data, budget)
-    if inlines_css:
-        text = inline_css(text)
-        budget.write(text)
-    return text_entity(type_, text)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from relay.domain.errors import RelayError
 from relay.domain.transmission import Content, InlineContent
 from relay.mail.budget import BadTemplate, Budget, OverBudget
-from relay.mail.compose import Blueprint, Data, compose
+from relay.mail.compose import Blueprint, compose
 from relay.mail.gate import check_body, check_composed, read_section, split_at_empty_line
 from relay.mail.headers import decoded, fields_of
 from relay.mail.mailboxes import Named
+from relay.mail.pieces import Data
 from relay.mail.template import Kind, compile_template
 
 _BOUNDARY = "=_relay_preview_"

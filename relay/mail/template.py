@@ -63,10 +63,10 @@ class Template:
 
 
 class Elsewhere:
-    """Stands for the nodes of a template that is rendered in another process."""
+    """Stands for nodes that are not here: they are in another process, or could not be compiled."""
 
     def __call__(self, run: Run) -> None:
-        raise AssertionError("the nodes of this template are in another process")
+        raise AssertionError("the nodes of this template are not here")
 
 
 def literal(text: str) -> Template:

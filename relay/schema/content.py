@@ -11,7 +11,7 @@ from relay.domain.errors import HeaderTooLarge, MalformedAddress, Unsendable
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.mailboxes import read_name, sole_mailbox, split_name
 from relay.mail.submitted import tidied
-from relay.schema.fault import Fault, sized, typed
+from relay.schema.fault import Fault, Faults, sized, typed
 
 MAX_FILE_NAME_BYTES = 255
 MAX_FILE_TYPE_BYTES = 500
@@ -36,7 +36,11 @@ _NAME = re.compile(r"[!-9;-~]{1,100}", re.ASCII)
 _TYPE = re.compile(
     r"[\w.+-]{1,100}/[\w.+-]{1,100}(?:; ?[\w-]{1,50}=(?:\"[ !#-~]{0,200}\"|[\w.+:/'-]{1,200}))*", re.ASCII
 )
+_NO_FILE = File("", "", b"")
 _CONTENT_ID = re.compile(r"[!#-;=?-~]{1,255}", re.ASCII)
+
+NO_CONTENT: Content = Rfc822Content(b"")
+"""What stands for one that is wrong, while other faults are looked for."""
 
 
 def parse_content(given: Mapping[str, Any]) -> Content:
@@ -73,25 +77,31 @@ def _tidied(message: bytes) -> bytes:
 
 
 def _inline(content: Mapping[str, Any]) -> InlineContent:
-    name, email = _sender(content)
-    subject = typed(content, "subject", str, "", "content.")
+    faults = Faults()
+    name, email = faults.take(("", ""), _sender, content)
+    subject = faults.take("?", typed, content, "subject", str, "", "content.")
     if not subject:
-        raise Fault(1400, "content.subject is a required field")
-    texts = {key: typed(content, key, str, None, "content.") for key in ("text", "html", "amp_html")}
+        faults.add(Fault(1400, "content.subject is a required field"))
+    texts = {
+        key: faults.take("?", typed, content, key, str, None, "content.")
+        for key in ("text", "html", "amp_html")
+    }
     if not (texts["text"] or texts["html"]):
-        raise Fault(1400, "At least one of 'text' or 'html' needs to exist in 'content'")
-    return InlineContent(
+        faults.add(Fault(1400, "At least one of 'text' or 'html' needs to exist in 'content'"))
+    found = InlineContent(
         from_email=email,
         subject=subject,
         from_name=name,
         text=texts["text"] or None,
         html=texts["html"] or None,
         amp_html=texts["amp_html"] or None,
-        reply_to=typed(content, "reply_to", str, "", "content."),
-        headers=_headers(content),
-        attachments=_files(content, "attachments"),
-        inline_images=_files(content, "inline_images"),
+        reply_to=faults.take("", typed, content, "reply_to", str, "", "content."),
+        headers=faults.take({}, _headers, content),
+        attachments=faults.take((), _files, content, "attachments"),
+        inline_images=faults.take((), _files, content, "inline_images"),
     )
+    faults.check()
+    return found
 
 
 def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -100,10 +110,12 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
     if given is None or given == "":
         raise Fault(1400, "content.from is a required field")
     if isinstance(given, dict):
-        name = typed(given, "name", str, "", "content.from.")
-        email = typed(given, "email", str, "", "content.from.")
+        faults = Faults()
+        name = faults.take("", typed, given, "name", str, "", "content.from.")
+        email = faults.take("?", typed, given, "email", str, "", "content.from.")
         if not email:
-            raise Fault(1400, "content.from.email is a required field")
+            faults.add(Fault(1400, "content.from.email is a required field"))
+        faults.check()
     else:
         text = typed(content, "from", str, "", "content.")
         if "{{" in text:
@@ -123,35 +135,49 @@ def _headers(content: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, Any] = typed(content, "headers", dict, {}, "content.")
     if len(headers) > MAX_HEADERS:
         raise Fault(1300, f"content.headers is limited to {MAX_HEADERS} entries")
+    faults = Faults()
     for name in headers:
         lower = name.lower()
         if not _NAME.fullmatch(name) or lower in _RESERVED or lower.startswith("content-"):
-            raise Fault(1300, f"header '{name[:100]}' is not allowed in content.headers")
-    values = {name: sized(headers, name, MAX_HEADER_BYTES, "content.headers.") for name in headers}
+            faults.add(Fault(1300, f"header '{name[:100]}' is not allowed in content.headers"))
+    values = {
+        name: faults.take("", sized, headers, name, MAX_HEADER_BYTES, "content.headers.") for name in headers
+    }
+    faults.check()
     return {name: value for name, value in values.items() if value}
 
 
 def _files(content: Mapping[str, Any], field: str) -> tuple[File, ...]:
     files: list[Any] = typed(content, field, list, [], "content.")
-    return tuple(
-        _file(file, f"content.{field}[{index}]", is_inline=field == "inline_images")
+    faults, is_inline = Faults(), field == "inline_images"
+    found = [
+        faults.take(_NO_FILE, _file, file, f"content.{field}[{index}]", is_inline)
         for index, file in enumerate(files)
-    )
+    ]
+    faults.check()
+    return tuple(found)
 
 
 def _file(given: Any, field: str, is_inline: bool) -> File:
     if not isinstance(given, dict):
         typed({field: given or 0}, field, dict, {})
+    faults, prefix = Faults(), f"{field}."
     for name in ("name", "type", "data"):
-        if not typed(given, name, str, "", f"{field}.") and (is_inline or name != "name"):
-            raise Fault(1400, f"{field}.{name} is a required field")
-    name = sized(given, "name", MAX_FILE_NAME_BYTES, f"{field}.")
+        if not faults.take("?", typed, given, name, str, "", prefix) and (is_inline or name != "name"):
+            faults.add(Fault(1400, f"{prefix}{name} is a required field"))
+    faults.check()
+    name = faults.take("?", sized, given, "name", MAX_FILE_NAME_BYTES, prefix)
     if is_inline and not _CONTENT_ID.fullmatch(name):
-        raise Fault(1300, f"{field}.name must be usable as a Content-ID")
-    if not _TYPE.fullmatch(sized(given, "type", MAX_FILE_TYPE_BYTES, f"{field}.")):
-        raise Fault(1300, f"{field}.type is not a MIME type")
+        faults.add(Fault(1300, f"{prefix}name must be usable as a Content-ID"))
+    if not _TYPE.fullmatch(faults.take("a/b", sized, given, "type", MAX_FILE_TYPE_BYTES, prefix)):
+        faults.add(Fault(1300, f"{prefix}type is not a MIME type"))
+    data = faults.take(b"", _octets, given["data"], field)
+    faults.check()
+    return File(name, given["type"], data)
+
+
+def _octets(data: str, field: str) -> bytes:
     try:
-        data = b64decode("".join(given["data"].split()), validate=True)
+        return b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Fault(1300, f"{field}.data must be base64") from error
-    return File(name, given["type"], data)

@@ -1,12 +1,17 @@
 """What is wrong with a transmission's body, and the readers that find it (C §3.1, §3.6)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from relay.domain.errors import RelayError
 
 MAX_POOL_CHARACTERS = 255
+MAX_FAULTS = 100
+"""That one answer tells."""
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 _TYPE_NAMES: Mapping[type, str] = {
     dict: "json_object",
@@ -21,10 +26,40 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 @dataclass
 class Fault(RelayError):
-    """One fault: code and sentence are the contract's own."""
+    """A fault: code and sentence are the contract's own."""
 
     code: int
     detail: str
+    more: tuple["Fault", ...] = ()
+    """What else is wrong with the same body, each with nothing more."""
+
+    @property
+    def all(self) -> tuple["Fault", ...]:
+        return (Fault(self.code, self.detail), *self.more)
+
+
+class Faults:
+    """Gathers what is wrong with the parts of a body, so that one answer tells all of it."""
+
+    def __init__(self) -> None:
+        self._found: list[Fault] = []
+
+    def take(self, default: T, read: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """What read returns; where it raises Fault, that is kept, and the default goes on."""
+        try:
+            return read(*given, **named)
+        except Fault as fault:
+            self.add(fault)
+            return default
+
+    def add(self, fault: Fault) -> None:
+        self._found += fault.all[: MAX_FAULTS - len(self._found)]
+
+    def check(self) -> None:
+        """Raises Fault, the first with all others, if there is one."""
+        if self._found:
+            first, *more = self._found
+            raise Fault(first.code, first.detail, tuple(more))
 
 
 def typed(given: Mapping[str, Any], name: str, kind: type, default: Any, prefix: str = "") -> Any:

@@ -12,8 +12,8 @@ from relay.domain.transmission import Content
 from relay.mail.budget import Budget
 from relay.mail.preview import Preview, preview
 from relay.mail.weight import estimated_bytes
-from relay.schema.content import parse_content
-from relay.schema.fault import Fault
+from relay.schema.content import NO_CONTENT, parse_content
+from relay.schema.fault import Fault, Faults
 from relay.schema.request import RequestBody
 from relay.schema.scan import BadJson, JsonFault, read_object
 from relay.schema.transmission_shapes import ContentBody
@@ -69,7 +69,11 @@ def parse_preview(octets: bytes) -> PreviewAsked:
         given = read_object(octets, MAX_VALUES)
     except BadJson as error:
         raise Fault(*_PROBLEMS[error.fault]) from error
-    return PreviewAsked(parse_content(given), substitution_data_of(given, "Transmission"))
+    faults = Faults()
+    content = faults.take(NO_CONTENT, parse_content, given)
+    data = faults.take({}, substitution_data_of, given, "Transmission")
+    faults.check()
+    return PreviewAsked(content, data)
 
 
 def previewed(asked: PreviewAsked, budget: Budget, max_bytes: int) -> bytes:

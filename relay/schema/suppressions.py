@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -14,8 +15,10 @@ from relay.domain.suppression import MAX_DESCRIPTION, Kind, Source, Suppression,
 from relay.schema.request import RequestBody
 
 MOST_ENTRIES = 10_000
-_MOST_TOLD = 1000
-"""Recipients that one refusal names."""
+_MOST_NAMED = 1000
+"""Recipients that are none, in one refusal."""
+_MOST_TOLD = 100
+"""Other faults of entries."""
 
 MAX_LIST_ID = 255
 _LIST_ID = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
@@ -34,9 +37,20 @@ KindName = Annotated[str, WithJsonSchema({"type": "string", "enum": [kind.value 
 class BadEntry(RelayError, ValueError):
     """What was sent is no entry; str() is the sentence to answer."""
 
-    def __init__(self, sentence: str, value: object = None) -> None:
+    def __init__(self, sentence: str, value: object = None, place: str | None = None) -> None:
         super().__init__(sentence)
-        self.value = value
+        self.value, self.place = value, place
+        """place: of the entry, among several."""
+        self.more: tuple[BadEntry, ...] = ()
+        """What else is wrong, each with nothing more."""
+
+    @property
+    def all(self) -> "tuple[BadEntry, ...]":
+        return (self, *self.more)
+
+    def along_with(self, more: Iterable["BadEntry"]) -> Self:
+        self.more = tuple(more)
+        return self
 
 
 class NoRecipient(BadEntry):
@@ -130,12 +144,36 @@ class BulkBody(RequestBody):
 
 def wanted(recipient: object, fields: Mapping[str, Any]) -> list[Wanted]:
     """The entries that one object asks for: of its type, or of the older flags. Raises BadEntry."""
+    try:
+        description, list_id = _description(fields), parse_list_id(fields.get("list_id"))
+        key = parse_recipient(recipient)
+        return [Wanted(key, kind, description, list_id) for kind in _kinds(fields)]
+    except BadEntry as error:
+        first, *more = _faults(recipient, fields)
+        raise first.along_with(more) from error
+
+
+def _faults(recipient: object, fields: Mapping[str, Any]) -> list[BadEntry]:
+    """All that is wrong with an object that is no entry."""
+    found: list[BadEntry] = []
+    for check in (
+        partial(_description, fields),
+        partial(parse_list_id, fields.get("list_id")),
+        partial(parse_recipient, recipient),
+        partial(_kinds, fields),
+    ):
+        try:
+            check()
+        except BadEntry as error:
+            found.append(error)
+    return found
+
+
+def _description(fields: Mapping[str, Any]) -> str:
     description = fields.get("description") or ""
     if not isinstance(description, str) or len(description) > MAX_DESCRIPTION:
         raise BadEntry(f"description must be a string of at most {MAX_DESCRIPTION} characters")
-    list_id = parse_list_id(fields.get("list_id"))
-    key = parse_recipient(recipient)
-    return [Wanted(key, kind, description, list_id) for kind in _kinds(fields)]
+    return description
 
 
 def parse_list_id(value: object) -> str:
@@ -148,24 +186,42 @@ def parse_list_id(value: object) -> str:
 
 
 def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:
-    """Raises BadEntry."""
+    """Raises BadEntry with all that is wrong, and where."""
     listed = value.get("recipients")
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ENTRIES:
         raise BadEntry(f"recipients must be an array of 1 to {MOST_ENTRIES} entries")
     found: list[Wanted] = []
     bad: list[str] = []
-    for fields in listed:
+    faults: list[BadEntry] = []
+    for index, fields in enumerate(listed):
+        place = f"recipients[{index}]"
         if not isinstance(fields, dict):
-            raise BadEntry("each of recipients must be an object")
+            faults.append(BadEntry("each of recipients must be an object", _shown(fields), place))
+            continue
         recipient = fields.get("recipient", fields.get("email"))
         try:
             found += wanted(recipient, fields)
-        except NoRecipient:
-            bad.append(_shown(recipient))
-    if bad:
-        told = ", ".join(bad[:_MOST_TOLD]) + ", …" * (len(bad) > _MOST_TOLD)
-        raise BadEntry(f"PUT body contains {len(bad)} invalid or malformed recipient(s): {told}")
+        except BadEntry as error:
+            bad += [_shown(recipient) for fault in error.all if isinstance(fault, NoRecipient)]
+            faults += [
+                BadEntry(str(fault), _shown(recipient), place)
+                for fault in error.all
+                if not isinstance(fault, NoRecipient)
+            ]
+    if bad or faults:
+        raise _all_of(bad, faults)
     return found
+
+
+def _all_of(bad: Sequence[str], faults: Sequence[BadEntry]) -> BadEntry:
+    """The recipients that are none in one sentence, then the others; of many so many."""
+    told = list(faults[:_MOST_TOLD])
+    if len(faults) > _MOST_TOLD:
+        told.append(BadEntry(f"{len(faults) - _MOST_TOLD} more faults are not listed"))
+    if bad:
+        names = ", ".join(bad[:_MOST_NAMED]) + ", …" * (len(bad) > _MOST_NAMED)
+        told.insert(0, BadEntry(f"PUT body contains {len(bad)} invalid or malformed recipient(s): {names}"))
+    return told[0].along_with(told[1:])
 
 
 def _shown(recipient: object) -> str:

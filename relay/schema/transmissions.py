@@ -17,8 +17,8 @@ from relay.domain.message import Options
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
 from relay.mail.mailboxes import NOBODY, names_nobody
 from relay.mail.words import mailbox_list
-from relay.schema.content import parse_content
-from relay.schema.fault import Fault, optional, pool_name, sized, typed
+from relay.schema.content import NO_CONTENT, parse_content
+from relay.schema.fault import MAX_FAULTS, Fault, Faults, optional, pool_name, sized, typed
 from relay.schema.scan import (
     MAX_NESTING,
     BadJson,
@@ -85,7 +85,7 @@ class Asked:
 
 
 def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AHEAD) -> Asked:
-    """Raises Fault with the first that is wrong with the whole; with single recipients it is in `faults`."""
+    """Raises Fault with all that is wrong with the whole; with single recipients it is in `faults`."""
     recipients = _Recipients(checks_surrogates=has_surrogates(body))
     try:
         check_number_of_values(body)
@@ -100,30 +100,31 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
         raise _nested() from error
     except ValueError as error:
         raise Fault(1300, "Problems parsing request as json") from error
-    options = typed(given, "options", dict, {})
+    faults = Faults()
+    options: dict[str, Any] = faults.take({}, typed, given, "options", dict, {})
     is_kept = not is_nested_deeply(options) and _bytes_of(options) <= MAX_OPTIONS_BYTES
     # As they came; of what is large, what we know.
     asked_options = options if is_kept else {name: options[name] for name in _OPTIONS if name in options}
     for name in _FLAGS:
-        typed(asked_options, name, bool, None, "options.")
+        faults.take(None, typed, asked_options, name, bool, None, "options.")
     for name, sentence in _NOT_HERE.items():
-        if asked_options.get(name):
-            raise Fault(1300, sentence)
-    content = parse_content(given)
+        if asked_options.get(name) is True:
+            faults.add(Fault(1300, sentence))
     asked = Asked(
-        content=content,
-        options=_options(given, asked_options),
+        content=faults.take(NO_CONTENT, parse_content, given),
+        options=_options(given, asked_options, faults),
         asked_options=asked_options,
-        start=_start(asked_options.get("start_time"), now, max_ahead),
-        description=sized(given, "description", MAX_DESCRIPTION_BYTES),
-        return_path=_return_path(given),
-        substitution_data=substitution_data_of(given, "Transmission"),
+        start=faults.take(None, _start, asked_options.get("start_time"), now, max_ahead),
+        description=faults.take("", sized, given, "description", MAX_DESCRIPTION_BYTES),
+        return_path=faults.take("", _return_path, given),
+        substitution_data=faults.take({}, substitution_data_of, given, "Transmission"),
         substitutes=optional(asked_options.get("perform_substitutions"), True),
         recipients=recipients.valid,
         faults=recipients.faults,
         num_rejected=recipients.num_rejected,
     )
-    _check_recipients(given, asked)
+    faults.take(None, _check_recipients, given, asked)
+    faults.check()
     return asked
 
 
@@ -131,17 +132,17 @@ def _nested() -> Fault:
     return Fault(1300, f"json values may be nested at most {MAX_NESTING} levels deep")
 
 
-def _options(given: Mapping[str, Any], asked: Mapping[str, Any]) -> Options:
+def _options(given: Mapping[str, Any], asked: Mapping[str, Any], faults: Faults) -> Options:
     return Options(
-        ip_pool=pool_name(asked),
-        campaign_id=sized(given, "campaign_id", MAX_CAMPAIGN_BYTES),
-        metadata=_metadata(given),
+        ip_pool=faults.take(None, pool_name, asked),
+        campaign_id=faults.take("", sized, given, "campaign_id", MAX_CAMPAIGN_BYTES),
+        metadata=faults.take({}, _metadata, given),
         open_tracking=asked.get("open_tracking"),
         click_tracking=asked.get("click_tracking"),
         transactional=asked.get("transactional"),
         skip_suppression=bool(asked.get("skip_suppression")),
         inline_css=bool(asked.get("inline_css")),
-        dkim_key=sized(asked, "dkim_key", MAX_DKIM_KEY_BYTES, "options."),
+        dkim_key=faults.take("", sized, asked, "dkim_key", MAX_DKIM_KEY_BYTES, "options."),
     )
 
 
@@ -211,7 +212,8 @@ def _check_recipients(given: Mapping[str, Any], asked: Asked) -> None:
     if not isinstance(listed, list):
         typed(given, "recipients", list, [])
     if not asked.recipients:
-        raise Fault(5002, "At least one valid recipient is required")
+        told = asked.faults[: MAX_FAULTS - 1]
+        raise Fault(5002, "At least one valid recipient is required", tuple(told))
 
 
 class _Recipients:

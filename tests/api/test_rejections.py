@@ -36,8 +36,10 @@ async def refused(relay: RelayHarness, body: Any, key: str | None = None, **head
     assert answer.status_code >= 400, answer.text
     (event,) = await search(relay)
     assert event["error_code"] == str(answer.status_code)
-    (problem,) = answer.json()["errors"]
-    said = ": ".join(filter(None, (problem["message"], problem.get("description"))))
+    said = "; ".join(
+        ": ".join(filter(None, (problem["message"], problem.get("description"))))
+        for problem in answer.json()["errors"][:3]
+    )
     assert event["raw_reason"].removesuffix(" (first of 3 recipients)") == f"{answer.status_code} {said}"
     return event
 

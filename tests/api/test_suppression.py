@@ -72,7 +72,6 @@ async def test_many_entries_are_made_at_once(relay: RelayHarness) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "sentence"),
     [
-        (b'{"recipients": [%s]}' % b",".join([b'{"recipient": "b@c.example"}'] * 3000), 400, NO_TYPE),
         (
             b'{"recipients": [' + b"0," * 40_000 + b"0]}",
             400,
@@ -215,6 +214,43 @@ async def test_all_recipients_that_are_none_are_named(relay: RelayHarness) -> No
         long = refusal(await client.put("/suppression-list", json={"recipients": many}))[1]
         assert long.startswith("PUT body contains 1500 invalid")
         assert long.endswith("bad999, …")
+
+
+async def test_all_that_is_wrong_with_entries_is_told_and_where(relay: RelayHarness) -> None:
+    entries: list[object] = [
+        {"recipient": "bad1", "type": "transactional", "description": 5},
+        {"recipient": "a@x.example"},
+        "b@x.example",
+        {"recipient": "bad2", "type": "all", "list_id": "-."},
+        {"recipient": "ok@x.example", "type": "transactional"},
+    ]
+    async with relay.api() as client:
+        answer = await client.put("/suppression-list", json={"recipients": entries})
+        single = await client.put("/suppression-list/bad", json={"description": 5})
+        many = await client.put(
+            "/suppression-list", json={"recipients": [{"recipient": "b@c.example"}] * 3000}
+        )
+        assert (await client.get("/suppression-list")).json()["total_count"] == 0
+    told = [(one["message"][:40], one.get("param"), one.get("value")) for one in answer.json()["errors"]]
+    assert (answer.status_code, told) == (
+        400,
+        [
+            ("PUT body contains 2 invalid or malformed", None, None),
+            ("description must be a string of at most ", "recipients[0]", "bad1"),
+            (NO_TYPE, "recipients[1]", "a@x.example"),
+            ("each of recipients must be an object", "recipients[2]", "b@x.example"),
+            ("list_id must be a string of 1 to 255 let", "recipients[3]", "bad2"),
+            ("Type must be one of: 'transactional', 'n", "recipients[3]", "bad2"),
+        ],
+    )
+    assert [one["message"].split()[0] for one in single.json()["errors"]] == [
+        "description",
+        "Recipient",
+        "Must",
+    ]
+    errors = many.json()["errors"]
+    assert errors[99] == {"message": NO_TYPE, "param": "recipients[99]", "value": "b@c.example"}
+    assert errors[100:] == [{"message": "2900 more faults are not listed"}]
 
 
 async def test_pages_by_number_are_followed_by_cursor(relay: RelayHarness) -> None:

@@ -574,12 +574,32 @@ async def test_each_fault_has_the_status_and_the_class_of_its_code(relay: RelayH
         ({"content": CONTENT}, 422, "1400", "required field is missing"),
         (body(content={"template_id": "t"}), 422, "1603", "Subresource not found"),
         (body(substitution_data={"x": "y" * 100_000}), 422, "2002", "substitution data too large"),
-        (body({}), 400, "5002", "At least one valid recipient is required"),
+        ({"content": CONTENT, "recipients": []}, 400, "5002", "At least one valid recipient is required"),
         (body(content=CONTENT | {"from": "nobody"}), 400, "7001", "Invalid domain"),
     ]
     for sent, status, code, message in rows:
         assert refused(await post(relay, sent))[:3] == (status, code, message)
     assert await relay.queue() == []
+
+
+async def test_all_faults_are_told_with_the_status_of_the_first(relay: RelayHarness) -> None:
+    sent = body(content={"from": "nobody", "headers": []}, campaign_id=5)
+    answer = await post(relay, sent)
+    assert (answer.status_code, [error["code"] for error in answer.json()["errors"]]) == (
+        400,
+        ["7001", "1400", "1400", "1300", "1300"],
+    )
+    sent = body(content=CONTENT | {"text": "{{", "html": "\n{{x y}}"})
+    answer = await post(relay, sent)
+    assert (answer.status_code, [(error["part"], error["line"]) for error in answer.json()["errors"]]) == (
+        422,
+        [("text", 1), ("html", 2)],
+    )
+    nobody = await post(relay, body({}, {"address": "x"}))
+    assert (nobody.status_code, [error["code"] for error in nobody.json()["errors"]]) == (
+        400,
+        ["5002", "1400", "1300"],
+    )
 
 
 async def test_a_bad_recipient_is_told_and_the_others_get_their_mail(

@@ -274,6 +274,23 @@ def test_a_template_that_cannot_be_compiled_names_its_part(content: Content, par
     assert caught.value.error.line == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (
+            InlineContent("{{@b.test", "{{", text="{{", html="{{if x}}", headers={"X-A": "{{", "X-B": "b"}),
+            ["Header:From", "Header:Subject", "Header:X-A", "text", "html"],
+        ),
+        (Rfc822Content(b"From: a@b.test\r\nSubject: {{\r\n\r\n{{\r\n"), ["Header:Subject", "text"]),
+    ],
+    ids=["parts", "a message"],
+)
+def test_all_parts_that_cannot_be_compiled_are_told_at_once(content: Content, parts: list[str]) -> None:
+    with pytest.raises(BadPart) as caught:
+        compose(content, "=_b")
+    assert [bad.part for bad in caught.value.all] == parts
+
+
 # ── To ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -582,7 +599,7 @@ def test_a_blueprint_is_handed_over_whole_when_it_is_the_same_for_everybody() ->
     assert not personal.is_whole
     assert not personal.subject.is_constant
     assert personal.subject.source == "{{s}}"
-    with pytest.raises(AssertionError, match="another process"):
+    with pytest.raises(AssertionError, match="not here"):
         personal.subject.render({})
 
 

@@ -20,6 +20,7 @@ from relay.mail.compose import BadPart, Blueprint, Filled
 from relay.ports import Output
 from relay.sandbox.pool import Pool
 from relay.sandbox.wire import pack, unpack
+from relay.schema.fault import Fault
 from relay.schema.transmissions import parse_transmission
 from relay.testing.waiting import eventually
 from tests.corpus import transmissions
@@ -88,9 +89,12 @@ async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
 
 
 async def test_what_the_job_raises_is_told(pool: Pool) -> None:
-    output = await compose(pool, text="{{if")
+    output = await compose(pool, text="{{if", html="{{")
     assert isinstance(output.error, BadPart)
-    assert output.error.part == "text"
+    assert [bad.part for bad in output.error.all] == ["text", "html"]
+    output = await pool.run(ONE, "read transmission", NOW, (b"{}",))
+    assert isinstance(output.error, Fault)
+    assert [fault.code for fault in output.error.all] == [1400, 1400]
     assert (await compose(pool)).error is None
 
 

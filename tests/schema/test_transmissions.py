@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.domain.address import Mailbox
 from relay.domain.transmission import File, InlineContent, Recipient, Rfc822Content
-from relay.schema.fault import Fault
+from relay.schema.fault import MAX_FAULTS, Fault
 from relay.schema.scan import MAX_NESTING, MAX_VALUES, BadJson, check_number_of_values
 from relay.schema.transmissions import MAX_TAG_BYTES, Asked, parse_transmission
 from tests.support.growth import assert_linear
@@ -376,6 +376,107 @@ def test_what_breaks_the_contract_is_refused_in_its_words(
     with pytest.raises(Fault) as caught:
         parse(sent)
     assert (str(caught.value.code), caught.value.detail) == (code, description)
+
+
+def told(sent: Any) -> list[tuple[int, str]]:
+    with pytest.raises(Fault) as caught:
+        parse(sent)
+    return [(fault.code, fault.detail) for fault in caught.value.all]
+
+
+def typed(field: str, found: str, needed: str) -> tuple[int, str]:
+    return 1300, f"field '{field}' is of type '{found}', but needs to be of type '{needed}'"
+
+
+NO_TEXT = (1400, "At least one of 'text' or 'html' needs to exist in 'content'")
+
+
+@pytest.mark.parametrize(
+    ("sent", "faults"),
+    [
+        pytest.param(
+            body(campaign_id=5, content={"from": "", "subject": 5, "headers": []}),
+            [
+                (1400, "content.from is a required field"),
+                typed("content.subject", "number", "string"),
+                NO_TEXT,
+                typed("content.headers", "json_array", "json_object"),
+                typed("campaign_id", "number", "string"),
+            ],
+            id="content and what stands beside it",
+        ),
+        pytest.param(
+            {
+                "options": {"transactional": 1, "sandbox": True, "start_time": "x", "ip_pool": 5},
+                "metadata": 1,
+                "description": 1,
+                "return_path": "x",
+                "substitution_data": [],
+            },
+            [
+                typed("options.transactional", "number", "boolean"),
+                (1300, "options.sandbox is not available on this installation"),
+                (1400, "content object or template_id required"),
+                typed("options.ip_pool", "number", "string"),
+                typed("metadata", "number", "json_object"),
+                (1300, "Error parsing scheduled start_time"),
+                typed("description", "number", "string"),
+                (1300, "return_path 'x' is not a valid email address"),
+                typed("substitution_data", "json_array", "json_object"),
+                (1400, "recipients or list_id required"),
+            ],
+            id="each part of the body",
+        ),
+        pytest.param(
+            body(content={"from": {"name": 5}, "headers": {"To": "x", "X-A": 5}, "text": 5, "subject": ""}),
+            [
+                typed("content.from.name", "number", "string"),
+                (1400, "content.from.email is a required field"),
+                (1400, "content.subject is a required field"),
+                typed("content.text", "number", "string"),
+                (1300, "header 'To' is not allowed in content.headers"),
+                typed("content.headers.X-A", "number", "string"),
+            ],
+            id="within from and headers",
+        ),
+        pytest.param(
+            body(
+                content=CONTENT
+                | {
+                    "attachments": [{"type": "x", "data": "?"}, 5, {"type": "a/b"}],
+                    "inline_images": [{"name": 5, "type": ""}, {"name": "<", "type": "a/b", "data": ""}],
+                }
+            ),
+            [
+                (1300, "content.attachments[0].type is not a MIME type"),
+                (1300, "content.attachments[0].data must be base64"),
+                typed("content.attachments[1]", "number", "json_object"),
+                (1400, "content.attachments[2].data is a required field"),
+                typed("content.inline_images[0].name", "number", "string"),
+                (1400, "content.inline_images[0].type is a required field"),
+                (1400, "content.inline_images[0].data is a required field"),
+                (1400, "content.inline_images[1].data is a required field"),
+            ],
+            id="files",
+        ),
+        pytest.param(
+            body({}, {"address": "x"}),
+            [
+                (5002, "At least one valid recipient is required"),
+                (1400, "address.email is required for each recipient"),
+                (1300, "invalid recipient address.email: x"),
+            ],
+            id="no recipient is one",
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_told_at_once(sent: Any, faults: list[tuple[int, str]]) -> None:
+    assert told(sent) == faults
+
+
+def test_one_answer_tells_so_many_faults_and_no_more() -> None:
+    assert len(told(body(*[{}] * 200))) == MAX_FAULTS
+    assert len(told(body(content=CONTENT | {"attachments": [5] * 200, "subject": 5}))) == MAX_FAULTS
 
 
 @pytest.mark.parametrize(

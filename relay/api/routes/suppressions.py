@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from relay.api.auth import Caller, Scope, require
 from relay.api.body import QUICK_BYTES, json_octets, parse_object, refusal_of
 from relay.api.docs import refusals, takes
-from relay.api.errors import ApiError
+from relay.api.errors import ApiError, Problem
 from relay.api.hangup import while_connected
 from relay.api.pages import decode_cursor, encode_cursor, per_page, relations
 from relay.api.services import Services, ServicesDep
@@ -297,4 +297,6 @@ def _after(caller: Caller, cursor: str | None) -> Suppression | None:
 
 
 def _refusal(error: BadEntry) -> ApiError:
-    return ApiError(400, str(error), value=error.value)
+    return ApiError.of(
+        400, [Problem(str(fault), param=fault.place, value=fault.value) for fault in error.all]
+    )
