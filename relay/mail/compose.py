@@ -11,19 +11,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from relay.domain.address import Mailbox, parse_mailbox
+from relay.domain.address import Mailbox
 from relay.domain.errors import MalformedAddress, NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart
-from relay.mail.headers import MAX_TOLD, Field, decoded, fields_of, split_message, unfolded
+from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
 from relay.mail.mailboxes import (
-    Named,
     names_nobody,
-    one_line,
     read_mailboxes,
     read_name,
-    sole_mailbox,
     split_name,
 )
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
@@ -33,11 +30,11 @@ from relay.mail.pieces import (
     Piece,
     entity_of,
     field_of,
-    from_field,
     joined,
     merged,
     piece_of,
 )
+from relay.mail.sender import Sender, from_field, shown, sole
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal
 from relay.mail.weight import estimated_bytes
@@ -64,30 +61,6 @@ class BadPart(RelayError):
     @property
     def all(self) -> tuple["BadPart", ...]:
         return (self, *self.more)
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """From: a display name and an address; without a name the address may turn out to be both."""
-
-    name: Template
-    email: Template
-    fixed: Named | None
-    """The mailbox, when it is the same for everybody."""
-
-    def of(self, data: Data, budget: Budget) -> Named:
-        """The one mailbox that it is for the recipient with these values. Raises NoSender, BadTemplate."""
-        if self.fixed is not None:
-            return self.fixed
-        return _sole(self.name.render(data, budget), self.email.render(data, budget))
-
-
-def _sole(name: str, email: str) -> Named:
-    """Raises NoSender."""
-    try:
-        return (name, parse_mailbox(email.strip())) if name.strip() else sole_mailbox(email)
-    except MalformedAddress as error:
-        raise NoSender from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +107,7 @@ class Blueprint:
         """What can be handed to another process: whole when it is the same for everybody."""
         if self.is_constant:
             return self
-        sender = Sender(self.sender.name.portable(), self.sender.email.portable(), self.sender.fixed)
-        subject = self.subject.portable()
+        subject, sender = self.subject.portable(), self.sender.portable()
         return replace(self, subject=subject, sender=sender, is_whole=False, _to=(), _own_fields=(), _body=())
 
     def fill(self, data: Data, to: bytes | None, budget: Budget) -> Filled:
@@ -186,7 +158,7 @@ def compose(
     others = [piece for name, piece in fields if name != "to"]
     common = [piece for piece in others if isinstance(piece, bytes)]
     own = tuple(piece for piece in others if not isinstance(piece, bytes))
-    if len(body) > 1 and "mime-version" not in names:
+    if "mime-version" not in names and _is_described(body):
         common.append(b"MIME-Version: 1.0\r\n")
     whole = merged([*common, *body])
     shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
@@ -198,12 +170,6 @@ def unreadable() -> Blueprint:
     """What stands for a content that cannot be composed (any more): nobody gets a copy of it."""
     nothing = literal("")
     return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), 0, frozenset(), (), (), ())
-
-
-def shown(name: str, address: Mailbox) -> str:
-    """A mailbox for people; a long name is cut, the address is not."""
-    name = one_line(name[:MAX_TOLD])
-    return f"{name[: MAX_TOLD - len(address.text)]} <{address.text}>" if name else address.text
 
 
 def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
@@ -253,7 +219,7 @@ class _Maker:
         """Raises NoSender."""
         names, addresses = self.template("Header:From", name), self.template("Header:From", email)
         is_fixed = names.is_constant and addresses.is_constant
-        return Sender(names, addresses, _sole(name, email) if is_fixed else None)
+        return Sender(names, addresses, sole(name, email) if is_fixed else None)
 
     def sender_of(self, fields: Sequence[Field]) -> Sender:
         """Raises BadMime, NoSender."""
@@ -344,7 +310,8 @@ class _Maker:
                 else:
                     pieces.append(message[at : leaf.header_start])
                     pieces += leaf.kept_fields
-                pieces += self._text(leaf.type, leaf.text, _KINDS.get(leaf.type, Kind.HTML))
+                kind = _KINDS.get(leaf.type, Kind.HTML)
+                pieces += self._text(leaf.type, leaf.text, kind, leaf.parameters())
                 at, is_top = leaf.end, False
         return [*pieces, message[at:]] if is_top or at < len(message) else pieces
 
@@ -357,14 +324,21 @@ class _Maker:
         has_rules = self._inlines_css and leaf.type == _HTML and "<style" in leaf.text.lower()
         return has_rules or (self._substitutes and "{{" in leaf.text)
 
-    def _text(self, type_: str, text: str, kind: Kind) -> list[Piece]:
+    def _text(self, type_: str, text: str, kind: Kind, parameters: Sequence[bytes] = ()) -> list[Piece]:
         part = _PARTS.get(type_, type_)
         template = self.template(part, text, kind)
         inlines_css = self._inlines_css and type_ == _HTML
         try:
-            return [piece_of(partial(entity_of, type_, template, inlines_css), template.is_constant)]
+            make = partial(entity_of, type_, parameters, template, inlines_css)
+            return [piece_of(make, template.is_constant)]
         except BadTemplate as error:
             raise BadPart(part, error) from error
+
+
+def _is_described(body: Sequence[Piece]) -> bool:
+    """Whether fields of MIME stand before it: its own, or those of a text that is made anew (RFC 2045 §4)."""
+    first = body[0]
+    return len(body) > 1 or not isinstance(first, bytes) or first[:8].lower() == b"content-"
 
 
 def _describes_body(name: str) -> bool:

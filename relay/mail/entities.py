@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from relay.domain.transmission import File
+from relay.mail.parameters import named_parameters
 from relay.mail.words import parameter
 
 Later = TypeVar("Later")
@@ -19,8 +20,11 @@ _OCTETS = b"application/octet-stream"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-def text_entity(type_: str, text: str) -> bytes:
-    """A text with its fields: as it is when it is ASCII in short lines, else quoted-printable."""
+def text_entity(type_: str, text: str, parameters: Sequence[bytes] = ()) -> bytes:
+    """A text with its fields: as it is when it is ASCII in short lines, else quoted-printable.
+
+    parameters: of its type besides the charset.
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
     if not text.endswith("\r\n"):
         text += "\r\n"
@@ -28,8 +32,9 @@ def text_entity(type_: str, text: str) -> bytes:
     encoding = b"7bit"
     if not octets.isascii() or b"\0" in octets or _has_long_line(octets):
         encoding, octets = b"quoted-printable", binascii.b2a_qp(octets)
+    described = (type_.encode("ascii") + b"; charset=utf-8", *parameters)
     return (
-        b"Content-Type: " + type_.encode("ascii") + b"; charset=utf-8\r\n"
+        b"Content-Type: " + b";\r\n ".join(described) + b"\r\n"
         b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + octets
     )
 
@@ -38,15 +43,19 @@ def file_entity(file: File, is_inline: bool) -> bytes:
     """A file with its fields, in base64 unless its type knows none (RFC 2045 §6.4)."""
     name = file.name.replace("/", "_").replace("\\", "_")
     type_, encoding = file.type.encode("ascii", "replace"), b"base64"
+    is_named = any(given == "name" for given, _ in named_parameters(type_))
     content = None
     if _COMPOSITE.match(file.type):
         content = _in_lines(file.data)
-        type_, encoding = (_OCTETS, b"base64") if content is None else (type_, b"7bit")
+        if content is None:
+            type_, is_named = _OCTETS, False
+        else:
+            encoding = b"7bit"
     if content is None:
         content = encodebytes(file.data).replace(b"\n", b"\r\n")
     disposition = b"inline" if is_inline else b"attachment"
     fields = [
-        b"Content-Type: " + type_ + _named("name", name),
+        b"Content-Type: " + type_ + (b"" if is_named else _named("name", name)),
         b"Content-Transfer-Encoding: " + encoding,
         b"Content-Disposition: " + disposition + _named("filename", name),
     ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relay.domain.errors import RelayError
 from relay.mail.charsets import is_known, may_hide_ascii
 from relay.mail.headers import Field, fields_of, first, split_message
-from relay.mail.parameters import TooManyParameters, first_word, parameters_of
+from relay.mail.parameters import TooManyParameters, first_word, named_parameters, parameters_of
 
 MAX_DEPTH = 32
 MAX_PARTS = 1000
@@ -62,6 +62,13 @@ class Leaf:
     end: int
     kept_fields: tuple[bytes, ...]
     """Its fields but those that say how the text is written."""
+    content_type: bytes
+    """The value of that field; empty when there is none."""
+
+    def parameters(self) -> list[bytes]:
+        """Of Content-Type, as they may stand behind `;`; without the charset: what is made has its own."""
+        found = named_parameters(self.content_type)
+        return [parameter for name, parameter in found if name.partition("*")[0] != "charset"]
 
 
 def read_leaves(message: bytes) -> Iterator[Leaf]:
@@ -115,7 +122,9 @@ class _Reader:
                     for field in fields
                     if field.name not in {"content-type", "content-transfer-encoding"}
                 )
-                yield Leaf(described.type, text, start, end, kept)
+                type_field = first(fields, "content-type")
+                type_value = b"" if type_field is None else type_field.value
+                yield Leaf(described.type, text, start, end, kept, type_value)
 
     def _header(self, start: int, end: int, limit_bytes: int) -> tuple[bytes, int]:
         """The header section of the entity, and where its body begins."""

@@ -1,4 +1,4 @@
-"""Parameters of Content-Type, read in one pass (RFC 2045 §5.1, RFC 2231 §3 and §4).
+"""Parameters of Content-Type, read and kept in one pass (RFC 2045 §5.1, RFC 2231 §3 and §4).
 
 Not the standard library's reader, whose cost grows with the square of what a stranger wrote.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from relay.domain.errors import RelayError
 from relay.mail.headers import unfolded
+from relay.mail.words import parameter, percent_encoded
 
 MAX_PARAMETERS = 100
 
@@ -17,6 +18,7 @@ _PARAMETER = re.compile(
     r'[;\s]*+([^\s=;"]*+)\s*+(?:=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*+)))?[^;]*+', re.DOTALL
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _NUMBERED = re.compile(r"([^*]+)\*(?:([0-9]{1,3})(\*?))?")
 """`name*`, `name*0` and `name*0*`."""
@@ -58,6 +60,35 @@ def parameters_of(value: bytes) -> dict[str, str]:
         pieces.setdefault(numbered[1], {}).setdefault(position, text)
     joined = {name: "".join(_in_order(found)) for name, found in pieces.items()}
     return joined | plain
+
+
+def named_parameters(value: bytes) -> list[tuple[str, bytes]]:
+    """Each with its lower-case name, as it may be written again: in ASCII, and otherwise as it came."""
+    text = unfolded(value).decode("utf-8", "replace").partition(";")[2]
+    return [
+        (match[1].lower(), _in_ascii(match))
+        for match in _PARAMETER.finditer(text)
+        if match[1] and match[1].isascii()
+    ]
+
+
+def _in_ascii(match: re.Match[str]) -> bytes:
+    """A parameter by RFC 2231 where it is not ASCII; octets of one that is by it already are coded alone."""
+    as_written = match[0].strip("; \t")
+    if as_written.isascii():
+        return as_written.encode("ascii")
+    text = _ESCAPED.sub(r"\1", match[2]) if match[2] else (match[3] or "").rstrip()
+    name, is_extended, place = match[1].partition("*")
+    if not is_extended:
+        return parameter(name, text)
+    if not place.endswith("*") and place:
+        charset = "utf-8''" if place == "0" else ""
+        return f"{name}*{place}*={charset}".encode("ascii") + percent_encoded(text)
+    return match[1].encode("ascii") + b"=" + _NOT_ASCII.sub(_percent, text).encode("ascii")
+
+
+def _percent(octets: re.Match[str]) -> str:
+    return percent_encoded(octets[0]).decode("ascii")
 
 
 def _ascii(octet: re.Match[str]) -> str:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from relay.domain.address import Mailbox
 from relay.mail.budget import Budget
 from relay.mail.entities import text_entity
 from relay.mail.inline_css import inline_css
 from relay.mail.template import Template
-from relay.mail.words import mailbox, mailbox_list, unstructured
+from relay.mail.words import mailbox_list, unstructured
 
 Data = Mapping[str, Any]
 Piece = bytes | Callable[[Data, Budget], bytes]
@@ -40,10 +39,6 @@ def merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     return (*found, b"".join(octets)) if octets or not found else tuple(found)
 
 
-def from_field(name: str, address: Mailbox) -> bytes:
-    return b"From: " + mailbox(name, address) + b"\r\n"
-
-
 def field_of(name: str, template: Template, data: Data, budget: Budget) -> bytes:
     text = template.render(data, budget)
     value = None
@@ -53,9 +48,16 @@ def field_of(name: str, template: Template, data: Data, budget: Budget) -> bytes
     return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
 
 
-def entity_of(type_: str, template: Template, inlines_css: bool, data: Data, budget: Budget) -> bytes:
+def entity_of(
+    type_: str,
+    parameters: Sequence[bytes],
+    template: Template,
+    inlines_css: bool,
+    data: Data,
+    budget: Budget,
+) -> bytes:
     text = template.render(data, budget)
     if inlines_css:
         text = inline_css(text)
         budget.write(text)
-    return text_entity(type_, text)
+    return text_entity(type_, text, parameters)

@@ -74,11 +74,13 @@ def parameter(name: str, text: str) -> bytes:
     if text.isascii():
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         return f'{name}="{quoted}"'.encode("ascii")
+    return name.encode("ascii") + b"*=utf-8''" + percent_encoded(text)
+
+
+def percent_encoded(text: str) -> bytes:
+    """All but what may stand in an extended parameter as it is (RFC 2231 §7)."""
     octets = text.encode("utf-8", "replace")
-    encoded = b"".join(
-        bytes((octet,)) if octet in _ATTRIBUTE_CHARS else b"%%%02X" % octet for octet in octets
-    )
-    return name.encode("ascii") + b"*=utf-8''" + encoded
+    return b"".join(bytes((octet,)) if octet in _ATTRIBUTE_CHARS else b"%%%02X" % octet for octet in octets)
 
 
 def _encoded(text: str) -> bytes:

@@ -11,8 +11,9 @@ from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
-from relay.mail.compose import Blueprint, shown, to_field
+from relay.mail.compose import Blueprint, to_field
 from relay.mail.headers import MAX_TOLD
+from relay.mail.sender import shown
 from relay.service.generate import path_at, reverse_path
 from relay.service.sign import Signing, check_dkim_key, signing_of, usable_domain
 

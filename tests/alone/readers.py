@@ -30,7 +30,7 @@ from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, sp
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import names_nobody, read_mailboxes, read_name, split_name
 from relay.mail.mime import read_leaves
-from relay.mail.parameters import first_word, parameters_of
+from relay.mail.parameters import first_word, named_parameters, parameters_of
 from relay.mail.submitted import tidied
 from relay.mail.template import Kind, compile_template
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
@@ -165,7 +165,7 @@ MAIL = (
     ),
     Reader(
         "parameters",
-        lambda octets: (first_word(octets), parameters_of(octets)),
+        lambda octets: (named_parameters(octets), first_word(octets), parameters_of(octets)),
         200_000,
         ('a; x=…"', 'a; …x="', "a;…;", "a;… ", "a; x*0*=…%41", 'a; x="…\\"', "a…(", "a; …x*0=a;"),
         as_octets=True,

@@ -15,9 +15,10 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.budget import BadTemplate, Budget
-from relay.mail.compose import BadPart, compose, shown, to_field
+from relay.mail.compose import BadPart, compose, to_field
 from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
+from relay.mail.sender import shown
 from relay.mail.weight import estimated_bytes, is_light
 from relay.mail.words import mailbox_list, parameter, phrase, unstructured
 
@@ -243,6 +244,24 @@ def test_a_file_needs_no_name() -> None:
     assert (part.get_content_disposition(), part.get_payload(decode=True)) == ("attachment", b"hi")
 
 
+@pytest.mark.parametrize("name", ["invite.ics", "Einladung für Ü.ics"])
+def test_the_name_that_a_type_has_is_not_said_again(name: str) -> None:
+    for type_ in ('text/calendar; method=REQUEST; name="own.ics"', "text/calendar;NAME=own.ics"):
+        file = File(name, type_, b"BEGIN:VCALENDAR")
+        content = InlineContent("a@b.test", "s", text="t", attachments=(file,), inline_images=(file,))
+        (image, attached) = list(parsed(content).walk())[-2:]
+        for part in (image, attached):
+            assert part["content-type"].lower().count("name=") == 1
+            assert (part.get_param("name"), part.get_filename()) == ("own.ics", name)
+
+
+def test_a_type_with_more_parameters_than_anybody_needs_is_taken() -> None:
+    file = File("n", "a/b" + ";a=b" * 124, b"x")
+    assert b';a=b;\r\n name="n"\r\n' in message_of(
+        InlineContent("a@b.test", "s", text="t", attachments=(file,))
+    )
+
+
 def test_without_substitution_braces_stay() -> None:
     blueprint = compose(InlineContent("a@b.test", "{{x}}", text="{{ broken"), "=_b", substitutes=False)
     assert blueprint.shared is not None
@@ -368,6 +387,59 @@ def test_a_single_text_is_filled_in() -> None:
     assert (message.get_content_type(), message["content-language"]) == ("text/html", "de")
     assert message["mime-version"] == "1.0"
     assert text_of(message, "html") == "<p>ü\n"
+
+
+@pytest.mark.parametrize("inlines_css", [False, True])
+@pytest.mark.parametrize("fields", ["", "Content-Type: text/html; charset=utf-8\n"])
+@pytest.mark.parametrize("text", ["Hi {{n}} ü", "Hi {{n}}", "<style>p { color: red }</style><p>{{n}}ü</p>"])
+def test_a_text_that_was_made_anew_says_that_it_is_mime(inlines_css: bool, fields: str, text: str) -> None:
+    """RFC 2045 §4: without it nobody need decode the text."""
+    for version in ("", "Mime-Version: 1.0\n"):
+        whole = f"From: you@acme.test\n{version}{fields}Subject: s\n\n{text}\n".replace("\n", "\r\n")
+        raw = message_of(Rfc822Content(whole.encode()), {"n": "N"}, inlines_css=inlines_css)
+        assert raw.lower().count(b"\r\nmime-version: 1.0\r\n") == 1
+        message = email.message_from_bytes(raw, policy=policy.default)
+        assert "N" in message.get_content()
+        assert ("ü" in message.get_content()) == ("ü" in text)
+
+
+def test_a_text_that_is_left_as_it_came_gets_no_field() -> None:
+    raw = message_of(Rfc822Content("From: a@b.test\r\n\r\nü\r\n".encode()))
+    assert b"mime" not in raw.lower()
+
+
+@pytest.mark.parametrize("is_part", [False, True], ids=["alone", "a part"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (
+            'text/calendar; method=REQUEST;\r\n charset="iso-8859-1"; name="a;b.ics"',
+            'method=REQUEST; name="a;b.ics"',
+        ),
+        ("TEXT/plain; format=flowed; Charset=us-ascii; DelSp=yes", "format=flowed; DelSp=yes"),
+        ("text/calendar; charset*0=utf-; charset*1=8; name*=utf-8''%C3%BC.ics", "name*=utf-8''%C3%BC.ics"),
+        ('text/calendar; name="\\"ü.ics"; method=REQUEST', "name*=utf-8''%22%C3%BC.ics; method=REQUEST"),
+        ("text/calendar; name=ü.ics ", "name*=utf-8''%C3%BC.ics"),
+        (
+            'text/calendar; name*0="ü"; name*1="ü."; name*2=ics',
+            "name*0*=utf-8''%C3%BC; name*1*=%C3%BC.; name*2=ics",
+        ),
+        ("text/calendar; name*=utf-8''%C3%BCü.ics", "name*=utf-8''%C3%BC%C3%BC.ics"),
+        ("text/calendar; ü=x; method", "method"),
+    ],
+)
+def test_a_text_that_is_made_anew_keeps_the_parameters_of_its_type(
+    given: str, kept: str, is_part: bool
+) -> None:
+    """They say what it is for, and how its lines are to be read."""
+    top = "From: a@b.test\r\nMIME-Version: 1.0\r\n"
+    text = f"Content-Type: {given}\r\n\r\n{{{{x}}}}\r\n"
+    if is_part:
+        text = f"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{text}--b--\r\n"
+    raw = message_of(Rfc822Content((top + text).encode()), {"x": "ü"})
+    assert raw.isascii()
+    described = raw.partition(b"Content-Type: text/")[2].partition(b"\r\nContent-Transfer")[0]
+    assert described.partition(b"; charset=utf-8")[2].replace(b"\r\n", b"").decode() == f"; {kept}"
 
 
 def test_a_message_that_is_all_header_stays_one() -> None:
