@@ -1,17 +1,20 @@
-"""What an account is told of transmissions that were refused to it."""
+"""What an account is told of transmissions, and of recipients of theirs, that were refused to it."""
+
+from dataclasses import replace
 
 from fastapi import Request
 
-from relay.api.auth import account_of
-from relay.api.errors import BASE, ApiError
+from relay.api.auth import Caller, account_of
+from relay.api.errors import BASE, ApiError, Problem
+from relay.api.faults import problem_of
 from relay.api.services import services_of
 from relay.domain.errors import StaleRequest, StoreUnavailable
 from relay.domain.events import PolicyRejection
-from relay.domain.transmission import InlineContent
-from relay.schema.glance import Glance, glance_at
+from relay.schema.api import Problem as ProblemShape
+from relay.schema.glance import Glance, glance_at, sender_of
 from relay.schema.transmissions import Asked
 from relay.service.draft import parts_of
-from relay.service.rejections import ADMIN_FAILURE, slip_of, with_count
+from relay.service.rejections import A_MINUTE, ADMIN_FAILURE, slip_of, with_count
 
 _PATH = f"{BASE}/transmissions"
 
@@ -48,11 +51,46 @@ async def tell_rejection(request: Request, answer: ApiError, cause: Exception) -
         await services.rejections.told()
 
 
+async def tell_recipients(request: Request, caller: Caller, asked: Asked) -> None:
+    """Have the account told of those recipients that an accepted transmission was not taken for.
+
+    One event for each, so many of a code; the rest is counted.
+    """
+    services, by_code = services_of(request), dict[int, list[int]]()
+    for place, fault in enumerate(asked.faults):
+        by_code.setdefault(fault.code, []).append(place)
+    unkept = asked.num_rejected - len(asked.faults)
+    rejection = PolicyRejection(
+        at=services.clock.now(),
+        account=caller.account,
+        subaccount=caller.subaccount,
+        remote_addr=request.client.host if request.client else "",
+        mail_from=asked.return_path or sender_of(asked.content),
+        rcpt_to="",
+        bounce_class=ADMIN_FAILURE,
+        error_code=0,
+        raw_reason="",
+        ip_pool_raw=asked.options.ip_pool or "",
+        recv_method="rest",
+    )
+    for code, places in by_code.items():
+        for number, place in enumerate(places[: A_MINUTE + 1]):
+            reason = with_count(f"{code} {_said(problem_of(asked.faults[place]))}", 1)
+            one = replace(rejection, rcpt_to=asked.rejected[place], error_code=code, raw_reason=reason)
+            more = 0
+            if number == A_MINUTE:
+                more, unkept = len(places) - number - 1 + unkept, 0
+            services.rejections.tell(one, f"rest 200 {code}", more=more)
+    if by_code:
+        await services.rejections.told()
+
+
 def _reason(answer: ApiError) -> str:
-    said = [
-        ": ".join(filter(None, (problem.message, problem.description))) for problem in answer.problems[:3]
-    ]
-    return f"{answer.status} {'; '.join(said)}"
+    return f"{answer.status} {'; '.join(map(_said, answer.problems[:3]))}"
+
+
+def _said(problem: Problem | ProblemShape) -> str:
+    return ": ".join(filter(None, (problem.message, problem.description)))
 
 
 def _glance(request: Request) -> Glance:
@@ -60,6 +98,6 @@ def _glance(request: Request) -> Glance:
     asked: Asked | None = getattr(request.state, "asked", None)
     if asked is None:
         return glance_at(getattr(request.state, "octets", b""))
-    sender = asked.content.from_email if isinstance(asked.content, InlineContent) else ""
     first = next((part[0].mailbox.text for _, part in parts_of(asked.recipients) if part), "")
-    return Glance(asked.return_path or sender, first, len(asked.recipients), asked.options.ip_pool or "")
+    sender = asked.return_path or sender_of(asked.content)
+    return Glance(sender, first, len(asked.recipients), asked.options.ip_pool or "")

@@ -19,6 +19,7 @@ from relay.mail.mailboxes import NOBODY, names_nobody
 from relay.mail.words import mailbox_list
 from relay.schema.content import NO_CONTENT, parse_content
 from relay.schema.fault import MAX_FAULTS, Fault, Faults, optional, pool_name, sized, typed
+from relay.schema.glance import address_given
 from relay.schema.scan import (
     MAX_NESTING,
     BadJson,
@@ -81,6 +82,8 @@ class Asked:
     """Those that are valid, in their order."""
     faults: list[Fault] = field(default_factory=list)
     """Of the others, the first so many."""
+    rejected: list[str] = field(default_factory=list)
+    """Their addresses, as they were written."""
     num_rejected: int = 0
 
 
@@ -121,6 +124,7 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
         substitutes=optional(asked_options.get("perform_substitutions"), True),
         recipients=recipients.valid,
         faults=recipients.faults,
+        rejected=recipients.rejected,
         num_rejected=recipients.num_rejected,
     )
     faults.take(None, _check_recipients, given, asked)
@@ -223,6 +227,7 @@ class _Recipients:
         self.checks_surrogates = checks_surrogates
         self.valid: list[Recipient] = []
         self.faults: list[Fault] = []
+        self.rejected: list[str] = []
         self.num_rejected = 0
 
     def add(self, value: Any, size: int) -> None:
@@ -235,6 +240,7 @@ class _Recipients:
             self.num_rejected += 1
             if len(self.faults) < MAX_KEPT_FAULTS:
                 self.faults.append(fault)
+                self.rejected.append(address_given(value) if isinstance(value, dict) else "")
 
 
 def _recipient(value: Any, size: int) -> Recipient:

@@ -36,10 +36,11 @@ log = logging.getLogger("relay.rejections")
 class Rejecting(Protocol):
     """What ingress and api ask of this module."""
 
-    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "") -> None:
+    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "", more: int = 0) -> None:
         """Have it told as an event, or counted. kind: one of few, and no word of a client's.
 
         slip: what an operator has to mend, for the log, once a minute for each account.
+        more: so many like it that are counted alone.
         """
 
     async def told(self) -> None:
@@ -70,22 +71,24 @@ class Rejections:
         self._is_well = True
         """Whether the store took the last that it was given, and in time."""
 
-    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "") -> None:
+    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "", more: int = 0) -> None:
         key = rejection.account, f"{kind}{slip}"
         count = self._counts.get(key)
         if count is None:
             if len(self._counts) >= _MOST_KINDS:
-                self._untold += 1
+                self._untold += 1 + more
                 return
             count = self._counts[key] = _Count()
             if slip:
                 log.warning("account=%d mail is refused: %s", rejection.account, slip)
         if count.written >= self._a_minute or len(self._waiting) >= _MOST_WAITING:
-            count.more += 1
-            count.last = rejection
+            more += 1
         else:
             count.written += 1
             self._put(rejection)
+        if more:
+            count.more += more
+            count.last = rejection
         self._news.set()
 
     async def told(self) -> None:

@@ -163,6 +163,56 @@ async def test_what_is_nobodys_or_no_mail_leaves_no_event(relay: RelayHarness) -
     assert await search(relay) == []
 
 
+async def test_each_recipient_that_an_accepted_transmission_is_not_for_is_told(relay: RelayHarness) -> None:
+    bad: list[dict[str, Any]] = [
+        {"address": "nobody"},
+        {"address": {"name": "x"}},
+        {"address": "c@b.example"},
+    ]
+    bad[2]["tags"] = "x"
+    body = {"content": CONTENT, "recipients": [*bad, *ONE], "options": {"ip_pool": "marketing"}}
+    async with relay.api() as api:
+        for _ in range(2):
+            answer = await api.post("/transmissions", json=body, headers={"Idempotency-Key": "k"})
+            assert results(answer)["total_rejected_recipients"] == 3
+    events = await search(relay)
+    assert {event["raw_reason"] for event in events} == {
+        "1300 invalid data format/type: invalid recipient address.email: nobody",
+        "1400 required field is missing: address.email is required for each recipient",
+        "1300 invalid data format/type: field 'tags' is of type 'string', "
+        "but needs to be of type 'json_array'",
+    }
+    seen = sorted((event["error_code"], event.get("raw_rcpt_to", "")) for event in events)
+    assert seen == [("1300", "c@b.example"), ("1300", "nobody"), ("1400", "")]
+    assert {(event["msg_from"], event["ip_pool_raw"], event["recv_method"]) for event in events} == {
+        ("news@acme.test", "marketing", "rest")
+    }
+    assert len(await search(relay, "events=policy_rejection&recipients=c@b.example")) == 1
+
+
+async def test_of_many_bad_recipients_a_hundred_are_told_and_the_rest_counted(relay: RelayHarness) -> None:
+    body = {"content": CONTENT, "recipients": [*[{"address": "nobody"}] * 12_000, *ONE]}
+    async with relay.api() as api:
+        assert results(await api.post("/transmissions", json=body))["total_rejected_recipients"] == 12_000
+    assert len(await search(relay, "events=policy_rejection&per_page=1000")) == A_MINUTE
+    await relay.restart()
+    recent = [told.event for told in await relay.inside.store.events.recent(300)]
+    reasons = [event.raw_reason for event in recent if isinstance(event, PolicyRejection)]
+    counts = [reason.partition("nobody ")[2] for reason in reasons if "more" in reason]
+    assert counts == ["(11900 more within a minute)"]
+
+
+async def test_of_a_whole_message_from_is_told(relay: RelayHarness) -> None:
+    message = "From: Jane @ Acme <you@acme.test>\n\nx"
+    event = await refused(relay, NOWHERE | {"content": {"email_rfc822": message}})
+    assert event["msg_from"] == "you@acme.test"
+
+
+async def test_a_sender_that_waits_for_values_is_not_told(relay: RelayHarness) -> None:
+    event = await refused(relay, NOWHERE | {"content": CONTENT | {"from": "{{from}}"}})
+    assert event.get("msg_from", "") == ""
+
+
 async def test_of_one_kind_a_hundred_a_minute_are_told_and_the_rest_counted(relay: RelayHarness) -> None:
     async with relay.api() as api:
         for _ in range(A_MINUTE + 5):

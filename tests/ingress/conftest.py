@@ -118,7 +118,7 @@ class Recorder:
         self.handed.append(handed)
         return TransmissionId(str(1000 + len(self.handed)))
 
-    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "") -> None:
+    def tell(self, rejection: PolicyRejection, kind: str, slip: str = "", more: int = 0) -> None:
         assert kind == f"smtp {rejection.error_code} {rejection.raw_reason.split(' ')[1]}"
         self.rejections.append(rejection)
 

@@ -41,6 +41,35 @@ def test_what_there_is_is_seen(body: object, seen: Glance) -> None:
     assert glance(body) == seen
 
 
+MESSAGE = "Subject: x\nFrom: Jane @ Acme\n <you@acme.test>\n\nFrom: eve@b.example"
+
+
+@pytest.mark.parametrize(
+    ("body", "sender"),
+    [
+        ({"content": {"from": "Jane @ Acme <you@acme.test>"}}, "you@acme.test"),
+        ({"content": {"from": '"Doe, Jane" <You@ACME.test>'}}, "You@ACME.test"),
+        ({"content": {"from": {"name": "Jane", "email": " you@acme.test "}}}, "you@acme.test"),
+        ({"content": {"from": "{{name}} <you@acme.test>"}}, "you@acme.test"),
+        ({"content": {"from": "{{name}} <{{from}}>"}}, ""),
+        ({"content": {"from": "{{local}}@acme.test"}}, ""),
+        ({"content": {"from": "Jane"}}, ""),
+        ({"content": {"from": "a@acme.test, b@acme.test"}}, ""),
+        ({"content": {"from": "you@acme.test"}, "return_path": "bounces@acme.test"}, "bounces@acme.test"),
+        ({"content": {"email_rfc822": MESSAGE}}, "you@acme.test"),
+        ({"content": {"email_rfc822": MESSAGE.replace("\n", "\r\n")}}, "you@acme.test"),
+        ({"content": {"email_rfc822": "From: you@acme.test\nFrom: eve@b.example\n\n"}}, ""),
+        ({"content": {"email_rfc822": "From: {{from}}\n\n"}}, ""),
+        ({"content": {"email_rfc822": "no message"}}, ""),
+        ({"content": {"email_rfc822": "From: you@acme.test\n" + "A: b\n" * 9000}}, "you@acme.test"),
+        ({"content": {"email_rfc822": "A: b\n" * 3275 + "From: you@acme.test.example\n\n"}}, ""),
+        ({"content": {"email_rfc822": 5}}, ""),
+    ],
+)
+def test_the_sender_is_an_address_or_nothing(body: object, sender: str) -> None:
+    assert glance(body).mail_from == sender
+
+
 @pytest.mark.parametrize("first", [ONE, {"address": {"name": "Bob", "email": "bob@b.example"}}])
 def test_of_a_large_body_the_first_recipient_is_seen_wherever_recipients_begin(first: object) -> None:
     body = {"content": {"html": "x" * QUICK_BYTES}, "recipients": [first, {"address": "eve@b.example"}]}

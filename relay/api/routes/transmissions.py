@@ -13,6 +13,7 @@ from relay.api.errors import ApiError
 from relay.api.faults import CONTENT_ERRORS, problem_of, refusal_of_content
 from relay.api.hangup import while_connected
 from relay.api.idempotency import IdempotencyKey, answer_once
+from relay.api.rejections import tell_recipients
 from relay.api.services import Services, ServicesDep
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import TransmissionId
@@ -81,6 +82,7 @@ async def create_transmission(
             id_ = await services.transmitter.accept(draft, None if ticket is None else keep)
         except CONTENT_ERRORS as error:
             raise refusal_of_content(error) from error
+        await tell_recipients(request, caller, asked)
         notice = {NOTICE_HEADER: NOTICE} if unavailable else {}
         return Response(_shown(id_, asked, most), headers=notice, media_type="application/json")
 
