@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 from relay.cli.printing import plain, print_json, say
 from relay.domain.changes import Change, Put, Remove, SetRoutes
-from relay.domain.directory import Entry, SendingIp, Snapshot
+from relay.domain.directory import Entry, SendingDomain, SendingIp, Snapshot
 from relay.domain.route import Route, SmarthostRoute
 from relay.ports import AuditLine, DirectoryStore
 from relay.service.directory import Difference, entries_of, identity
@@ -113,7 +113,9 @@ def _told(
         case Put(entry):
             verb = "create" if before is None else "update"
             back = returning.get(identity(entry)[1])
-            more = {} if back is None else {"brings_back": back}
+            more: dict[str, object] = {} if back is None else {"brings_back": back}
+            if before is not None:
+                more["before"] = _fields(before)
             return {"change": verb, "object": _name(entry), "fields": _fields(entry), **more}
 
 
@@ -139,23 +141,33 @@ def _name(entry: Entry) -> str:
 
 
 def _facts(entry: Entry) -> Iterable[str]:
-    """What is not empty."""
+    """What is not empty, and not in its name."""
     return (
         f"{key} {_word(value)}"
         for key, value in _fields(entry).items()
-        if key != "origin" and value not in (None, "", False)
+        if key not in ("name", "label", "origin") and value not in (None, "", False)
     )
 
 
 def _fields(entry: Entry) -> dict[str, object]:
-    """Everything but what the entry is called by."""
+    """Everything but what the entry is known by, and of a key for DKIM no more than its selector."""
     fields = asdict(entry)
-    for key in ("id", "address", "sha256", "name", "label"):
+    if isinstance(entry, SendingDomain):
+        fields["dkim"] = entry.dkim and entry.dkim.selector
+    for key in ("id", "address", "sha256"):
         fields.pop(key, None)
-    if "grants" in fields:
-        fields["grants"] = " ".join(sorted(fields["grants"]))
-        fields["valid_ips"] = " ".join(fields["valid_ips"])
-    return fields
+    return {key: _plain(value) for key, value in fields.items()}
+
+
+def _plain(value: object) -> object:
+    """Several words as one text."""
+    match value:
+        case frozenset():
+            return " ".join(sorted(value))
+        case tuple():
+            return " ".join(value)
+        case _:
+            return value
 
 
 def _word(value: object) -> str:

@@ -22,9 +22,9 @@ from relay.schema.problems import (
     known_key,
     line,
     parse_table,
-    read_toml,
     shown,
 )
+from relay.schema.toml import read_toml
 from relay.schema.values import (
     Endpoint,
     Network,

@@ -25,10 +25,10 @@ from relay.schema.problems import (
     known_key,
     line,
     parse_table,
-    read_toml,
     shown,
 )
 from relay.schema.tables import AccountTable, ApiKeyTable, RouteTable, SendingDomainTable, SendingIpTable
+from relay.schema.toml import read_toml
 
 __all__ = ["DirectoryFile", "export", "load_directory"]
 

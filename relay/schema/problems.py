@@ -3,11 +3,10 @@
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +18,8 @@ _HIDDEN = "(not shown)"
 _SECRETS = ("password", "passwd", "secret", "token", "api_key", "key", "key_sha256")
 _PASSWORD_IN_URL = re.compile(r"(//[^/@\s:]*:)[^@\s]*@")
 _KEY_FILES = (("smtp", "key"), ("http", "key"))
+_LISTS = ("tuple_type", "list_type", "frozen_set_type")
+_IN_BRACKETS = re.compile(r"\[[^\]]*\]")
 _WORDS: Mapping[str, str] = {
     "missing": "a value",
     "string_type": "text",
@@ -65,6 +66,15 @@ class ConfigError(RelayError, ValueError):
         return "\n".join(self.problems)
 
 
+class Lacking(ValueError):
+    """What must stand in a table and does not; str() is what was expected."""
+
+    def __init__(self, expected: str, *, key: bool = True) -> None:
+        """key: the problem is this key's; else that of its table, which may get one of several."""
+        super().__init__(expected)
+        self.key = key
+
+
 def line(source: str | Path, key: str, value: str, expected: str) -> str:
     """One problem. value is what `shown` made of it."""
     return ": ".join(part for part in (str(source), key, value, f"expected {expected}") if part)
@@ -88,19 +98,6 @@ def shown(value: object, location: Location = ()) -> str:
 def without_password(url: str) -> str:
     """The URL, fit for a log."""
     return _PASSWORD_IN_URL.sub(rf"\1{_HIDDEN}@", url)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a file. Raises ConfigError."""
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise ConfigError((line(path, "", error.strerror or str(error), "a readable file"),)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError((line(path, f"octet {error.start}", "not UTF-8", "UTF-8 text"),)) from error
-    except tomllib.TOMLDecodeError as error:
-        what, _, where = str(error).rpartition(" (at ")
-        raise ConfigError((line(path, where.rstrip(")"), what or str(error), "TOML"),)) from error
 
 
 def parse_table(
@@ -154,18 +151,52 @@ def _problem(
         # However badly its key is spelt, it may be the secret that the table is about.
         value = _HIDDEN if fields & {"password", "key_sha256"} else value
     elif kind == "value_error":
-        expected = str(context["error"])
+        lacking = context["error"]
+        expected = str(lacking)
+        if isinstance(lacking, Lacking):
+            value, location = shown(None), location if lacking.key else location[:-1]
+    elif kind in _LISTS:
+        expected = _list_for(model, location, details["input"], key_of)
+    elif kind == "model_type" and isinstance(location[-1], int):
+        expected = f"a table that begins with {_header(key_of(location))}"
     else:
         expected = _WORDS[kind].format(**context) if kind in _WORDS else details["msg"]
-    return line(source_of(location), key_of(location), value, expected.replace("'", '"'))
+        expected = expected.replace("'", '"')
+    return line(source_of(location), key_of(location), value, expected)
+
+
+def _list_for(
+    model: type[Table], location: Location, value: object, key_of: Callable[[Location], str]
+) -> str:
+    """What was expected instead of a value that is no list."""
+    if _table_in(_annotation_at(model, location)) is not None:
+        return f"tables that begin with {_header(key_of(location))}"
+    if not isinstance(value, str) or len(value) > _LONGEST_VALUE:
+        return "a list"
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    return f"a list, such as {json.dumps(parts, ensure_ascii=False)}"
+
+
+def _header(key: str) -> str:
+    """`[[account.pool]]` of `account[1].pool`."""
+    return f"[[{_IN_BRACKETS.sub('', key)}]]"
 
 
 def _fields_at(model: type[Table], location: Location) -> Iterable[str]:
     """The keys that a table there may have."""
+    return _model_at(model, location).model_fields
+
+
+def _model_at(model: type[Table], location: Location) -> type[Table]:
     for part in location:
         if isinstance(part, str):
             model = _table_in(model.model_fields[part].annotation) or model
-    return model.model_fields
+    return model
+
+
+def _annotation_at(model: type[Table], location: Location) -> object:
+    field = _model_at(model, location[:-1]).model_fields.get(str(location[-1]))
+    return None if field is None else field.annotation
 
 
 def _table_in(annotation: object) -> type[Table] | None:

@@ -22,7 +22,7 @@ from relay.domain.directory import (
 )
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.schema.problems import Table
+from relay.schema.problems import Lacking, Table
 from relay.schema.values import Endpoint, parse_host_name, parse_network, parse_node
 
 MOST_IPS = 100_000
@@ -323,7 +323,8 @@ class RouteTable(Table):
     @classmethod
     def _one_way(cls, mx: bool, info: ValidationInfo) -> bool:
         if "smarthost" in info.data and mx is (info.data["smarthost"] is not None):
-            raise ValueError("either a smarthost or mx = true")
+            either = "either a smarthost or mx = true"
+            raise ValueError(either) if mx else Lacking(either, key=False)
         return mx
 
     @field_validator("port")
@@ -344,7 +345,8 @@ class RouteTable(Table):
     @classmethod
     def _both_or_neither(cls, password: str, info: ValidationInfo) -> str:
         if bool(password) != bool(info.data.get("username", password)):
-            raise ValueError("username and password to be given both or neither")
+            both = "username and password to be given both or neither"
+            raise ValueError(both) if password else Lacking(both)
         return password
 
     def to_domain(self) -> Route:

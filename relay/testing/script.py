@@ -11,7 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from relay.schema.problems import Table, parse_table, read_toml
+from relay.schema.problems import Table, parse_table
+from relay.schema.toml import read_toml
 from relay.testing.orders import Rate
 
 SCRIPT_HELP = """A script is a TOML file of rules. The first that fits and has something to say decides;

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.domain.directory import Snapshot
-from relay.domain.ids import IpAddress
+from relay.domain.changes import Put
+from relay.domain.directory import DkimKey, Origin, SendingDomain, Snapshot
+from relay.domain.ids import AccountId, IpAddress
 from relay.ports import Selection
 from relay.store import Store
 from tests.cli.conftest import Cli
@@ -23,6 +24,7 @@ async def snapshot(store: Store) -> Snapshot:
 def test_apply_makes_the_store_and_a_second_time_nothing(cli: Cli) -> None:
     first = cli.ok("directory", "apply", str(cli.directory))
     assert "+ account 1 (Acme): plan self_serve" in first
+    assert "()" not in first
     assert "~ routes:\n    + 1: * to 127.0.0.1:2526, TLS off\n" in first
     before = cli.in_store(snapshot)
     assert before.revision == 1
@@ -95,6 +97,49 @@ def test_values_are_told_in_words(lab: Cli) -> None:
     )
     shown = lab.ok("directory", "diff", str(lab.directory))
     assert shown == "~ account 5 (Elm): bounce_domain: nothing → b.example, dsn: no → yes\n1 change\n"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "line", "key"),
+    [
+        ('name = "Acme"', 'name = "Acme Ltd"', "~ account 1 (Acme Ltd): name: Acme → Acme Ltd", "name"),
+        (
+            'name = "Letters"',
+            'name = "Post"\nid = "letters"',
+            "~ pool 6/letters (Post): name: Letters → Post",
+            "name",
+        ),
+        ("Joe's Garage", "Joe", "~ subaccount 1/123 (Joe): name: Joe's Garage → Joe", "name"),
+        ('label = "rest"', 'label = "mine"', "(mine): label: rest → mine", "label"),
+    ],
+)
+def test_another_name_is_told_with_the_old_one(lab: Cli, was: str, becomes: str, line: str, key: str) -> None:
+    text = lab.directory.read_text()
+    assert was in text
+    lab.directory.write_text(text.replace(was, becomes, 1))
+    shown = lab.ok("directory", "diff", str(lab.directory))
+    assert shown.endswith(f"{line}\n1 change\n")
+    (change,) = lab.json("directory", "diff", str(lab.directory))["changes"]
+    old, new = line.rpartition(": ")[2].split(" → ")
+    assert (change["before"][key], change["fields"][key]) == (old, new)
+
+
+def test_the_private_half_of_a_key_for_dkim_is_not_told(lab: Cli) -> None:
+    async def put(store: Store) -> None:
+        found = await store.directory.snapshot()
+        key = DkimKey("sel", "public-half", "private-half")
+        domain = SendingDomain(AccountId(1), "a.example", origin=Origin.LIVE, dkim=key)
+        await store.directory.apply([Put(domain)], found.revision, "test", datetime.now(UTC))  # noqa: TID251
+
+    lab.in_store(put)
+    text = lab.directory.read_text()
+    domain = '[[account.sending_domain]]\ndomain = "a.example"\n'
+    lab.directory.write_text(text.replace("[[account.subaccount]]", f"{domain}[[account.subaccount]]", 1))
+    told = lab.ok("directory", "diff", str(lab.directory))
+    told += lab.ok("directory", "diff", str(lab.directory), "--json")
+    assert "~ sending_domain 1/a.example: origin: live → file" in told
+    assert '"dkim": "sel"' in told
+    assert "half" not in told
 
 
 @pytest.mark.parametrize("has_mail", [False, True])

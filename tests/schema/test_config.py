@@ -136,7 +136,36 @@ BROKEN = [
     pytest.param('store = "sqlite:///"', "store", '"sqlite:///"', "sqlite:///relative", id="no path"),
     pytest.param('roles = ["smtp", "http"]', "roles[#2]", '"http"', '"api", "web"', id="an unknown role"),
     pytest.param("roles = []", "roles", "[]", "at least one role", id="no role"),
-    pytest.param('roles = "smtp"', "roles", '"smtp"', "a list", id="text for a list"),
+    pytest.param('roles = "smtp"', "roles", '"smtp"', 'a list, such as ["smtp"]', id="text for a list"),
+    pytest.param(
+        '[smtp]\nlisten = "127.0.0.1:2525, [::1]:2525"',
+        "smtp.listen",
+        '"127.0.0.1:2525, [::1]:2525"',
+        'a list, such as ["127.0.0.1:2525", "[::1]:2525"]',
+        id="two in one text",
+    ),
+    pytest.param(
+        '[smtp]\nproxy_protocol = "10.0.0.5"',
+        "smtp.proxy_protocol",
+        '"10.0.0.5"',
+        'a list, such as ["10.0.0.5"]',
+        id="text for networks",
+    ),
+    pytest.param("[smtp]\nlisten_tls = 465", "smtp.listen_tls", "465", "a list", id="a number for a list"),
+    pytest.param(
+        '[smtp.trusted]\nnetwork = "10.0.0.0/8"',
+        "smtp.trusted",
+        "a table",
+        "tables that begin with [[smtp.trusted]]",
+        id="one table for a list of them",
+    ),
+    pytest.param(
+        '[smtp]\ntrusted = ["10.0.0.0/8"]',
+        "smtp.trusted[#1]",
+        '"10.0.0.0/8"',
+        "a table that begins with [[smtp.trusted]]",
+        id="text for a table",
+    ),
     pytest.param("workers = 0", "workers", "0", 'from 1 to 64, or "auto"', id="no worker"),
     pytest.param("workers = true", "workers", "true", "a whole number", id="a boolean for a number"),
     pytest.param('workers = "2"', "workers", '"2"', "a whole number", id="text for a number"),
@@ -241,8 +270,54 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "pieces"),
     [
-        pytest.param(b'node = "n1"\nworkers = \n', ("line 2", "TOML"), id="a syntax error"),
-        pytest.param(b'node = "a"\nnode = "b"\n', ("line 2", "TOML"), id="a key twice"),
+        pytest.param(
+            b'node = "n1"\nworkers = \n',
+            ("line 2", ': no value: expected text in quotes ("n1")'),
+            id="no value",
+        ),
+        pytest.param(
+            b'node = "a"\nnode = "b"\n',
+            ("line 2", ": node has a value already: expected each key once: remove one of the two"),
+            id="a key twice",
+        ),
+        pytest.param(
+            b'node = "a"\nnode.x = "b"',
+            ("node.x has a value already: expected each key once",),
+            id="at the end",
+        ),
+        pytest.param(
+            b"[smtp]\n[http]\n[smtp]\n",
+            ("line 3", ": [smtp] is there already: expected each table once, with all its keys"),
+            id="a table twice",
+        ),
+        pytest.param(
+            b"[[smtp.trusted]]\n[smtp.trusted]", ("[smtp.trusted] is there already",), id="a list's table"
+        ),
+        pytest.param(
+            b"[smtp]\nlisten = []\n[smtp.listen]", ("[smtp.listen] is there already",), id="both ways"
+        ),
+        pytest.param(
+            b"[smtp.a]\n[smtp]\na.b = 1\n", ("smtp.a has all its keys already: expected",), id="dotted"
+        ),
+        pytest.param(
+            b'\xef\xbb\xbfnode = "n1"',
+            ("line 1: begins with a byte order mark: expected UTF-8 without one: save it so",),
+            id="a byte order mark",
+        ),
+        pytest.param(b"node", (": a key without a value: expected KEY = VALUE",), id="a key alone"),
+        pytest.param(
+            b"log = { level = 'info'", (": a table without its end: expected }",), id="an open table"
+        ),
+        pytest.param(b"roles = ['smtp' 'api']", (": a list without its end: expected ]",), id="no comma"),
+        pytest.param(b"[smtp", (": a table without its end: expected [NAME]",), id="an open bracket"),
+        pytest.param(b'node = "n1', (": text without its end: expected the same quote",), id="an open text"),
+        pytest.param(
+            b'node = "a\nb"', (": text without its end: expected the same quote",), id="a line break"
+        ),
+        pytest.param(b'store = "C:\\q"', (": a backslash: expected \\\\ for each one",), id="a backslash"),
+        pytest.param(b"node = n1", ("no value: expected text in quotes",), id="no quotes"),
+        pytest.param(b"workers = 1 2", (": more than one value on a line",), id="two values"),
+        pytest.param(b"= 1", (": no key: expected KEY = VALUE",), id="no key"),
         pytest.param(b'node = "\xff"\n', ("octet 8", "UTF-8"), id="not UTF-8"),
     ],
 )

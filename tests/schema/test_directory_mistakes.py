@@ -267,7 +267,44 @@ BROKEN = [
         "another domain",
         id="a domain twice",
     ),
-    pytest.param('[[route]]\ndomains = ["*"]', "route[#1].mx", "false", "a smarthost or mx", id="no way"),
+    pytest.param(
+        '[[route]]\ndomains = ["*"]', "route[#1]", "missing", "a smarthost or mx = true", id="no way"
+    ),
+    pytest.param(
+        '[[route]]\ndomains = ["*"]\nsmarthost = "a:1"\nusername = "us"',
+        "route[#1].password",
+        "missing",
+        "username and password to be given both or neither",
+        id="no password",
+    ),
+    pytest.param(
+        ACCOUNT + '[account.pool]\nname = "News"',
+        "account[1].pool",
+        "a table",
+        "tables that begin with [[account.pool]]",
+        id="one table within another",
+    ),
+    pytest.param(
+        ACCOUNT + KEY.replace("[]", '"smtp/inject"'),
+        "account[1].api_key[k].grants",
+        '"smtp/inject"',
+        'a list, such as ["smtp/inject"]',
+        id="text for grants",
+    ),
+    pytest.param(
+        ACCOUNT + KEY + 'valid_ips = "10.0.0.1"',
+        "account[1].api_key[k].valid_ips",
+        '"10.0.0.1"',
+        'a list, such as ["10.0.0.1"]',
+        id="text for networks",
+    ),
+    pytest.param(
+        '[[route]]\ndomains = "a.example, b.example"\nmx = true',
+        "route[#1].domains",
+        '"a.example, b.example"',
+        'a list, such as ["a.example", "b.example"]',
+        id="text for domains",
+    ),
     pytest.param(
         '[[route]]\ndomains = ["*"]\nmx = true\nsmarthost = "a:25"',
         "route[#1].mx",
@@ -329,7 +366,7 @@ BROKEN = [
         '[[route]]\ndomains = ["*"]\nmx = true\nehlo_ignore = "SIZE"',
         "route[#1].ehlo_ignore",
         '"SIZE"',
-        "",
+        'a list, such as ["SIZE"]',
         id="an EHLO keyword without brackets",
     ),
 ]
