@@ -52,9 +52,7 @@ def _entity(octets: bytes, depth: int, keeps_header: bool = False) -> bytes:
         raise Unconvertible
     else:
         written, body = _encoded(body, type_, encoding)
-    for field in fields:
-        if field.name == _ENCODING:
-            header = header.replace(field.raw, b"", 1)
+    header = b"".join(field.raw for field in fields if field.name != _ENCODING)
     header += b"".join(_missing(fields, octets, depth))
     return header + b"Content-Transfer-Encoding: " + written.encode() + b"\r\n\r\n" + body
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
-from relay.domain.directory import Snapshot
-from relay.domain.ids import AccountId
+from relay.domain.directory import Principal, Snapshot
 from relay.domain.message import Message
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.headers import Field, fields_of, split_message
 from relay.mail.seven_bit import seven_bit
+from relay.service.sign import sending_domain_of, signing_of
 
 _LARGE_BYTES = 16 * 1024
 
@@ -28,23 +28,35 @@ def _convert(
     content: bytes, message: Message, snapshot: Snapshot, now: datetime, keeps_header: bool
 ) -> bytes:
     converted = seven_bit(content, keeps_header=keeps_header)
+    if converted == content:
+        return content
     header, body = split_message(converted)
-    signers = []
-    for field in fields_of(header):
-        if field.name == "dkim-signature" and (signer := _ours(field, message.account, snapshot)):
-            signers.append(signer)
-            header = header.replace(field.raw, b"", 1)
-    if not signers:
+    fields = fields_of(header)
+    signers = _signers(message, fields, snapshot)
+    kept, again = [], dict[Signer, None]()
+    for field in fields:
+        signer = next((signer for signer in signers if _is_by(signer, field)), None)
+        if signer is None:
+            kept.append(field.raw)
+        else:
+            again[signer] = None
+    if not again:
         return converted
-    hashed = body_hash(body)
-    signatures = b"".join(signature_field(header, hashed, signer, now) for signer in signers)
+    header, hashed = b"".join(kept), body_hash(body)
+    signatures = b"".join(signature_field(header, hashed, signer, now) for signer in again)
     return b"".join((signatures, header, b"\r\n", body))
 
 
-def _ours(field: Field, account: AccountId, snapshot: Snapshot) -> Signer | None:
-    """Who makes signatures such as this one; None: another than this relay did, or one that may no more."""
+def _signers(message: Message, fields: Sequence[Field], snapshot: Snapshot) -> Sequence[Signer]:
+    """Who would sign the message if it came in now: nobody else signs it anew (RFC 6376 §2.5)."""
+    principal = Principal(message.account, message.subaccount)
+    signing = signing_of(snapshot, principal, sending_domain_of(fields), message.pin.pool)
+    return () if signing is None else signing.signers_for(message.domain)
+
+
+def _is_by(signer: Signer, field: Field) -> bool:
+    """Whether the field is a signature such as that signer's."""
+    if field.name != "dkim-signature":
+        return False
     tags = dict(tag.strip().partition("=")[::2] for tag in field.value.decode("ascii", "replace").split(";"))
-    entry = snapshot.domains.get((account, tags.get("d", "")))
-    if entry is None or entry.dkim is None or not entry.signs or entry.dkim.selector != tags.get("s"):
-        return None
-    return Signer(entry.domain, entry.dkim.selector, entry.dkim.private)
+    return (tags.get("d"), tags.get("s")) == (signer.domain, signer.selector)

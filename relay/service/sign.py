@@ -26,6 +26,11 @@ class Signing:
     for_loops: Signer | None = None
     """A second one, for providers with a feedback loop that goes by it."""
 
+    def signers_for(self, domain: str) -> list[Signer]:
+        """All who sign a message to that recipient domain."""
+        loops = self.for_loops if needs_loop(domain) else None
+        return [signer for signer in (loops, self.signer) if signer is not None]
+
 
 class Signatures:
     """What signs the messages of one submission: their body is hashed once, each header signed once."""

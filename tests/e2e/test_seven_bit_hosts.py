@@ -12,7 +12,7 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import Check, SendingDomain
 from relay.domain.events import Bounce, Delivery
-from relay.domain.ids import AccountId
+from relay.domain.ids import DEFAULT_POOL, AccountId
 from relay.domain.reply import Phase
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
@@ -89,6 +89,50 @@ async def test_the_signature_of_another_is_left_as_it_is(tmp_path: Path) -> None
         await relay.inject(TO, message=field + HEAD + TEXT + b"\r\n" + CAFE)
         await relay.quiet()
         assert field in mta.accepted[0].content
+
+
+@pytest.mark.parametrize(
+    ("sender", "subaccount"),
+    [
+        pytest.param("ceo@victim.test", 123, id="a domain that the subaccount may not sign for"),
+        pytest.param("alice@acme.test", None, id="a domain of ours that From does not name"),
+        pytest.param("ceo@victim.test, alice@acme.test", None, id="From of two domains"),
+    ],
+)
+async def test_a_signature_that_only_looks_like_ours_is_not_made_anew(
+    tmp_path: Path, sender: str, subaccount: int | None
+) -> None:
+    """RFC 6376 §2.5: the key signs what its owner answers for, not what names its selector."""
+    key = await RsaKeys().generate("k1")
+    field = b"DKIM-Signature: v=1; a=rsa-sha256; d=victim.test; s=k1; h=from; bh=xx; b=yy\r\n"
+    head = field + b"From: " + sender.encode() + b"\r\nTo: bob@gmail.example\r\n"
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.apply(Put(SendingDomain(AccountId(1), "victim.test", dkim=key, dkim_status=Check.VALID)))
+        await relay.inject(TO, subaccount=subaccount, message=head + TEXT + b"\r\n" + CAFE)
+        await relay.quiet()
+        content = mta.accepted[0].content
+        assert content.isascii()
+        assert field in content
+        assert content.count(b"DKIM-Signature:") == 1
+
+
+@pytest.mark.parametrize(("to", "is_signed"), [("bob@yahoo.example", True), (TO, False)])
+async def test_a_signature_for_feedback_loops_is_made_anew_where_one_was_made(
+    tmp_path: Path, to: str, is_signed: bool
+) -> None:
+    key = await RsaKeys().generate("k1")
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.apply(Put(SendingDomain(AccountId(1), "loop.test", dkim=key, dkim_status=Check.VALID)))
+        pool = relay.inside.directory.snapshot.pools[AccountId(1), DEFAULT_POOL]
+        await relay.apply(Put(replace(pool, fbl_signing_domain="loop.test")))
+        field = b"DKIM-Signature: v=1; d=loop.test; s=k1; b=of the client\r\n"
+        await relay.inject(to, message=field + HEAD + TEXT + b"\r\n" + CAFE)
+        await relay.quiet()
+        content = mta.accepted[0].content
+        assert (field in content) is not is_signed
+        assert content.count(b"DKIM-Signature:") == 1
+        found = dkim.verify(content, dnsfunc=lambda name, timeout=5: record(key.public).encode())
+        assert found is is_signed
 
 
 async def test_what_has_no_encoding_comes_back_and_is_never_sent(tmp_path: Path) -> None:

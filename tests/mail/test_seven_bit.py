@@ -39,6 +39,15 @@ def test_a_text_becomes_quoted_printable() -> None:
     assert found.lower().count(b"content-transfer-encoding") == 1
 
 
+@pytest.mark.parametrize("name", ["X-Content-Transfer-Encoding", "X-Was: Content-Transfer-Encoding"])
+def test_only_the_field_of_that_very_name_goes(name: str) -> None:
+    other = name.encode() + b": 8bit\r\n"
+    found = seven_bit(b"From: a@x.test\r\n" + other + b"Subject: t\r\n" + TEXT + b"\r\n" + CAFE)
+    assert other + b"Subject: t\r\n" in found
+    assert found.endswith(b"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9 au lait\r\n")
+    assert found.count(b"Content-Transfer-Encoding") == 2
+
+
 @pytest.mark.parametrize(
     "text", ["no line end é", "é" * 500, "a é \r\n. \r\n\r\n.\r\né\t\r\n", "é\r\n" * 200_000]
 )
