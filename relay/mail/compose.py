@@ -12,20 +12,16 @@ from functools import partial
 from typing import assert_never
 
 from relay.domain.address import Mailbox
-from relay.domain.errors import MalformedAddress, NoSender, RelayError
+from relay.domain.errors import NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
+from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart
+from relay.mail.fields import in_ascii, text_of
 from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
-from relay.mail.mailboxes import (
-    names_nobody,
-    read_mailboxes,
-    read_name,
-    split_name,
-)
+from relay.mail.mailboxes import one_line, read_name, split_template
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
 from relay.mail.pieces import (
-    MAILBOX_FIELDS,
     Data,
     Piece,
     entity_of,
@@ -38,7 +34,7 @@ from relay.mail.sender import Sender, from_field, shown, sole
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal
 from relay.mail.weight import estimated_bytes
-from relay.mail.words import mailbox, unstructured, written
+from relay.mail.words import mailbox
 
 _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
@@ -173,18 +169,14 @@ def unreadable() -> Blueprint:
 
 
 def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
-    """The value of To: the recipient, or what `header_to` says instead."""
-    if not header_to:
+    """The value of To: the recipient, or what `header_to` says instead, whatever that is."""
+    if not one_line(header_to):
         return mailbox(name, address)
-    if names_nobody(header_to):
-        return unstructured(header_to)
-    try:
-        listed = read_mailboxes(header_to)
-    except MalformedAddress:
-        return mailbox(name, address)
-    if len(listed) == 1 and not listed[0][0]:
-        return mailbox(name, listed[0][1])
-    return written(listed)
+    match read_forgivingly(header_to):
+        case [("", Mailbox() as shown_instead)]:
+            return mailbox(name, shown_instead)
+        case listed:
+            return written(listed)
 
 
 def _text_of(fields: Sequence[Field], name: str) -> str:
@@ -231,7 +223,7 @@ class _Maker:
         if len(fields) == 1 and re.search(r"\\r|\\n", values[0]):
             raise BadMime("its line breaks are written as backslashes and letters")
         # Words are decoded in names alone: in an address they could not be told from its structure.
-        name, email = split_name(values[0])
+        name, email = split_template(values[0])
         name = read_name(name)
         is_template = "{{" in name or "{{" in email
         return self.sender(name, email) if is_template else self.sender("", values[0])
@@ -273,7 +265,7 @@ class _Maker:
         if is_ascii and "{{" not in text:
             return ""
         # In a list of mailboxes words are decoded with their names, once it has been read.
-        return unfolded(field.value).decode("utf-8", "replace") if field.name in MAILBOX_FIELDS else text
+        return text_of(field)
 
     def _field(self, name: str, text: str) -> Piece:
         template = self.template(f"Header:{name}", text)
@@ -301,7 +293,8 @@ class _Maker:
     def client_body(self, message: bytes) -> list[Piece]:
         """The message's own octets, with the texts that have substitutions made anew. Raises BadMime."""
         header, _ = split_message(message)
-        pieces: list[Piece] = [field.raw for field in fields_of(header) if _describes_body(field.name)]
+        described = [field for field in fields_of(header) if _describes_body(field.name)]
+        pieces: list[Piece] = [in_ascii(field) for field in described]
         at, is_top = len(header), True
         for leaf in read_leaves(message):
             if self._is_made_anew(leaf) and leaf.text is not None:

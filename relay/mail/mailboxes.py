@@ -17,20 +17,59 @@ _MARK = re.compile(r'\\.|[",]', re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WITH_COMMENT = re.compile(r"([^\s()<>]++)\s*\(([^()]*+)\)")
-_NOBODY = re.compile(r"[A-Za-z0-9 ._-]{1,100}:\s*;")
+_COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
 Named = tuple[str, Mailbox]
 """A display name, decoded, perhaps empty; and the mailbox."""
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Display name and address of one mailbox, both as they stand: templates may be in them."""
+    """Display name and address of one mailbox, both as they stand; a comment behind it is left out."""
+    return _split(text.strip(), text.strip())
+
+
+def split_template(text: str) -> tuple[str, str]:
+    """As `split_name`, of a text in which values are to be filled: what stands in braces is no structure."""
     text = text.strip()
-    at = text.rfind("<")
-    if at >= 0 and text.endswith(">"):
-        return text[:at].strip(), text[at + 1 : -1].strip()
-    commented = _WITH_COMMENT.fullmatch(text)
-    return (commented[2].strip(), commented[1]) if commented else ("", text)
+    return _split(text, _masked(text))
+
+
+def _split(text: str, shape: str) -> tuple[str, str]:
+    """shape: the text, without what has no part in its structure."""
+    end = _before_comments(shape)
+    at = shape.rfind("<", 0, end)
+    if at >= 0 and shape[end - 1] == ">":
+        return text[:at].strip(), text[at + 1 : end - 1].strip()
+    commented = _WITH_COMMENT.fullmatch(shape)
+    if commented:
+        return text[slice(*commented.span(2))].strip(), text[slice(*commented.span(1))]
+    return "", text[:end]
+
+
+def _masked(text: str) -> str:
+    """With letters for all in braces."""
+    pieces, at = [], 0
+    while (start := text.find("{{", at)) >= 0 and (end := text.find("}}", start)) >= 0:
+        end += 3 if text.startswith("}}}", end) else 2
+        pieces += [text[at:start], "x" * (end - start)]
+        at = end
+    return "".join((*pieces, text[at:]))
+
+
+def _before_comments(text: str) -> int:
+    """Where the text ends without the comments behind it, which may nest (RFC 5322 §3.2.2)."""
+    end, depth = len(text), 0
+    if not text.endswith(")"):
+        return end
+    for mark in reversed(tuple(_COMMENT_MARK.finditer(text))):
+        if not depth and (mark.end() != end or mark[0] != ")"):
+            break
+        depth += {"(": -1, ")": 1}.get(mark[0], 0)
+        if not depth:
+            end = mark.start()
+            while end and text[end - 1].isspace():
+                end -= 1
+    return end
 
 
 def read_mailbox(text: str) -> Named:
@@ -54,7 +93,7 @@ def read_mailboxes(text: str) -> list[Named]:
             if end - start < 2 and not text[start:end].strip():
                 # An empty place between commas (RFC 5322 §4.4).
                 start = end + 1
-            elif _is_whole(text, start, end):
+            elif ends_mailbox(text, start, end):
                 found.append(read_mailbox(text[start:end]))
                 start = end + 1
     if text[start:].strip() or not found:
@@ -70,14 +109,6 @@ def sole_mailbox(text: str) -> Named:
     return found[0]
 
 
-NOBODY = "undisclosed-recipients:;"
-
-
-def names_nobody(text: str) -> bool:
-    """Whether it is an empty group, such as `undisclosed-recipients:;`."""
-    return _NOBODY.fullmatch(text.strip()) is not None
-
-
 def read_name(text: str) -> str:
     """What a display name says: without its quotes, encoded words decoded; no structure any more."""
     quoted = _QUOTED.fullmatch(text)
@@ -91,18 +122,15 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _is_whole(text: str, start: int, end: int) -> bool:
+def ends_mailbox(text: str, start: int, end: int) -> bool:
     """Whether a mailbox ends there, with the `>` of an address or as a bare one; it looks back a little."""
     last = end - (text[end - 1] == " ")
-    if text[last - 1] == ">":
-        at = text.rfind("<", max(start, last - _LONGEST_ADDRESS), last)
-        address = text[at + 1 : last - 1] if at >= 0 else ""
-    elif last - start <= _LONGEST_ADDRESS:
-        _, address = split_name(text[start:last])
-    else:
+    begin = max(start, last - _LONGEST_ADDRESS)
+    if begin > start and text.find("<", begin, last) < 0:
         return False
+    _, address = split_name(text[begin:last])
     try:
-        parse_mailbox(address.strip())
+        parse_mailbox(address)
     except MalformedAddress:
         return False
     return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from relay.domain.errors import RelayError
 from relay.mail.charsets import is_known, may_hide_ascii
+from relay.mail.fields import in_ascii
 from relay.mail.headers import Field, fields_of, first, split_message
 from relay.mail.parameters import TooManyParameters, first_word, named_parameters, parameters_of
 
@@ -118,7 +119,7 @@ class _Reader:
             text, has_braces = _decoded(self._message[body_start:end], described)
             if text is not None or has_braces:
                 kept = tuple(
-                    field.raw
+                    in_ascii(field)
                     for field in fields
                     if field.name not in {"content-type", "content-transfer-encoding"}
                 )

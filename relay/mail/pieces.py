@@ -5,17 +5,13 @@ from typing import Any
 
 from relay.mail.budget import Budget
 from relay.mail.entities import text_entity
+from relay.mail.fields import MAILBOX_FIELDS, value_of
 from relay.mail.inline_css import inline_css
 from relay.mail.template import Template
-from relay.mail.words import mailbox_list, unstructured
 
 Data = Mapping[str, Any]
 Piece = bytes | Callable[[Data, Budget], bytes]
 """Octets, or what makes them for one recipient."""
-
-MAILBOX_FIELDS = frozenset(
-    {"from", "sender", "reply-to", "to", "cc", "resent-from", "resent-to", "resent-cc"}
-)
 
 
 def piece_of(make: Callable[[Data, Budget], bytes], is_constant: bool) -> Piece:
@@ -41,11 +37,10 @@ def merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
 
 def field_of(name: str, template: Template, data: Data, budget: Budget) -> bytes:
     text = template.render(data, budget)
-    value = None
-    if name.lower() in MAILBOX_FIELDS:
+    lower = name.lower()
+    if lower in MAILBOX_FIELDS:
         budget.spend(2 * len(text))
-        value = mailbox_list(text)
-    return name.encode("ascii") + b": " + (unstructured(text) if value is None else value) + b"\r\n"
+    return name.encode("ascii") + b": " + value_of(lower, text) + b"\r\n"
 
 
 def entity_of(

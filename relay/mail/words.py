@@ -1,12 +1,15 @@
 """Text in header fields: as it is, quoted, or as encoded words (RFC 5322 §3.2.5, RFC 2047, RFC 2231)."""
 
+import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
 
-from relay.domain.address import Mailbox
+from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.mail.headers import decode_words
-from relay.mail.mailboxes import Named, one_line, read_mailboxes
+from relay.mail.mailboxes import one_line
 
 _ATOM_OCTETS = frozenset(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~ "
@@ -15,6 +18,8 @@ _ENCODED_WORD_OCTETS = 42
 """UTF-8 octets a word; in base64 with its frame they stay under the 75 that RFC 2047 §2 allows."""
 _MAX_LINE = 890
 """Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before, up to 100."""
+_BRACKETED = re.compile(r"<([^<>]*+)>")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _ATTRIBUTE_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
 
 
@@ -37,29 +42,57 @@ def phrase(text: str) -> bytes:
 def unstructured(text: str) -> bytes:
     """The value of a field that only people read, such as Subject; folded where it is long."""
     text = one_line(text)
-    if not text.isascii() or any(len(word) > _MAX_LINE for word in text.split(" ")):
-        return _encoded(text)
+    if _is_plain(text):
+        return _folded(text.split(" "))
+    return _encoded(text)
+
+
+def by_words(text: str) -> bytes:
+    """The value of a field that programs may read: no more of it is encoded than must be.
+
+    What stands in angle brackets stays there, in ASCII.
+    """
+    text = one_line(text)
+    if _is_plain(text):
+        return _folded(text.split(" "))
+    words: list[str] = []
+    at = 0
+    for bracketed in _BRACKETED.finditer(text):
+        words += _plain_words(text[at : bracketed.start()])
+        words.append(f"<{_in_brackets(bracketed[1])}>")
+        at = bracketed.end()
+    return _folded([*words, *_plain_words(text[at:])])
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and not any(len(word) > _MAX_LINE for word in text.split(" "))
+
+
+def _plain_words(text: str) -> Iterator[str]:
+    """Words outside ASCII are encoded, neighbours together, and those that look like encoded ones."""
+    for is_plain, run in groupby(text.split(), lambda word: _is_plain(word) and "=?" not in word):
+        words = list(run)
+        yield from words if is_plain else _encoded(" ".join(words)).decode("ascii").split("\r\n ")
+
+
+def _in_brackets(text: str) -> str:
+    """An address with its domain as A-labels; else octets as in URIs (RFC 3987 §3.1, RFC 6068 §2)."""
+    with suppress(MalformedAddress):
+        text = parse_mailbox(text.strip()).text
+    text = _NOT_ASCII.sub(lambda found: percent_encoded(found[0]).decode("ascii"), text)
+    # White space within an URI in brackets is nothing (RFC 2369 §2).
+    return "\r\n ".join(text[at : at + _MAX_LINE] for at in range(0, len(text), _MAX_LINE))
+
+
+def _folded(words: Sequence[str]) -> bytes:
     lines, line = [], ""
-    for word in text.split(" "):
+    for word in words:
         if line and len(line) + len(word) > 77:
             lines.append(line)
             line = word
         else:
             line = f"{line} {word}" if line else word
     return "\r\n ".join([*lines, line]).encode("ascii")
-
-
-def mailbox_list(text: str) -> bytes | None:
-    """The value of a field that lists mailboxes, one a line, names encoded; None when it is no such list."""
-    try:
-        return written(read_mailboxes(text))
-    except MalformedAddress:
-        return None
-
-
-def written(mailboxes: Sequence[Named]) -> bytes:
-    """The value of a field that lists these, one a line."""
-    return b",\r\n ".join(mailbox(name, address) for name, address in mailboxes)
 
 
 def mailbox(name: str, address: Mailbox) -> bytes:

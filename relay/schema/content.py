@@ -9,7 +9,7 @@ from typing import Any
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import HeaderTooLarge, MalformedAddress, Unsendable
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.mail.mailboxes import read_name, sole_mailbox, split_name
+from relay.mail.mailboxes import read_name, sole_mailbox, split_template
 from relay.mail.submitted import tidied
 from relay.schema.fault import Fault, Faults, sized, typed
 
@@ -119,7 +119,7 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
     else:
         text = typed(content, "from", str, "", "content.")
         if "{{" in text:
-            name, email = split_name(text)
+            name, email = split_template(text)
             return read_name(name), email
         name, email = "", text
     if "{{" in email:

@@ -15,8 +15,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.message import Options
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
-from relay.mail.mailboxes import NOBODY, names_nobody
-from relay.mail.words import mailbox_list
+from relay.mail.addresses import NOBODY
 from relay.schema.content import NO_CONTENT, parse_content
 from relay.schema.fault import MAX_FAULTS, Fault, Faults, optional, pool_name, sized, typed
 from relay.schema.glance import address_given
@@ -254,7 +253,7 @@ def _recipient(value: Any, size: int) -> Recipient:
         header_to = sized(address, "header_to", MAX_NAME_BYTES, "address.")
         if address.get("header_to") == "":
             # Nobody is to be shown, which is something else than nothing being said.
-            header_to = NOBODY
+            header_to = f"{NOBODY}:;"
         address = address.get("email")
     if address is None or address == "":
         raise Fault(1400, "address.email is required for each recipient")
@@ -262,8 +261,6 @@ def _recipient(value: Any, size: int) -> Recipient:
         mailbox = parse_mailbox(address.strip() if isinstance(address, str) else "")
     except MalformedAddress as error:
         raise Fault(1300, f"invalid recipient address.email: {str(address)[:320]}") from error
-    if header_to and not names_nobody(header_to) and mailbox_list(header_to) is None:
-        raise Fault(1300, f"invalid recipient address.header_to: {header_to[:320]}")
     if len(value) == 1:
         return Recipient(mailbox, name, header_to)
     # A character is at most four octets, and a level has two.

@@ -14,6 +14,7 @@ from relay.domain.address import normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress, MalformedOptions, RelayError
 from relay.domain.transmission import File, InlineContent, Rfc822Content
 from relay.ingress.replies import Complaint
+from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import Budget
 from relay.mail.compose import compose
 from relay.mail.dkim import (
@@ -25,15 +26,16 @@ from relay.mail.dkim import (
 )
 from relay.mail.dsn import Fate, build_dsn
 from relay.mail.entities import file_entity, text_entity
+from relay.mail.fields import section_in_ascii
 from relay.mail.gate import check_body, check_composed, check_stored, read_section
 from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
 from relay.mail.inline_css import inline_css
-from relay.mail.mailboxes import names_nobody, read_mailboxes, read_name, split_name
+from relay.mail.mailboxes import read_mailboxes, read_name, split_name, split_template
 from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, named_parameters, parameters_of
 from relay.mail.submitted import tidied
 from relay.mail.template import Kind, compile_template
-from relay.mail.words import mailbox_list, parameter, phrase, unstructured
+from relay.mail.words import by_words, parameter, phrase, unstructured
 from relay.net.content import pieces
 from relay.schema.domains import parse_domain
 from relay.schema.fault import Fault
@@ -272,19 +274,58 @@ MAIL = (
     # ── mailboxes and names ──
     Reader(
         "mailboxes",
-        lambda text: (read_mailboxes(text), mailbox_list(text)),
+        read_mailboxes,
         10_000,
         (*HOSTILE, "a@b.test,", "<a@b.test>,", "…a@b.test (…", "x@" + "a" * 50 + ","),
     ),
     Reader(
+        "addresses of a list",
+        lambda text: written(read_forgivingly(text)),
+        10_000,
+        (
+            *(
+                *HOSTILE,
+                "a@b.test,",
+                "<a@b.test>,",
+                "…a@b.test (…",
+                "x@" + "a" * 50 + ",",
+                ":",
+                ";",
+                "a:",
+                "a;",
+            ),
+            *(
+                "a:b@c.test,",
+                "…a:…b@c.test,",
+                "…a:…b@c.test,…;x",
+                "a:b@c.test;",
+                "a: <b@c.test>;",
+                "a:;x,",
+                "[",
+                "<",
+            ),
+        ),
+    ),
+    Reader(
+        "fields in ASCII",
+        section_in_ascii,
+        10_000,
+        tuple(
+            f"{name}: ü{one}\r\n"
+            for name in ("To", "Subject", "List-Unsubscribe", "Content-Disposition")
+            for one in ("…a@b.test,…", "…<…", "…<ü> …", "…ü, …", "…a; b=ü…", "…a ü …", "…<a@b.ü>…", "…ü:…;")
+        ),
+        as_octets=True,
+    ),
+    Reader(
         "names",
-        lambda text: (split_name(text), names_nobody(text), read_name(text), phrase(text)),
+        lambda text: (split_name(text), split_template(text), read_name(text), phrase(text)),
         30_000,
         HOSTILE,
     ),
     Reader(
         "texts in fields",
-        lambda text: (unstructured(text), parameter("name", text)),
+        lambda text: (unstructured(text), by_words(text), parameter("name", text)),
         25_000,
         (*HOSTILE, "a", "é", "\U0001f600 "),
     ),

@@ -20,7 +20,7 @@ from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.sender import shown
 from relay.mail.weight import estimated_bytes, is_light
-from relay.mail.words import mailbox_list, parameter, phrase, unstructured
+from relay.mail.words import parameter, phrase, unstructured
 
 PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
 
@@ -322,10 +322,22 @@ def test_all_parts_that_cannot_be_compiled_are_told_at_once(content: Content, pa
         ("", "team@b.example", b"team@b.example"),
         ("Bob", "Team <team@b.example>", b"Team <team@b.example>"),
         ("", "a@b.example, Zoe <z@b.example>", b"a@b.example,\r\n Zoe <z@b.example>"),
-        ("", "nobody", b"bob@b.example"),
+        ("Bob", " \0", b"Bob <bob@b.example>"),
+        ("Bob", "nobody", b"nobody:;"),
+        ("", "Friends of Acme", b"Friends of Acme:;"),
+        ("", "Doe, John", b'"Doe, John":;'),
+        ("", "bob@example.com;", b"bob@example.com"),
+        ("", "Undisclosed recipients", b"Undisclosed recipients:;"),
+        ("", "undisclosed-recipients:", b"undisclosed-recipients:;"),
         ("", "undisclosed-recipients:;", b"undisclosed-recipients:;"),
+        ("", "Empfänger:;", b"=?utf-8?b?RW1wZsOkbmdlcg==?= :;"),
+        ("", "Freunde: a@x.test;", b"Freunde: a@x.test;"),
+        ("", '"Doe, John" <bob@x.test> (x)', b'"Doe, John" <bob@x.test>'),
         ("", "Doe, John <j@b.example>", b'"Doe, John" <j@b.example>'),
-        ("", "foo\r\nFrom: ceo@bank.test;", b"bob@b.example"),
+        ("", "Ann <a@x.test>, somebody else", b"Ann <a@x.test>,\r\n somebody else:;"),
+        ("", ":;", b"undisclosed-recipients:;"),
+        ("", "foo\r\nFrom: ceo@bank.test;", b"foo From: ceo@bank.test;"),
+        ("", "foo\r\n\r\nbody", b"foo body:;"),
     ],
 )
 def test_header_to_stands_for_the_recipient(name: str, header_to: str, shown: bytes) -> None:
@@ -569,9 +581,7 @@ def test_parameters_are_quoted_or_percent_encoded() -> None:
     assert parameter("name", "ä b") == b"name*=utf-8''%C3%A4%20b"
 
 
-def test_lists_of_mailboxes_are_told_from_text() -> None:
-    assert mailbox_list("a@b.test") == b"a@b.test"
-    assert mailbox_list("") is None
+def test_a_name_is_quoted_where_it_must_be() -> None:
     assert phrase('a "b"') == b'"a \\"b\\""'
 
 
