@@ -80,6 +80,7 @@ class Options:
     archive: tuple[Copy, ...] = ()
     open_tracking: bool | None = None
     click_tracking: bool | None = None
+    initial_open: bool | None = None
     transactional: bool | None = None
     skip_suppression: bool = False
     inline_css: bool = False

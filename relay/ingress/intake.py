@@ -110,7 +110,11 @@ async def hand_in(
 
 def _refuse_tracking(options: Options) -> None:
     """Raises MalformedOptions."""
-    asked = {"open_tracking": options.open_tracking, "click_tracking": options.click_tracking}
+    asked = {
+        "open_tracking": options.open_tracking,
+        "click_tracking": options.click_tracking,
+        "initial_open": options.initial_open,
+    }
     if unavailable := tracking_asked_for(asked):
         raise MalformedOptions(unavailable)
 

@@ -68,6 +68,7 @@ def _parse(value: bytes) -> Options:
         **_copies(given),
         open_tracking=prefixed("open_tracking", bool, None),
         click_tracking=prefixed("click_tracking", bool, None),
+        initial_open=prefixed("initial_open", bool, None),
         transactional=prefixed("transactional", bool, None),
         skip_suppression=prefixed("skip_suppression", bool, False),
         inline_css=prefixed("inline_css", bool, False),

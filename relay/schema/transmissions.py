@@ -142,6 +142,7 @@ def _options(given: Mapping[str, Any], asked: Mapping[str, Any], faults: Faults)
         metadata=faults.take({}, _metadata, given),
         open_tracking=asked.get("open_tracking"),
         click_tracking=asked.get("click_tracking"),
+        initial_open=asked.get("initial_open"),
         transactional=asked.get("transactional"),
         skip_suppression=bool(asked.get("skip_suppression")),
         inline_css=bool(asked.get("inline_css")),

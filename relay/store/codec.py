@@ -177,6 +177,7 @@ _PLAIN_OPTIONS = (
     "tags",
     "open_tracking",
     "click_tracking",
+    "initial_open",
     "transactional",
     "skip_suppression",
     "inline_css",

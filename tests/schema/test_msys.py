@@ -199,6 +199,7 @@ class TestCopies:
             for name in (
                 "open_tracking",
                 "click_tracking",
+                "initial_open",
                 "transactional",
                 "skip_suppression",
                 "inline_css",
