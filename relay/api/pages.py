@@ -30,7 +30,7 @@ def encode_cursor(position: Position) -> str:
 
 def decode_cursor(cursor: str | None, like: Position) -> Position | None:
     """None: the first page. like: a position of the same list. Raises ApiError 400."""
-    if cursor is None or cursor == INITIAL:
+    if not cursor or cursor == INITIAL:
         return None
     try:
         if len(cursor) <= _MAX_CURSOR:
@@ -83,7 +83,7 @@ def links(request: Request, cursor: str | None) -> Links:
 
 def relations(request: Request, cursor: str | None) -> list[Link]:
     """The same as a list, with the first page, as the suppression list tells it (C §3.9)."""
-    is_first = request.query_params.get("cursor", INITIAL) == INITIAL
+    is_first = request.query_params.get("cursor") in (None, "", INITIAL)
     if cursor is None and is_first:
         return []
     found = [Link(href=_at(request, INITIAL), rel="first")]

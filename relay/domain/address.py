@@ -106,6 +106,15 @@ def normalise_domain(text: str) -> str:
     return domain
 
 
+def domain_spellings(text: str) -> tuple[str, ...]:
+    """The domain as it is written, and as it is stored if that is another: what a search looks for."""
+    try:
+        known = normalise_domain(text)
+    except MalformedAddress:
+        return (text,)
+    return (text,) if known == text else (text, known)
+
+
 def _one_form(text: str) -> str:
     """Upper and lower case, full and half width, composed or not are one name (RFC 5895 §2).
 

@@ -3,10 +3,20 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.suppression import Kind, Source, Suppression
+
+
+class Order(Enum):
+    """In which entries are listed; within one moment they are by subaccount and recipient."""
+
+    RECIPIENT = "recipient"
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+    """By the time of the last update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +33,19 @@ class SuppressionQuery:
     sources: frozenset[Source] = frozenset()
     description: str = ""
     """Stands in it, in whatever case."""
+    is_description_whole: bool = False
+    """It is all of it, letter by letter."""
     list_id: str | None = None
     """Of that mailing list; empty: of none. None: of any or none."""
     since: datetime | None = None
     until: datetime | None = None
     """Of the last update; since is inclusive, until is not."""
+    order: Order = Order.RECIPIENT
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionPage:
-    """Part of what a query finds, by subaccount and recipient."""
+    """Part of what a query finds, in its order."""
 
     entries: tuple[Suppression, ...]
     total: int

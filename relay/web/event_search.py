@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from relay.domain.address import normalise_domain, parse_mailbox
+from relay.domain.address import domain_spellings, normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId
 from relay.ports import EventQuery
@@ -147,7 +147,9 @@ def read_search(visit: Visit, now: datetime) -> Search:
         from_addresses=frozenset(each("from_addresses", _mailbox, "an e-mail address")),
         ip_pools=tuple(each("ip_pools", str, "")),
         reasons=tuple(each("reasons", str, "")),
-        sending_domains=tuple(each("sending_domains", str, "")),
+        sending_domains=tuple(
+            spelling for value in each("sending_domains", str, "") for spelling in domain_spellings(value)
+        ),
         subjects=tuple(each("subjects", str, "")),
         campaigns=tuple(each("campaigns", str, "")),
     )

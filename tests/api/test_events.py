@@ -271,3 +271,26 @@ async def test_documentation_and_samples_are_of_the_same_events(relay: RelayHarn
     described = {entry["type"]: set(entry["event"]) for entry in told}
     for event in await search(relay):
         assert set(event) <= described[event["type"]]
+
+
+@pytest.mark.parametrize("domain", ["nümlaut.example", "NÜMLAUT.example", "xn--nmlaut-3ya.example"])
+async def test_an_internationalised_domain_is_found_in_each_spelling(
+    relay: RelayHarness, domain: str
+) -> None:
+    content = {"from": "news@nümlaut.example", "subject": "s", "text": "t"}
+    async with relay.api() as client:
+        sent = {
+            "content": content,
+            "recipients": [{"address": "bob@nümlaut.example"}, {"address": "x@y.example"}],
+        }
+        results(await client.post("/transmissions", json=sent))
+    relay.clock.advance(seconds=1)
+    found = await search(relay, f"events=injection&recipient_domains={domain}")
+    assert [event["recipient_domain"] for event in found] == ["xn--nmlaut-3ya.example"]
+    assert len(await search(relay, f"events=injection&sending_domains={domain}")) == 2
+    assert len(await search(relay, f"events=injection&recipients=bob@{domain}")) == 1
+
+
+async def test_an_empty_cursor_is_the_first_page(relay: RelayHarness) -> None:
+    await send(relay)
+    assert await search(relay, "cursor=") == await search(relay, "cursor=initial") != []

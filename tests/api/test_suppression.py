@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay.api.pages import encode_cursor
 from relay.domain.events import Bounce, Injection
 from relay.domain.ids import AccountId
 from relay.domain.suppression import Kind, Source, Suppression
@@ -170,10 +171,16 @@ async def test_what_is_wrong_is_said_and_changes_nothing(
         pytest.param("sources=Compliance", "", id="another source"),
         pytest.param("domain=C.example", "c", id="domain"),
         pytest.param("description=phone", "a", id="description"),
+        pytest.param("description=phone&description_strict=false", "a", id="in the description"),
+        pytest.param("description=Phone&description_strict=true", "", id="not all of the description"),
+        pytest.param("description=By Phone&description_strict=TRUE", "a", id="all of the description"),
+        pytest.param("description_strict=true", "a b c", id="no description to be matched"),
         pytest.param("from=2020-01-05T12:00:00Z&to=2036-01-01T00:00:00", "a b c", id="span"),
         pytest.param("to=2020-01-01", "", id="before"),
         pytest.param("per_page=2&page=2", "c", id="page"),
         pytest.param("limit=1", "a", id="limit"),
+        pytest.param("per_page=2&page=0&cursor=initial", "a b", id="no page beside a cursor"),
+        pytest.param("per_page=2&page=2&cursor=", "a b", id="nor beside an empty one"),
     ],
 )
 async def test_entries_are_searched(relay: RelayHarness, query: str, found: str) -> None:
@@ -183,6 +190,39 @@ async def test_entries_are_searched(relay: RelayHarness, query: str, found: str)
     async with relay.api() as client:
         entries = results(await client.get(f"/suppression-list?{query}"))
     assert " ".join(entry["recipient"][0] for entry in entries) == found
+
+
+async def test_entries_are_sorted_by_their_last_update(relay: RelayHarness) -> None:
+    """Those of one moment by recipient; pages follow each other in that order too."""
+    for letter in ("c", "a", "d"):
+        await suppress(relay, f"{letter}@b.example")
+        relay.clock.advance(seconds=1)
+    await suppress(relay, "b@b.example")
+    await suppress(relay, "c@b.example", description="changed")
+
+    async def listed(query: str) -> str:
+        path, found = f"/suppression-list?{query}", []
+        async with relay.api() as client:
+            while path:
+                page = (await client.get(path)).json()
+                assert page["total_count"] == 4
+                found += [entry["recipient"][0] for entry in page["results"]]
+                path = _next(page).removeprefix("/api/v1")
+        return "".join(found)
+
+    for size in (1, 2, 3, 1000):
+        assert await listed(f"sort=asc&per_page={size}") == "adbc"
+        assert await listed(f"sort=desc&per_page={size}&cursor=initial") == "cbda"
+        assert await listed(f"sort=&per_page={size}&cursor=") == "abcd"
+
+
+async def test_an_internationalised_domain_is_found_in_each_spelling(relay: RelayHarness) -> None:
+    await suppress(relay, "a@nümlaut.example")
+    await suppress(relay, "b@b.example")
+    async with relay.api() as client:
+        for domain in ("nümlaut.example", "@NÜMLAUT.example", "xn--nmlaut-3ya.example"):
+            (entry,) = results(await client.get("/suppression-list", params={"domain": domain}))
+            assert entry["recipient"] == "a@xn--nmlaut-3ya.example"
 
 
 async def test_links_have_the_shape_that_clients_declare(relay: RelayHarness) -> None:
@@ -267,7 +307,9 @@ async def test_pages_by_number_are_followed_by_cursor(relay: RelayHarness) -> No
     [
         *("types=all", "sources=me", "from=yesterday", "to=9999-12-31T23:59:59-12:00", "per_page=0"),
         *("per_page=10001", "page=0", "page=11", "page=x", "cursor=x", "cursor=WzAsIiIsIiJd"),
-        "cursor=W10",
+        *("cursor=W10", "sort=up", "sort=DESC", "description_strict=yes"),
+        "sort=asc&cursor=WzAsIiIsIiIsIiJd",
+        f"sort=asc&cursor={encode_cursor([5 * 10**18, 0, '', 'transactional', ''])}",
     ],
 )
 async def test_a_search_that_makes_no_sense_is_refused(relay: RelayHarness, query: str) -> None:

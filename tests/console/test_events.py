@@ -119,6 +119,16 @@ WRONG: Mapping[str, str] = {
 }
 
 
+@pytest.mark.parametrize("name", ["recipient_domains", "sending_domains"])
+async def test_a_domain_that_is_not_ascii_is_found(console: Console, mta: FakeMta, name: str) -> None:
+    domain = "xn--nmlaut-3ya.example"
+    await console.relay.inject(f"ann@{domain}", headers={"From": f"news@{domain}"})
+    await console.relay.quiet()
+    async with console.client("reader") as http:
+        for spelling in ("nümlaut.example", domain):
+            assert f"ann@{domain}" in (await http.get(f"/events?{name}={spelling}")).text
+
+
 async def test_bad_input_is_told_beside_its_field(console: Console) -> None:
     async with console.client("reader") as http:
         for query, told in WRONG.items():

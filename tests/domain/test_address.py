@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.domain.address import normalise_domain, parse_mailbox
+from relay.domain.address import domain_spellings, normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
 
 
@@ -189,3 +189,17 @@ def test_a_hostile_local_part_costs_no_more_than_its_length(unit: str) -> None:
     for text in (unit * (900 // len(unit)), f'"{unit * (900 // len(unit))}'):
         with pytest.raises(MalformedAddress):
             parse_mailbox(f"{text}(@b.example")
+
+
+@pytest.mark.parametrize(
+    ("text", "spellings"),
+    [
+        ("acme.test", ("acme.test",)),
+        ("Acme.test", ("Acme.test", "acme.test")),
+        ("NÜMLAUT.example", ("NÜMLAUT.example", "xn--nmlaut-3ya.example")),
+        ("a b", ("a b",)),
+        ("", ("",)),
+    ],
+)
+def test_a_search_looks_for_a_domain_as_written_and_as_stored(text: str, spellings: tuple[str, ...]) -> None:
+    assert domain_spellings(text) == spellings

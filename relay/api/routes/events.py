@@ -13,9 +13,9 @@ from fastapi import APIRouter, Request, Response
 from relay.api.auth import Caller, require
 from relay.api.docs import refusals
 from relay.api.errors import ApiError
-from relay.api.pages import INITIAL, decode_cursor, encode_cursor, links
+from relay.api.pages import decode_cursor, encode_cursor, links
 from relay.api.services import Services, ServicesDep
-from relay.domain.address import parse_mailbox
+from relay.domain.address import domain_spellings, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, from_us, to_us
 from relay.ports import EventPage, EventPlace, EventQuery
@@ -191,11 +191,11 @@ def _query(
         sending_ips=ips,
         bounce_classes=classes,
         recipients=_spellings(lists["recipients"]),
-        recipient_domains=frozenset(lists["recipient_domains"]),
+        recipient_domains=frozenset(_domains(lists["recipient_domains"])),
         from_addresses=_spellings(lists["from_addresses"]),
         ip_pools=tuple(lists["ip_pools"]),
         reasons=tuple(lists["reasons"]),
-        sending_domains=tuple(lists["sending_domains"]),
+        sending_domains=_domains(lists["sending_domains"]),
         subjects=tuple(lists["subjects"]),
         campaigns=tuple(lists["campaigns"]),
     )
@@ -208,6 +208,11 @@ def _spellings(addresses: Iterable[str]) -> frozenset[str]:
         with suppress(MalformedAddress):
             found.add(parse_mailbox(address).text)
     return frozenset(found)
+
+
+def _domains(values: Iterable[str]) -> tuple[str, ...]:
+    """Likewise."""
+    return tuple(spelling for value in values for spelling in domain_spellings(value))
 
 
 def _names(values: Iterable[str]) -> frozenset[str]:
@@ -241,8 +246,7 @@ def _per_page(text: str | None) -> int:
 
 def _span(asked: Mapping[str, str], now: datetime) -> tuple[EventPlace | None, datetime, datetime]:
     """Where to go on, and the two times: of the cursor, which keeps them, or of the request."""
-    cursor = asked.get("cursor") or INITIAL
-    position = decode_cursor(cursor, _LIKE)
+    position = decode_cursor(asked.get("cursor"), _LIKE)
     if position is not None:
         at_us, id_, total, since_us, until_us = (int(part) for part in position)
         if not (all(0 <= part < _LATEST_US for part in (at_us, id_, total, since_us, until_us))):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from relay.api.auth import Caller, Scope, require
@@ -15,9 +15,11 @@ from relay.api.errors import ApiError, Problem
 from relay.api.hangup import while_connected
 from relay.api.pages import decode_cursor, encode_cursor, per_page, relations
 from relay.api.services import Services, ServicesDep
-from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.address import domain_spellings
+from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.ports import SuppressionQuery
+from relay.ports.suppressions import Order
 from relay.schema.api import LinkedPage, Message, Results
 from relay.schema.scan import MAX_VALUES, BadJson, read_object
 from relay.schema.suppressions import (
@@ -45,6 +47,7 @@ _INLINE = 500
 _DEEPEST = 10_000
 """How far `page` goes; a cursor goes on."""
 _LIKE: list[str | int] = [0, "", "", ""]
+_LIKE_SORTED: list[str | int] = [0, *_LIKE]
 _MOMENT = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}]}
 _SIZE = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE}
 _MORE = [
@@ -117,28 +120,34 @@ async def search(
     sources: str | None = None,
     domain: str | None = None,
     description: str | None = None,
+    description_strict: Annotated[
+        str | None, Query(description="`true`: `description` is all of it, letter by letter.")
+    ] = None,
     list_id: str | None = None,
     cursor: str | None = None,
-    page: str | None = None,
+    page: Annotated[str | None, Query(description="Not read when a cursor is given.")] = None,
+    sort: Annotated[str | None, Query(description="`asc` or `desc`: by the last update.")] = None,
 ) -> Response:
-    """The entries, by recipient."""
+    """The entries, by recipient or by their last update."""
     asked = request.query_params
     size = per_page(asked.get("per_page", asked.get("limit")), USUAL_PAGE, LARGEST_PAGE)
     query = SuppressionQuery(
         caller.account,
         all_subaccounts=caller.scope is Scope.ALL,
         subaccount=caller.subaccount,
-        domain=(domain or "").lower().removeprefix("@"),
+        domain=domain_spellings((domain or "").strip().lower().removeprefix("@"))[-1],
         kinds=_kinds(types),
         sources=_sources(sources),
         description=description or "",
+        is_description_whole=_flag("description_strict", description_strict),
         list_id=_list_id(list_id),
         since=_moment("from", asked.get("from")),
         until=_moment("to", asked.get("to")),
+        order=_order(sort),
     )
-    offset = 0 if page is None else (_page_number(page, size) - 1) * size
-    found = await services.suppressions.find(query, size, offset, _after(caller, cursor))
-    following = encode_cursor(_position(found.entries[-1])) if found.has_more else None
+    offset = 0 if page is None or cursor is not None else (_page_number(page, size) - 1) * size
+    found = await services.suppressions.find(query, size, offset, _after(caller, cursor, query.order))
+    following = encode_cursor(_position(found.entries[-1], query.order)) if found.has_more else None
     linked = relations(request, following)
 
     def written() -> str:
@@ -267,33 +276,40 @@ def _page_number(text: str, size: int) -> int:
     raise ApiError(400, f"page must be a number from 1 to {_DEEPEST // size}: a cursor goes on")
 
 
-def _position(entry: Suppression) -> list[str | int]:
-    return [entry.subaccount or 0, entry.recipient, entry.kind.value, entry.list_id]
+def _flag(name: str, text: str | None) -> bool:
+    lower = (text or "false").lower()
+    if lower not in {"true", "false"}:
+        raise ApiError(400, f"{name} must be true or false")
+    return lower == "true"
 
 
-def _after(caller: Caller, cursor: str | None) -> Suppression | None:
+def _order(text: str | None) -> Order:
+    if not text:
+        return Order.RECIPIENT
+    if text not in {Order.ASCENDING.value, Order.DESCENDING.value}:
+        raise ApiError(400, "sort must be one of: 'asc', 'desc'")
+    return Order(text)
+
+
+def _position(entry: Suppression, order: Order) -> list[str | int]:
+    position: list[str | int] = [entry.subaccount or 0, entry.recipient, entry.kind.value, entry.list_id]
+    return position if order is Order.RECIPIENT else [to_us(entry.updated), *position]
+
+
+def _after(caller: Caller, cursor: str | None, order: Order) -> Suppression | None:
     """The place that a cursor stands for, as an entry."""
-    position = decode_cursor(cursor, _LIKE)
+    position = decode_cursor(cursor, _LIKE if order is Order.RECIPIENT else _LIKE_SORTED)
     if position is None:
         return None
-    subaccount, recipient, kind, list_id = position
+    *updated, subaccount, recipient, kind, list_id = position
     try:
         where = Kind(str(kind))
         number = SubaccountId(int(subaccount) % (1 << 31))
-    except ValueError as error:
+        at = from_us(int(updated[0])) if updated else _PLACE_HOLDER
+    except (ValueError, OverflowError) as error:
         raise ApiError(400, "cursor is not valid", param="cursor") from error
-    account = AccountId(caller.account)
-    return Suppression(
-        account,
-        number,
-        str(recipient),
-        where,
-        Source.MANUALLY_ADDED,
-        "",
-        _PLACE_HOLDER,
-        _PLACE_HOLDER,
-        str(list_id),
-    )
+    account, source = AccountId(caller.account), Source.MANUALLY_ADDED
+    return Suppression(account, number, str(recipient), where, source, "", _PLACE_HOLDER, at, str(list_id))
 
 
 def _refusal(error: BadEntry) -> ApiError:

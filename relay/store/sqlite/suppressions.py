@@ -7,12 +7,19 @@ from relay.domain.errors import ComplianceEntry
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.ports import SuppressionPage, SuppressionQuery
+from relay.ports.suppressions import Order
 from relay.store.codec import Row, from_json, sayable, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection, Executor
 
 _COLUMNS = "account, subaccount, recipient, kind, list_id, source, description, created_us, updated_us"
-_ORDER = "subaccount, recipient, kind, list_id"
+_KEY = ("subaccount", "recipient", "kind", "list_id")
+_ORDERS = {
+    Order.RECIPIENT: (_KEY, ""),
+    Order.ASCENDING: (("updated_us", *_KEY), ""),
+    Order.DESCENDING: (("updated_us", *_KEY), " DESC"),
+}
+"""Columns, and their direction."""
 _SQL = load_queries("relay.store.sqlite", "suppressions.sql", {})
 
 
@@ -55,15 +62,19 @@ class SqliteSuppressions:
         where, values = _where(query)
         text = f"SELECT {_COLUMNS} FROM suppression WHERE {where}"
         page_values = {**values, "limit": limit + 1, "offset": offset}
+        columns, direction = _ORDERS[query.order]
         if after is not None:
-            text += f" AND ({_ORDER}) > (:after_subaccount, :after_recipient, :after_kind, :after_list)"
+            places = ", ".join(f":after_{column}" for column in columns)
+            text += f" AND ({', '.join(columns)}) {'<' if direction else '>'} ({places})"
             page_values |= {
+                "after_updated_us": to_us(after.updated),
                 "after_subaccount": after.subaccount or 0,
                 "after_recipient": sayable(after.recipient),
                 "after_kind": after.kind.value,
-                "after_list": sayable(after.list_id),
+                "after_list_id": sayable(after.list_id),
             }
-        text += f" ORDER BY {_ORDER} LIMIT :limit OFFSET :offset"
+        ordered = ", ".join(f"{column}{direction}" for column in columns)
+        text += f" ORDER BY {ordered} LIMIT :limit OFFSET :offset"
 
         def read(connection: Connection) -> SuppressionPage:
             counted = connection.execute(f"SELECT count(*) FROM suppression WHERE {where}", values)
@@ -146,7 +157,9 @@ def _where(query: SuppressionQuery) -> tuple[str, dict[str, Any]]:
         add("kind IN (SELECT value FROM json_each(:kinds))", kinds=to_json(sorted(query.kinds)))
     if query.sources:
         add("source IN (SELECT value FROM json_each(:sources))", sources=to_json(sorted(query.sources)))
-    if query.description:
+    if query.description and query.is_description_whole:
+        add("description = :description", description=sayable(query.description))
+    elif query.description:
         add("instr(lower(description), lower(:description)) > 0", description=sayable(query.description))
     if query.list_id is not None:
         add("list_id = :list_id", list_id=sayable(query.list_id))
