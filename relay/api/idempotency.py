@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Annotated
 
@@ -37,9 +37,14 @@ log = logging.getLogger("relay.api")
 
 
 async def answer_once(
-    request: Request, caller: Caller, work: Callable[[Ticket | None], Awaitable[Response]]
+    request: Request,
+    caller: Caller,
+    work: Callable[[Ticket | None], Awaitable[Response]],
+    headers: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
 ) -> Response:
     """What work answers; or, when the caller repeats a request of the last 24 hours, what it answered then.
+
+    headers: makes those that the answer had besides, from the request, which is the same.
 
     work gets a ticket when the request has a key, and may store the answer itself along with
     what it does. A refusal is not kept: nothing was done. Raises what work raises, and ApiError
@@ -71,7 +76,7 @@ async def answer_once(
     return Response(
         found.answer.body,
         found.answer.status,
-        headers={REPLAYED: "true"},
+        headers={REPLAYED: "true", **({} if headers is None else await headers())},
         media_type="application/json",
     )
 

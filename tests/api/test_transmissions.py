@@ -413,6 +413,24 @@ async def test_tracking_is_taken_and_said_not_to_be_here(relay: RelayHarness, na
     assert "X-Relay-Notice" not in (await post(relay, body(options={name: False}))).headers
 
 
+@pytest.mark.parametrize("padding", [0, 70_000], ids=["small", "large"])
+@pytest.mark.parametrize("name", ["open_tracking", r"click\u005ftracking", "initial_open"])
+async def test_a_replay_has_the_notice_too(relay: RelayHarness, name: str, padding: int) -> None:
+    sent = json.dumps(body(options={"NAME": True}, description="x", unknown="x" * padding))
+    given = {"Content-Type": "application/json"}
+    async with relay.api() as api:
+        for key, value in (("k", "true"), ("l", "false")):
+            octets = sent.replace('"NAME": true', f'"{name}": {value}')
+            headers = {**given, "Idempotency-Key": key}
+            first, again = [
+                await api.post("/transmissions", content=octets, headers=headers) for _ in range(2)
+            ]
+            assert again.headers["Idempotent-Replayed"] == "true"
+            assert again.content == first.content
+            assert again.headers.get("X-Relay-Notice") == first.headers.get("X-Relay-Notice")
+            assert ("X-Relay-Notice" in again.headers) is (value == "true")
+
+
 class TestAnInstallationThatRefusesTracking:
     @pytest.fixture
     def relay_settings(self, relay_settings: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:

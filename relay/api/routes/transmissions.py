@@ -39,6 +39,7 @@ Viewer = Annotated[Caller, require("transmissions/view")]
 Sender = Annotated[Caller, require("transmissions/modify")]
 
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_MAY_ASK_FOR_TRACKING = re.compile(rb"_tracking|initial_open|\\u")
 
 
 @router.post(
@@ -83,10 +84,19 @@ async def create_transmission(
         except CONTENT_ERRORS as error:
             raise refusal_of_content(error) from error
         await tell_recipients(request, caller, asked)
-        notice = {NOTICE_HEADER: NOTICE} if unavailable else {}
-        return Response(_shown(id_, asked, most), headers=notice, media_type="application/json")
+        return Response(_shown(id_, asked, most), headers=_notice(asked), media_type="application/json")
 
-    return await answer_once(request, caller, work)
+    async def headers() -> dict[str, str]:
+        octets = await json_octets(request)
+        if not _MAY_ASK_FOR_TRACKING.search(octets):
+            return {}
+        try:
+            return _notice(await while_connected(request, _read(octets, services, caller)))
+        except CONTENT_ERRORS:
+            # It was taken by other rules than today's.
+            return {}
+
+    return await answer_once(request, caller, work, headers)
 
 
 @router.get("/transmissions", responses=refusals(), response_model_exclude_none=True)
@@ -154,6 +164,11 @@ async def _read(octets: bytes, services: Services, caller: Caller) -> Asked:
     asked, counts = await sandbox.read_large(output.pieces[0])
     asked.recipients = Packed(sandbox, output.pieces[1:], counts)
     return asked
+
+
+def _notice(asked: Asked) -> dict[str, str]:
+    """The header of an answer to a request that asks for what is not here."""
+    return {NOTICE_HEADER: NOTICE} if tracking_asked_for(asked.asked_options) else {}
 
 
 def _draft(asked: Asked, caller: Caller, remote_addr: str) -> Draft:
