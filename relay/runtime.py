@@ -346,6 +346,7 @@ class Relay:
             self.directory,
             injector,
             rejections,
+            self._sandbox,
             budget,
             self._clock,
             pair.context,

@@ -10,7 +10,7 @@ from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
 from relay.ingress.surroundings import Surroundings
 from relay.listening import by_setting, cannot_listen
-from relay.ports import Clock, Directory
+from relay.ports import Clock, Directory, Sandbox
 from relay.schema.config import SmtpSettings
 from relay.schema.values import Endpoint
 from relay.service.budget import BodyBudget
@@ -36,6 +36,7 @@ class SmtpServer:
         directory: Directory,
         injector: Accepting,
         rejections: Rejecting,
+        sandbox: Sandbox,
         budget: BodyBudget,
         clock: Clock,
         tls: ssl.SSLContext,
@@ -57,6 +58,7 @@ class SmtpServer:
             directory,
             injector,
             rejections,
+            sandbox,
             budget,
             clock,
             tls,

@@ -10,7 +10,7 @@ from relay.domain.address import Mailbox
 from relay.domain.clients import ClientAddress
 from relay.domain.shares import Shares
 from relay.ingress.auth import Failures
-from relay.ports import Clock, Directory
+from relay.ports import Clock, Directory, Sandbox
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.inject import Accepting
@@ -29,6 +29,7 @@ class Surroundings:
     directory: Directory
     injector: Accepting
     rejections: Rejecting
+    sandbox: Sandbox
     budget: BodyBudget
     clock: Clock
     tls: ssl.SSLContext

@@ -9,6 +9,7 @@ from relay.domain.errors import NoSender
 from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
+from relay.mail.restyle import restyled
 from relay.schema.preview import parse_preview, previewed
 from relay.schema.scan import MAX_VALUES, read_object
 from relay.schema.suppressions import wanted_of_bulk
@@ -85,6 +86,11 @@ def preview_content(max_octets: int, octets: list[bytearray]) -> Iterator[bytes]
     yield previewed(parse_preview(bytes(octets.pop())), Budget(octets=max_octets), max_octets)
 
 
+def restyle_message(argument: None, octets: list[bytearray]) -> Iterator[bytes | None]:
+    """The message that the pieces make, with rules in its elements; None: as it came."""
+    yield restyled(b"".join(octets))
+
+
 ToCompose = tuple[Content, str, bool, bool]
 """The arguments of `compose`."""
 
@@ -94,4 +100,5 @@ JOBS: Mapping[str, Job] = {
     "compose": compose_content,
     "fill": fill_content,
     "preview": preview_content,
+    "restyle": restyle_message,
 }

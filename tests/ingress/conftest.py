@@ -17,6 +17,7 @@ from relay.domain.events import PolicyRejection
 from relay.domain.ids import AccountId, Revision, SubaccountId, TransmissionId
 from relay.ingress.server import SmtpServer
 from relay.net.tls import ensure_self_signed, server_context
+from relay.sandbox.pool import Pool
 from relay.schema.config import SmtpSettings
 from relay.service.budget import BodyBudget
 from relay.service.generate import Handed
@@ -133,12 +134,14 @@ class Served:
         self.directory, self.core = HandMadeDirectory(), Recorder()
         self.budget = BodyBudget(settings.body_budget_bytes)
         self.clock = HandMovedClock(NOW)
+        self.sandbox = Pool(1)
         self.refused = refusals()
         self.server = SmtpServer(
             settings,
             self.directory,
             self.core,
             self.core,
+            self.sandbox,
             self.budget,
             self.clock,
             tls,

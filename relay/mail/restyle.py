@@ -1,0 +1,64 @@
+"""A whole message whose HTML gets its rules into its elements; all else of it stays octet by octet."""
+
+import re
+
+from relay.domain.errors import MalformedOptions
+from relay.mail.budget import BadTemplate
+from relay.mail.entities import text_entity
+from relay.mail.headers import fields_of, split_message
+from relay.mail.inline_css import inline_css
+from relay.mail.mime import BadMime, Leaf, read_leaves
+
+_HTML = "text/html"
+_SIGNED = re.compile(rb"^Content-Type:\s*+multipart/signed\b", re.IGNORECASE | re.MULTILINE)
+_SEALS = frozenset({"dkim-signature", "arc-seal", "arc-message-signature"})
+_WHAT = "options.inline_css"
+
+
+def restyled(message: bytes) -> bytes | None:
+    """The message as it is sent; None: as it came, for none of its HTML has rules.
+
+    Raises MalformedOptions where that cannot be done, or would break a signature.
+    """
+    try:
+        leaves = [leaf for leaf in read_leaves(message) if _has_rules(leaf)]
+    except BadMime as error:
+        raise MalformedOptions(
+            f"{_WHAT}: the message cannot be read as a MIME tree: {error.reason}"
+        ) from error
+    if not leaves:
+        return None
+    if _is_signed(message):
+        raise MalformedOptions(f"{_WHAT} would break the signature of a message that is signed")
+    pieces: list[bytes] = []
+    at = 0
+    for leaf in leaves:
+        pieces += [message[at : leaf.header_start], *leaf.kept_fields, _entity(leaf)]
+        at = leaf.end
+    return b"".join((*pieces, message[at:]))
+
+
+def _has_rules(leaf: Leaf) -> bool:
+    if leaf.type != _HTML:
+        return False
+    if leaf.text is None:
+        raise MalformedOptions(f"{_WHAT}: the text of a part {_HTML} cannot be decoded as its fields say")
+    return "<style" in leaf.text.lower()
+
+
+def _is_signed(message: bytes) -> bool:
+    header, _ = split_message(message)
+    return _SIGNED.search(message) is not None or any(field.name in _SEALS for field in fields_of(header))
+
+
+def _entity(leaf: Leaf) -> bytes:
+    """Raises MalformedOptions."""
+    assert leaf.text is not None
+    try:
+        entity = text_entity(leaf.type, inline_css(leaf.text), leaf.parameters())
+    except BadTemplate as error:
+        raise MalformedOptions(str(error)) from error
+    is_described = leaf.header_start > 0 or any(
+        field[:12].lower() == b"mime-version" for field in leaf.kept_fields
+    )
+    return entity if is_described else b"MIME-Version: 1.0\r\n" + entity
