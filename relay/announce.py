@@ -15,8 +15,8 @@ log = logging.getLogger("relay")
 
 def warn_of(standing: Standing) -> None:
     """What will keep mail from leaving, or is not as the files say."""
-    if standing.difference:
-        log.warning("%s", standing.difference)
+    if standing.comparison.difference:
+        log.warning("%s", standing.comparison.difference)
     if missing := standing.missing:
         node = standing.case.config.node
         log.warning("not on this machine (%s): %s; their mail waits", node, listed(missing))
@@ -24,7 +24,7 @@ def warn_of(standing: Standing) -> None:
 
 def tell_ready(relay: Relay, standing: Standing, workers: int) -> None:
     """Mail is taken: where, with which store and addresses."""
-    config, missing = standing.case.config, standing.missing
+    config, missing, differences = standing.case.config, standing.missing, standing.comparison.number
     clear = len(config.smtp.listen)
     facts: dict[str, object] = {
         "version": __version__,
@@ -36,7 +36,7 @@ def tell_ready(relay: Relay, standing: Standing, workers: int) -> None:
         "store": without_password(config.store),
         "ips": len(standing.ips),
         "missing": listed(missing).replace(", ", ","),
-        "differences": standing.differences,
+        "differences": "unknown" if differences is None else differences,
     }
     told = " ".join(f"{key}={value}" for key, value in facts.items() if value != "")
     log.info("ready %s", told, extra={"facts": {"event": "ready", **facts}})

@@ -3,23 +3,27 @@
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 from relay.ambient import SystemClock
+from relay.domain.changes import Put, Remove, SetRoutes
 from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import Conflict
-from relay.judgments import Book, Case, judge
+from relay.judgments import Book, Case, Finding, judge
+from relay.judgments.case import STORE
 from relay.judgments.directory import missing_of
 from relay.net.tls import ensure_self_signed
 from relay.ports import Clock
 from relay.schema.config import Config, source_of
 from relay.schema.directory import DirectoryFile, load_directory
 from relay.schema.problems import ConfigError
-from relay.service.directory import changes_to, entries_of
+from relay.service.directory import Difference, changes_to, entries_of, identity
 from relay.store import Store, UnusableStore, open_store
-from relay.store.peek import peek
+from relay.store.peek import UnreadableForNow, peek
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
@@ -31,11 +35,13 @@ class Standing:
     """How an installation stands before it starts."""
 
     case: Case
-    difference: str = ""
-    """What lies between the directory file and the store, in a sentence; empty: nothing."""
-    differences: int = 0
+    comparison: "Comparison"
+    problems: tuple[str, ...] = ()
+    """Why the directory file cannot be read; empty: it can."""
     refused: str = ""
     """Why the store cannot be read; empty: it can, or there is none."""
+    is_passing: bool = False
+    """The store may be read all the same in a moment: it was busy."""
 
     @property
     def missing(self) -> list[str]:
@@ -49,46 +55,94 @@ class Standing:
 
     def refuse(self) -> None:
         """Raises ConfigError when nothing may start like this."""
-        refusals = tuple(str(finding) for finding in judge(self.case) if finding.refuses)
-        if refusals:
+        findings = list(judge(self.case))
+        if refusals := self.refusals(findings, or_passing=False):
             raise ConfigError(refusals)
+        if self.problems and self.case.stored is None and not self.refused:
+            raise ConfigError(self.problems)
+
+    def refusals(self, findings: Iterable[Finding], *, or_passing: bool) -> tuple[str, ...]:
+        """Those of the findings, else that the store cannot be read."""
+        refusals = tuple(str(finding) for finding in findings if finding.refuses)
+        if self.refused and not refusals and (or_passing or not self.is_passing):
+            refusals = (f"{self.case.source('store')}: store: {self.refused}",)
+        return refusals
 
 
-def standing_of(config: Config, path: Path, listed: DirectoryFile | None) -> Standing:
-    """Before anything is opened. path: of relay.toml. listed: the directory file, where it can be read."""
-    snapshot, refused = None, ""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The directory file against the store."""
+
+    difference: str = ""
+    """What lies between them, in a sentence; empty: nothing."""
+    number: int | None = 0
+    """Changes, as `relay directory diff` counts; None: nobody knows."""
+    applied: Book | None = None
+    """The store as it will be once the file is applied; None: it cannot be."""
+
+
+def standing_of(config: Config, path: Path) -> Standing:
+    """Before anything is opened. path: of relay.toml."""
+    listed, snapshot = None, None
+    problems: tuple[str, ...] = ()
+    refused, is_passing = "", False
+    try:
+        listed = load_directory(config.directory)
+    except ConfigError as error:
+        problems = error.problems
     try:
         snapshot = peek(Path(config.store.removeprefix("sqlite:///")))
     except (UnusableStore, OSError) as error:
-        refused = str(error)
+        refused, is_passing = str(error), isinstance(error, OSError | UnreadableForNow)
     file = None if listed is None else Book(str(config.directory), listed.entries, listed.routes)
-    stored = None if snapshot is None else Book("the store", tuple(entries_of(snapshot)), snapshot.routes)
+    stored = None if snapshot is None else Book(STORE, tuple(entries_of(snapshot)), snapshot.routes)
     source = partial(source_of, environ=os.environ, path=path)
-    case = Case(config, source, file, stored, SystemClock().now())
-    difference, number = "", 0
-    if snapshot is not None and listed is not None:
-        difference, number = _difference(snapshot, listed, config.directory)
-    return Standing(case, difference, number, refused)
+    compared = _compare(snapshot, listed, config.directory, problems, refused)
+    is_applied = compared.number == 0
+    case = Case(config, source, file, stored, SystemClock().now(), compared.applied, is_applied)
+    return Standing(case, compared, problems, refused, is_passing)
 
 
-def directory_file(config: Config) -> DirectoryFile | None:
-    """What the directory file says; None when it is not there, or wrong."""
+def _compare(
+    snapshot: Snapshot | None,
+    listed: DirectoryFile | None,
+    path: Path,
+    problems: tuple[str, ...],
+    refused: str,
+) -> Comparison:
+    if refused:
+        return Comparison(f"the store cannot be compared with {path}: {refused}", None)
+    if snapshot is None:
+        return Comparison()
+    if listed is None:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        what = f"{problems[0]}{more}; the store is in force, and whether it differs is unknown"
+        return Comparison(f"{what}: put {path} right, and see `relay check`", None)
     try:
-        return load_directory(config.directory)
-    except ConfigError:
-        return None
-
-
-def _difference(snapshot: Snapshot, listed: DirectoryFile, path: Path) -> tuple[str, int]:
-    """As `relay directory diff` counts."""
-    try:
-        number = len(changes_to(snapshot, listed.entries, listed.routes).changes)
+        difference = changes_to(snapshot, listed.entries, listed.routes)
     except Conflict as error:
-        return f"the store is not as {path} says, which cannot be applied: {error.detail}", 1
+        return Comparison(f"the store is not as {path} says, which cannot be applied: {error.detail}", 1)
+    number, applied = len(difference.changes), _applied(snapshot, difference, listed, str(path))
     if number == 0:
-        return "", 0
+        return Comparison("", 0, applied)
     changes = "1 change" if number == 1 else f"{number} changes"
-    return f"the store differs from {path} by {changes}; see `relay directory diff {path}`", number
+    what = f"the store differs from {path} by {changes}; see `relay directory diff {path}`"
+    return Comparison(what, number, applied)
+
+
+def _applied(snapshot: Snapshot, difference: Difference, listed: DirectoryFile, place: str) -> Book:
+    entries = {identity(entry): entry for entry in entries_of(snapshot)}
+    for change in difference.changes:
+        match change:
+            case Put(entry):
+                entries[identity(entry)] = entry
+            case Remove(entry):
+                entries.pop(identity(entry), None)
+            case SetRoutes():
+                pass
+            case _:
+                assert_never(change)
+    return Book(place, tuple(entries.values()), listed.routes, frozenset(difference.kept))
 
 
 async def prepare(config: Config) -> int:
@@ -105,11 +159,6 @@ async def prepare(config: Config) -> int:
 async def first_directory(store: Store, config: Config, clock: Clock) -> None:
     """A store without a directory takes that of the file (I §3)."""
     if await store.directory.revision() > 0:
-        return
-    if not config.directory.exists():
-        log.warning(
-            "%s is not there: the store begins without accounts, and nobody may send", config.directory
-        )
         return
     wanted = load_directory(config.directory)
     snapshot = await store.directory.snapshot()

@@ -110,9 +110,9 @@ def test_an_example_loads_and_nothing_is_wrong_with_it_but_that_its_addresses_ar
 ) -> None:
     file = tmp_path / "directory.toml"
     file.write_text(example, encoding="utf-8")
-    listed = load_directory(file)
     config = Config(store=f"sqlite:///{tmp_path}/relay.db", directory=file)
-    findings = list(judge(standing_of(config, tmp_path / "relay.toml", listed).case))
+    load_directory(file)
+    findings = list(judge(standing_of(config, tmp_path / "relay.toml").case))
     assert [
         finding.what.partition(":")[0] for finding in findings if "private addresses" not in finding.what
     ] == ["not on this machine (n1)"]

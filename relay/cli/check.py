@@ -8,10 +8,9 @@ from relay.cli.printing import plain, print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, config_at
 from relay.domain.directory import SendingIp
 from relay.domain.route import SmarthostRoute, TlsPolicy
-from relay.judgments import judge
+from relay.judgments import Case, judge
 from relay.judgments.hosts import is_here
 from relay.preparation import standing_of
-from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError
 
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with 1 when there is a warning.")]
@@ -20,30 +19,26 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="End with 1 when th
 def check(strict: StrictOption = False, json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check both files and the store, and look for the sending IPs.
 
-    What a start would refuse ends with 2. What would run, and is probably wrong, is a line that
-    begins with "warning:"; with --strict it ends with 1. Nothing is started or connected to, and
-    nothing stays bound.
+    A mistake in a file, and what a start would refuse, ends with 2. What would run, and is probably
+    wrong, is a line that begins with "warning:"; with --strict it ends with 1. Nothing is started or
+    connected to, and nothing stays bound.
 
     Example: relay check --config /etc/relay/relay.toml
     """
     settings, file = config_at(config)
-    listed = load_directory(settings.directory)
-    standing = standing_of(settings, file, listed)
+    standing = standing_of(settings, file)
+    listed = standing.case.file
+    if listed is None:
+        raise ConfigError(standing.problems)
     findings = list(judge(standing.case))
     warnings = [str(finding) for finding in findings if not finding.refuses]
-    refusals = [str(finding) for finding in findings if finding.refuses]
-    if standing.refused and not refusals:
-        refusals.append(f"{standing.case.source('store')}: store: {standing.refused}")
-    if standing.difference:
-        warnings.append(standing.difference)
+    refusals = standing.refusals(findings, or_passing=True)
+    if standing.comparison.difference and not standing.refused:
+        warnings.append(standing.comparison.difference)
     if refusals:
         _tell(warnings)
-        raise ConfigError(tuple(refusals))
-    ips = [entry for entry in listed.entries if isinstance(entry, SendingIp)]
-    rows = [
-        {"address": ip.address, "bind": ip.bind, "node": ip.node, "state": _state(ip, settings.node)}
-        for ip in ips
-    ]
+        raise ConfigError(refusals)
+    rows = _rows(standing.case)
     if json:
         places = {"config": str(file), "directory": str(settings.directory)}
         print_json({**places, "sending_ips": rows, "warnings": warnings})
@@ -61,13 +56,32 @@ def check(strict: StrictOption = False, json: JsonOption = False, config: Config
         raise typer.Exit(1)
 
 
+def _rows(case: Case) -> list[dict[str, object]]:
+    """The sending IPs of the file, and those that are in force and not in it."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for book, place in ((case.file, "file"), (case.stored, "store")):
+        for ip in () if book is None else book.of(SendingIp):
+            if not ip.is_retired:
+                places.setdefault((ip.address, ip.bind, ip.node), []).append(place)
+    return [
+        {
+            "address": address,
+            "bind": bind,
+            "node": node,
+            "place": " and ".join(found),
+            "state": _state(bind, node, case.config.node),
+        }
+        for (address, bind, node), found in places.items()
+    ]
+
+
 def _tell(warnings: list[str]) -> None:
     for warning in warnings:
         warn(f"warning: {plain(warning)}")
 
 
-def _state(ip: SendingIp, node: str) -> str:
+def _state(bind: str, node: str, this_node: str) -> str:
     """Whether the address can be a source here: `ok`, `missing`, or whose business it is."""
-    if ip.node and ip.node != node:
+    if node and node != this_node:
         return "on another node"
-    return "ok" if is_here(ip.bind) else "missing"
+    return "ok" if is_here(bind) else "missing"

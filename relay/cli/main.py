@@ -15,7 +15,7 @@ from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
-from relay.preparation import directory_file, standing_of
+from relay.preparation import standing_of
 from relay.schema.problems import ConfigError
 from relay.schema.values import Endpoint
 from relay.service.operate import Explanation, explain
@@ -122,7 +122,7 @@ def run(
     settings, file = config_at(config)
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
-    standing = standing_of(settings, file, directory_file(settings))
+    standing = standing_of(settings, file)
     standing.refuse()
     raise typer.Exit(serve(settings, standing, with_sink=with_sink, shows_link=show_link))
 

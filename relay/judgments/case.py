@@ -11,6 +11,7 @@ from relay.schema.config import Config
 from relay.schema.values import Endpoint
 
 Kind = TypeVar("Kind", bound=Entry)
+STORE = "the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """One directory: that of the file, or that of the store."""
+    """One directory: that of the file, or that of the store, or the store's once the file is applied."""
 
     place: str
     entries: tuple[Entry, ...]
     routes: tuple[Route, ...]
+    kept: frozenset[Entry] = frozenset()
+    """Those that the file does not list, and that stay in the store when it is applied."""
+
+    def place_of(self, entry: Entry) -> str:
+        return STORE if entry in self.kept else self.place
 
     def of(self, kind: type[Kind]) -> Iterator[Kind]:
         return (entry for entry in self.entries if isinstance(entry, kind))
@@ -64,10 +70,22 @@ class Case:
     stored: Book | None
     """None: there is no store, or it has no directory yet."""
     now: datetime
+    applied: Book | None = None
+    """What the store says once the file is applied; None: it cannot be, or there is no store."""
+    is_applied: bool = False
+    """It says so already."""
 
     @property
     def books(self) -> tuple[Book, ...]:
         return tuple(book for book in (self.file, self.stored) if book is not None)
+
+    @property
+    def outlooks(self) -> tuple[Book, ...]:
+        """Whole directories: what will be in force by the file, and what is now where that differs."""
+        if self.applied is None:
+            return self.books
+        now = () if self.is_applied or self.stored is None else (self.stored,)
+        return (self.applied, *now)
 
     @property
     def in_force(self) -> Book | None:

@@ -22,13 +22,13 @@ _MOST_LISTED = 20
 
 
 def _bound_to_no_pool(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         pools: dict[object, list[str]] = {}
-        for pool in (*book.of(Pool), *(case.stored.of(Pool) if case.stored else ())):
+        for pool in book.of(Pool):
             pools.setdefault(pool.account, [str(DEFAULT_POOL)]).append(str(pool.id))
         filled = {(ip.account, ip.pool) for ip in book.of(SendingIp) if ip.takes_pins}
         for part in book.of(Subaccount):
-            where = f"{book.place}: account[{part.account}].subaccount[{part.id}].ip_pool"
+            where = f"{book.place_of(part)}: account[{part.account}].subaccount[{part.id}].ip_pool"
             known = sorted(set(pools.get(part.account, [str(DEFAULT_POOL)])))
             if part.ip_pool is None:
                 continue
@@ -43,7 +43,7 @@ def _bound_to_no_pool(case: Case) -> Iterator[Finding]:
 
 def _nowhere_to_send_from(case: Case) -> Iterator[Finding]:
     """Mail of these accounts that names no pool is refused."""
-    for book in case.books:
+    for book in case.outlooks:
         found = stranded(book.of(Account), book.of(SendingIp))
         if waiting := [str(account.id) for account in found if account.has_shared_pool]:
             whose = f"account{'' if len(waiting) == 1 else 's'} {listed(waiting)}"
@@ -57,23 +57,30 @@ def _nowhere_to_send_from(case: Case) -> Iterator[Finding]:
         for account in found:
             if not account.has_shared_pool:
                 what = "no IP in the default pool: mail that names no pool is refused, bounces of others' too"
-                where = f"{book.place}: account[{account.id}]"
+                where = f"{book.place_of(account)}: account[{account.id}]"
                 yield Finding(where, f'{what}; expected a sending_ip with pool = "default"')
 
 
 def _missing_ips(case: Case) -> Iterator[Finding]:
-    node, book = case.config.node, case.file or case.stored
-    if book is None:
-        return
-    ips = [ip for ip in book.of(SendingIp) if not ip.is_retired]
-    here = [ip for ip in ips if ip.node in ("", node)]
-    if ips and not here:
-        what = f"none of the sending IPs is for this node, {node}: all mail waits"
-        yield Finding(book.place, f"{what}; see node in {case.source('node')}")
-    if missing := missing_of(ips, node):
-        first = ipaddress.ip_address(missing[0])
-        what = f"not on this machine ({node}): {listed(missing)}; their mail waits until each is"
-        yield Finding("", f"{what}: ip address add {first}/{first.max_prefixlen} dev DEVICE")
+    node, told = case.config.node, set[str]()
+    # What runs now comes first: its mail waits already.
+    for book in sorted(case.outlooks, key=lambda book: book is not case.stored):
+        ips = [ip for ip in book.of(SendingIp) if not ip.is_retired]
+        here = [ip for ip in ips if ip.node in ("", node)]
+        if ips and not here:
+            what = f"none of the sending IPs is for this node, {node}: all mail waits"
+            yield Finding(book.place, f"{what}; see node in {case.source('node')}")
+        for place in dict.fromkeys(map(book.place_of, here)):
+            there = [ip for ip in here if book.place_of(ip) == place]
+            if missing := [bind for bind in missing_of(there, node) if bind not in told]:
+                told.update(missing)
+                yield _not_here(place, node, missing)
+
+
+def _not_here(place: str, node: str, missing: list[str]) -> Finding:
+    first = ipaddress.ip_address(missing[0])
+    what = f"not on this machine ({node}): {listed(missing)}; their mail waits until each is"
+    return Finding(f"{place}: sending_ip", f"{what}: ip address add {first}/{first.max_prefixlen} dev DEVICE")
 
 
 def listed(addresses: Sequence[str]) -> str:
@@ -88,26 +95,26 @@ def missing_of(ips: Sequence[SendingIp], node: str) -> list[str]:
 
 
 def _same_bind(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         seen: dict[tuple[str, str], IpAddress] = {}
         for ip in book.of(SendingIp):
             first = seen.setdefault((ip.bind, ip.node), ip.address)
             if first != ip.address and not ip.is_retired:
                 what = f"{ip.bind} is that of sending_ip[{first}] too: others see one address for both"
-                yield Finding(f"{book.place}: sending_ip[{ip.address}].bind", what)
+                yield Finding(f"{book.place_of(ip)}: sending_ip[{ip.address}].bind", what)
 
 
 def _nameless_ips(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         for ip in book.of(SendingIp):
             if is_public(ip.address) and is_unknown_to_the_internet(ip.hostname):
                 what = f'"{ip.hostname}" is no name of the internet: many receivers refuse such an EHLO'
-                where = f"{book.place}: sending_ip[{ip.address}].hostname"
+                where = f"{book.place_of(ip)}: sending_ip[{ip.address}].hostname"
                 yield Finding(where, f"{what}; expected the name that its reverse DNS gives")
 
 
 def _caged_ips(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         away = [route for route in book.routes if not _stays_here(route)]
         caged = [ip.bind for ip in book.of(SendingIp) if is_loopback(ip.bind) and not ip.is_retired]
         if caged and (away or not book.routes):
@@ -121,7 +128,7 @@ def _stays_here(route: Route) -> bool:
 
 
 def _no_catch_all(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         if any("*" in route.patterns for route in book.routes):
             continue
         what = 'no route for all other domains: their mail goes to their MX hosts; expected one for "*"'
@@ -129,7 +136,7 @@ def _no_catch_all(case: Case) -> Iterator[Finding]:
 
 
 def _never_used(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         earlier: list[tuple[int, str]] = []
         for at, route in enumerate(book.routes, 1):
             for pattern in route.patterns:
@@ -150,7 +157,7 @@ def _covers(wide: str, narrow: str) -> bool:
 
 
 def _risky_routes(case: Case) -> Iterator[Finding]:
-    for book in case.books:
+    for book in case.outlooks:
         for route in book.routes:
             domains, target = ", ".join(route.patterns), route.target
             if isinstance(target, MxRoute) and target.allow_private:
@@ -166,7 +173,7 @@ def _leads_to_itself(case: Case) -> Iterator[Finding]:
         address = address_of(listener.endpoint.host)
         if address is not None and listener.endpoint.port:
             listeners.append((address, listener.endpoint.port))
-    for book in case.books:
+    for book in case.outlooks:
         for at, route in enumerate(book.routes, 1):
             if _is_own_smarthost(case, route, listeners):
                 what = f"{_told(route)} is this relay itself: its mail bounces as a loop"

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import re
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
@@ -23,7 +24,7 @@ from relay.domain.directory import (
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.schema.problems import Lacking, Table
-from relay.schema.values import Endpoint, parse_host_name, parse_network, parse_node
+from relay.schema.values import Endpoint, check_is_one_host, parse_host_name, parse_network, parse_node
 
 MOST_IPS = 100_000
 """Dedicated IPs of one account: what stands for "no limit" where the file needs a number."""
@@ -44,13 +45,12 @@ def parse_name(text: object) -> str:
 
 def parse_address(text: object) -> IpAddress:
     """A host's address: no wildcard, for which the system would choose, and no group."""
-    try:
-        if isinstance(text, str) and "%" not in text:
+    if isinstance(text, str):
+        check_is_one_host(text)
+        with suppress(ValueError):
             address = ipaddress.ip_address(text)
-            if not (address.is_unspecified or address.is_multicast or text == "255.255.255.255"):
+            if "%" not in text and not address.is_unspecified:
                 return IpAddress(str(address))
-    except ValueError:
-        pass
     raise ValueError("an IPv4 or IPv6 address of one host")
 
 
@@ -282,10 +282,7 @@ class AccountTable(Table):
 
 
 def _parse_smarthost(text: object) -> Endpoint:
-    try:
-        endpoint = Endpoint.parse(text)
-    except ValueError:
-        endpoint = Endpoint("", 0)
+    endpoint = Endpoint.parse(text, such_as='"127.0.0.1:2526"')
     if not endpoint.port:
         raise ValueError('"HOST:PORT", such as "127.0.0.1:2526"')
     return endpoint

@@ -27,21 +27,39 @@ class Endpoint:
     port: int
 
     @classmethod
-    def parse(cls, text: object) -> Self:
+    def parse(cls, text: object, such_as: str = '"127.0.0.1:2525" or "[::1]:2525"') -> Self:
         """`HOST:PORT`, an IPv6 address in brackets. Raises ValueError with what was expected."""
         if isinstance(text, cls):
             return text
         host, colon, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
         in_brackets = host.startswith("[") and host.endswith("]")
         if colon and re.fullmatch(r"\d{1,5}", port, re.ASCII) and int(port) <= 65535:
+            check_is_one_host(host[1:-1] if in_brackets else host)
             if in_brackets and _is_ipv6(host[1:-1]):
                 return cls(host[1:-1], int(port))
             if not in_brackets and re.fullmatch(r"[A-Za-z0-9._-]+", host):
                 return cls(host, int(port))
-        raise ValueError('"HOST:PORT", such as "127.0.0.1:2525" or "[::1]:2525"')
+        raise ValueError(f'"HOST:PORT", such as {such_as}')
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def check_is_one_host(text: str) -> None:
+    """Raises ValueError with what was expected for an address that no socket can be bound to as it stands.
+
+    A name, or what is no address at all, is others' business.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return
+    if address.version == 6 and address.is_link_local:
+        raise ValueError(
+            "no link-local address (fe80::/10): it needs an interface, which cannot be named here"
+        )
+    if address.is_multicast or text == "255.255.255.255":
+        raise ValueError("an IPv4 or IPv6 address of one host")
 
 
 def parse_node(text: object) -> NodeName:
@@ -91,7 +109,7 @@ def parse_public_url(text: object) -> str:
 
 def _is_ipv6(text: str) -> bool:
     try:
-        return bool(ipaddress.IPv6Address(text))
+        return "%" not in text and bool(ipaddress.IPv6Address(text))
     except ValueError:
         return False
 

@@ -25,6 +25,7 @@ from relay.ports import (
 )
 from relay.store.folders import make_private, open_to_others
 from relay.store.migrate import UnusableStore, migrate, migrations
+from relay.store.peek import check_is_ours
 from relay.store.sqlite.billing import SqliteBilling
 from relay.store.sqlite.directory import SqliteDirectory
 from relay.store.sqlite.eventlog import SqliteEventLog
@@ -109,6 +110,7 @@ async def open_store(
 def migrate_store(url: str) -> tuple[int, int]:
     """Bring the store to this version; its version before (0: it was made) and now. Raises UnusableStore."""
     path = _path(url)
+    check_is_ours(path)
     with _failures_named(path), _alone(path), closing(connect(path)) as connection:
         return migrate(connection, migrations("relay.store.sqlite"))
 
@@ -127,6 +129,7 @@ def _open(
 ) -> Store:
     """In a thread: it waits for the disk, and for another process that opens the same store."""
     path = _path(url)
+    check_is_ours(path)
     make_room_to_start(path)
     migrate_store(url)
     with _failures_named(path):

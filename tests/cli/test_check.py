@@ -1,7 +1,6 @@
 """`relay check`: what is wrong, what probably is, and the good neighbour of each that is neither."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +93,7 @@ LOOP = "bounces as a loop; expected another host or port"
         pytest.param(
             {},
             IP.replace("127.0.0.11", "192.0.2.1") + CLEAN,
-            "not on this machine (n1): 192.0.2.1; their mail waits until each is:"
+            "directory.toml: sending_ip: not on this machine (n1): 192.0.2.1; their mail waits until each is:"
             " ip address add 192.0.2.1/32 dev DEVICE",
             id="an IP that is not here",
         ),
@@ -353,6 +352,7 @@ def test_what_is_right_has_no_line(cli: Cli, settings: Settings, directory: str)
     assert (printed.status, told(cli, printed)) == (0, [])
 
 
+LINK = "expected no link-local address (fe80::/10): it needs an interface, which cannot be named here"
 REMEDY = "remove them from it and make your own with `relay key create`, or listen on 127.0.0.1 alone"
 
 
@@ -416,6 +416,35 @@ REMEDY = "remove them from it and make your own with `relay key create`, or list
             " of its own, or 0.0.0.0 for all of them",
             id="listening on an address of others",
         ),
+        *(
+            pytest.param({"": {"roles": HTTP}, section: {key: value}}, line, id=f"{line} link-local")
+            for section, key, value, line in (
+                (
+                    "smtp",
+                    "listen",
+                    ["[fe80::1]:2525"],
+                    f'relay.toml: smtp.listen[#1]: "[fe80::1]:2525": {LINK}',
+                ),
+                (
+                    "smtp",
+                    "listen_tls",
+                    ["[fe80::1%lo]:2525"],
+                    f'relay.toml: smtp.listen_tls[#1]: "[fe80::1%lo]:2525": {LINK}',
+                ),
+                ("http", "listen", "[febf::1]:1", f'relay.toml: http.listen: "[febf::1]:1": {LINK}'),
+                (
+                    "http",
+                    "listen_tls",
+                    ["[fe80::1]:1"],
+                    f'relay.toml: http.listen_tls[#1]: "[fe80::1]:1": {LINK}',
+                ),
+            )
+        ),
+        pytest.param(
+            {"smtp": {"listen": ["[ff02::1]:2525"]}},
+            'relay.toml: smtp.listen[#1]: "[ff02::1]:2525": expected an IPv4 or IPv6 address of one host',
+            id="listening on a group",
+        ),
         pytest.param(
             {"smtp": {"listen": ["0.0.0.0:2525"], "proxy_protocol": ["0.0.0.0/0"]}, "": OPEN},
             "relay.toml: smtp.proxy_protocol[#1]: 0.0.0.0/0: whoever can connect names its own address;"
@@ -428,6 +457,26 @@ def test_what_no_start_takes_ends_with_2_and_so_does_the_start(
     cli: Cli, settings: Settings, line: str
 ) -> None:
     printed = judged(cli, settings)
+    assert (printed.status, told(cli, printed)) == (2, [line])
+    started = cli("run")
+    assert (started.status, told(cli, started)) == (2, [line])
+
+
+@pytest.mark.parametrize(
+    ("directory", "place"),
+    [
+        (CLEAN.replace("127.0.0.11", "fe80::1"), 'sending_ip[fe80::1].address: "fe80::1"'),
+        (CLEAN.replace("127.0.0.11", "fe80::1%lo"), 'sending_ip[fe80::1%lo].address: "fe80::1%lo"'),
+        (
+            CLEAN.replace('"127.0.0.11"', '"2001:db8::1"\nbind = "fe80::1"'),
+            'sending_ip[2001:db8::1].bind: "fe80::1"',
+        ),
+        (CLEAN.replace("127.0.0.1:2526", "[fe80::1]:2526"), 'route[#1].smarthost: "[fe80::1]:2526"'),
+    ],
+)
+def test_a_link_local_address_is_refused_by_name(cli: Cli, directory: str, place: str) -> None:
+    printed = judged(cli, {}, directory)
+    line = f"directory.toml: {place}: {LINK}"
     assert (printed.status, told(cli, printed)) == (2, [line])
     started = cli("run")
     assert (started.status, told(cli, started)) == (2, [line])
@@ -555,59 +604,3 @@ def test_a_published_key_in_the_store_is_refused_whatever_the_file_says(cli: Cli
         *(["--yes"] if "--yes" in cli.bare("directory", "apply", "--help").out else []),
     )
     assert cli("check").status == 0
-
-
-# ── the store and the file ───────────────────────────────────────────────────────────────
-
-
-def test_a_store_that_differs_from_the_file_is_told_as_diff_counts(cli: Cli) -> None:
-    judged(cli, {})
-    cli.ok("directory", "apply", str(cli.directory))
-    assert told(cli, cli("check", "--strict")) == []
-    cli.ok("key", "create", "--account", "1", "--label", "more", "--grant", "smtp/inject")
-    assert told(cli, cli("check", "--strict")) == []
-    cli.directory.write_text(CLEAN.replace('"Acme"', '"Acme Ltd"'))
-    diff = cli.ok("directory", "diff", str(cli.directory))
-    assert diff.endswith("\n1 change\n")
-    printed = cli("check")
-    line = "the store differs from directory.toml by 1 change; see `relay directory diff directory.toml`"
-    assert (printed.status, told(cli, printed)) == (0, [f"warning: {line}"])
-    assert json.loads(cli("check", "--json").out)["warnings"][0].startswith("the store differs from ")
-    cli.directory.write_text(CLEAN.replace('"Acme"', '"Acme Ltd"').replace('pool = "marketing"\n', "", 1))
-    assert "by 2 changes; see" in cli("check").err
-    assert cli("check", "--strict").status == 1
-
-
-def test_a_file_that_could_not_be_applied_is_told(cli: Cli) -> None:
-    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 1'))
-    cli.ok("directory", "apply", str(cli.directory))
-    cli.ok("ip", "add", "127.0.0.12", "--hostname", "mta12.relay.test")
-    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 2'))
-    cli.ok("directory", "apply", str(cli.directory))
-    cli.ok("ip", "assign", "127.0.0.12", "--account", "1")
-    judged(cli, {}, CLEAN.replace('plan = "self_serve"', 'plan = "self_serve"\ndedicated_ip_limit = 1'))
-    line = "which cannot be applied: account 1 (Acme) would have 2 dedicated IPs; its limit is 1"
-    assert told(cli, cli("check")) == [f"warning: the store is not as directory.toml says, {line}"]
-
-
-def test_check_leaves_the_store_as_it_is(cli: Cli) -> None:
-    judged(cli, {})
-    cli.ok("directory", "apply", str(cli.directory))
-    before = {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()}
-    assert cli("check").status == 0
-    assert {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()} == before
-
-
-def test_a_store_that_is_none_is_refused(cli: Cli) -> None:
-    (cli.folder / "relay.db").write_bytes(b"no database, and long enough to be looked at" * 50)
-    printed = judged(cli, {})
-    assert printed.status == 2
-    assert told(cli, printed)[0].startswith("relay.toml: store: cannot read the store relay.db: ")
-
-
-def test_a_store_whose_folder_can_be_none_is_refused(cli: Cli) -> None:
-    """A file stands where its folder should be, which stops root too."""
-    (cli.folder / "file").write_text("")
-    printed = judged(cli, {"": {"store": f"sqlite:///{cli.folder}/file/relay.db"}})
-    assert printed.status == 2
-    assert "expected a folder that this user may write" in printed.err

@@ -93,6 +93,29 @@ async def test_a_start_and_a_stop_are_a_line_each(tmp_path: Path, mta: FakeMta, 
     assert relay.log.read_text().endswith(" INFO relay stopped\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[rout]]\n", "rout: a list of tables: expected "),
+        (None, "No such file or directory: expected a readable file"),
+    ],
+)
+async def test_a_file_that_cannot_be_compared_is_named_and_never_called_the_same(
+    tmp_path: Path, mta: FakeMta, text: str | None, told: str
+) -> None:
+    async with RelayProcess(tmp_path, mta.address) as relay:
+        file = tmp_path / "directory.toml"
+        file.unlink()
+        if text is not None:
+            file.write_text(text)
+        await relay.restart()
+        assert (await _ready(relay, 2))[1].endswith(" differences=unknown")
+        (line,) = re.findall(r" WARNING relay (.* is in force, .*)\n", relay.log.read_text())
+        assert line.startswith(f"{file}: {told}")
+        remedy = f"whether it differs is unknown: put {file} right, and see `relay check`"
+        assert line.endswith(f"; the store is in force, and {remedy}")
+
+
 async def test_for_machines_they_are_records_with_a_field_for_each_fact(tmp_path: Path, mta: FakeMta) -> None:
     settings: dict[str, dict[str, object]] = {"": {"roles": ["smtp", "api"]}, "log": {"format": "json"}}
     async with RelayProcess(tmp_path, mta.address, settings=settings) as relay:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.testing.lab import WITH_API, lab_directory, write_files
-from relay.testing.process import RelayProcess, free_port
+from relay.testing.process import free_port
 
 FIRST_WORDS = '{"listening": '
 
@@ -110,11 +110,3 @@ async def test_the_lines_for_an_sdk_that_speaks_tls_only_send_through_a_pool(tmp
 async def test_without_the_smtp_role_there_is_nothing_to_copy(tmp_path: Path) -> None:
     async with _running(tmp_path, {"": {"roles": ["egress"]}}):
         pass
-
-
-async def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
-    running = RelayProcess(tmp_path, "127.0.0.1:9")
-    (tmp_path / "directory.toml").unlink()
-    await running.start()
-    assert await running.stop() == 0
-    assert "directory.toml is not there: the store begins without accounts" in running.log_tail()
