@@ -78,7 +78,10 @@ _TEXTS = tuple(
         ),
         (UNSUBSCRIBE, r"\bunsubscribe request|request to unsubscribe|has unsubscribed"),
         (SUBSCRIBE, r"\bsubscribe request|request to subscribe|subscription (request|confirmation)"),
-        (RELAYING_DENIED, r"\brelay(ing)? (access )?(denied|not (allowed|permitted))|\b(to|not) relay\b"),
+        (
+            RELAYING_DENIED,
+            r"\brelay(ing)? (access )?(denied|not (allowed|permitted))|\b(to|not) relay\b|\brcpthosts\b",
+        ),
         (
             PROHIBITED_ATTACHMENT,
             r"\battachment|\bvirus|\bmalware|executable|content presents a potential security",
@@ -113,7 +116,7 @@ _TEXTS = tuple(
             r"|\b(user|recipient|mailbox|address|account)\b.{0,40}\b(not exist|doesn.t exist|unknown"
             r"|not found|unavailable|disabled|inactive|invalid|deactivated|suspended|no longer)"
             r"|\bdoesn.t have an? \S+ account|\bunrouteable address|\bno mailbox|NotFound\b"
-            r"|\brecipient address rejected: access denied",
+            r"|\brecipient address rejected: access denied|\ball recipient addresses rejected",
         ),
         (
             DNS,
@@ -135,7 +138,7 @@ _CODES = {
     "2.1": (INVALID_RECIPIENT, TRANSIENT),
     "3": (GENERIC, TRANSIENT),
     "4": (SOFT, SOFT),
-    "4.1": (INVALID_RECIPIENT, TIMEOUT),
+    "4.1": (TIMEOUT, TIMEOUT),
     "4.3": (DNS, DNS),
     "4.4": (DNS, DNS),
     "4.5": (TRANSIENT, TRANSIENT),
@@ -146,10 +149,7 @@ _CODES = {
     "6.1": (PROHIBITED_ATTACHMENT, PROHIBITED_ATTACHMENT),
     "7": (MAIL_BLOCK, MAIL_BLOCK),
 }
-"""By subject and detail, or subject alone: the class of a permanent and of a temporary reply.
-
-5.4.1 is what Microsoft says of an address that its directory does not know.
-"""
+"""By subject and detail, or subject alone: the class of a permanent and of a temporary reply."""
 _REPLY_CODES = {
     500: GENERIC,
     501: GENERIC,
@@ -157,7 +157,7 @@ _REPLY_CODES = {
     503: GENERIC,
     504: GENERIC,
     552: MAILBOX_FULL,
-    553: INVALID_RECIPIENT,
+    553: GENERIC,
 }
 
 _READ_CHARACTERS = 2000
@@ -174,29 +174,48 @@ _NOT_THE_MAILBOX = tuple(
     for found, pattern in (
         (
             MAIL_BLOCK,
+            r"\byour (?!recipient|contact)([\w-]+ ){0,2}(account|mailbox|login|user ?name|credentials)\b"
+            r"|\b(outgoing|outbound|submission|rcpthosts|helo|ehlo|callout|customer account)\b"
+            r"|\bpassword|\bcredentials?\b|\blog-?in\b|\bmust log in|authenticat|\bauth\b"
+            r"|\bsmtp (access|account|user)|\b(allowed|permitted|authori[sz]ed) to send\b"
+            r"|\bfor (sending|abus)|\bsending (abuse|e?-?mails?|messages|account|access|privileges?|rights)\b"
+            r"|\baccount\b.{0,40}\b(disabled|inactive|deactivated|suspended|locked)\b.{0,20}\bcontact\b.{0,30}"
+            r"\b(support|administrator|provider|help ?desk|billing|us)\b",
+        ),
+        (
+            MAIL_BLOCK,
             r"(?<!to )(?<!to the )(?<!inform )(?<!inform the )(?<!notify the )(?<!contact the )\bsenders?\b"
             r"(?! (should|may|might|must|can))|\bsender(address|domain)|\bsending (domain|ip|host|server)"
-            r"|\b(return|reverse)[- ]?path|\bmail ?from\b|\bfrom[ :](address|domain|header)|\boriginator"
+            r""
+            r"|\b(return|reverse)[- ]?(path|address)|\bverification failed for\b|\bmail ?from\b"
+            r"|\bfrom[ :](address|domain|header)|\boriginator"
             r"|\bbadmailfrom|\byour (e-?mail )?address (is|was|has|does)\b"
             r"|\byour (ip|domain|host|server|network|isp|mail ?server)\b|\bclient (host|address|ip)\b",
         ),
-        (SPAM_BLOCK, r"\b(block|black|deny) ?list|\bdnsbl|\brbl\b|\breputation\b|spamhaus|spamcop|barracuda"),
+        (
+            SPAM_BLOCK,
+            r"\b(block|black|deny)[- ]?list|\bdnsbl|\brbl\b|\breputation\b|spamhaus|spamcop|barracuda",
+        ),
         (SPAM_CONTENT, r"\bspam|\bunsolicited|\bjunk\b|\bsuspicious"),
         (
             TRANSIENT,
             r"\btoo (many|quickly|fast|often|frequent)|\brate\b|\bthrottl|\blimit(s|ed)?\b|\bquota\b"
-            r"|\bper (second|minute|hour|day)\b|\bfrequen",
+            r"|\bper (second|minute|hour|day)\b|\bfrequen|\bgr[ae]y-?list|\btemporar"
+            r"|\b(try|retry)( again)? later|\bat this time\b|\bmax(imum)? (connections|number)",
         ),
         (
             MAIL_BLOCK,
             r"\bpolic(y|ies)\b|\bbanned\b|\bprohibited\b|\badministrative|\bspf\b|\bdkim\b|\bdmarc\b"
             r"|\bnot (authori[sz]ed|permitted)\b|unauthenticated|\bptr\b|\brdns\b|\breverse (dns|host)"
-            r"|(?<!recipient address rejected: )\baccess denied"
+            r"|(?<!recipient address rejected: )(?<!recipient addresses rejected : )\baccess denied"
+            r"|\b(allow|white|access)[- ]?list"
             r"|(?<!\bis )(?<!user )(?<!mailbox )(?<!account )\bblocked\b",
         ),
     )
 )
-"""Words by which a refusal speaks of the sender, its address, a rate or a policy, whatever its codes."""
+"""Words by which a refusal speaks of us, the sender, its address, a rate or a policy, whatever its codes."""
+_CODE_OF_THE_SENDER = re.compile(r"(?:^|#)[45]\.(?:1\.[78]|7\.\d+)(?!\d)")
+"""Of the sender's address, and of what he may do (RFC 3463 §3.2, §3.8); qmail writes it as `(#5.7.1)`."""
 
 
 def bounce_class(reply: Reply, *, is_shared: bool = False) -> int:
@@ -214,9 +233,12 @@ def bounce_class(reply: Reply, *, is_shared: bool = False) -> int:
     for other, pattern in _NOT_THE_MAILBOX:
         if pattern.search(text):
             return other
+    if 530 <= reply.code <= 539 or _CODE_OF_THE_SENDER.search(reply.text[:_READ_CHARACTERS]):
+        return MAIL_BLOCK
     if not reply.is_permanent:
         return SOFT
-    return GENERIC if is_shared and reply.phase is Phase.BODY else found
+    is_about_none = reply.code == 503 or (is_shared and reply.phase is Phase.BODY)
+    return GENERIC if is_about_none else found
 
 
 def _words(reply: Reply) -> str:

@@ -34,6 +34,7 @@ MICROSOFT = {
     "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient bob@example.com not found by SMTP": 10,
     "550 5.5.0 Requested action not taken: mailbox unavailable (S2017062302).": 10,
     "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)": 10,
+    "550 5.4.1 All recipient addresses rejected : Access denied. AS(201806281)": 10,
     "550 5.4.1 All recipient addresses rejected": 10,
     "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet service "
     "provider since part of their network is on our block list (S3150).": 51,
@@ -62,7 +63,10 @@ OTHERS = {
     "550 <spam-junk@example.com> no such user here": 10,
     "450 4.1.1 <bob@example.com>: Recipient address rejected: unverified address": 20,
     "550 Unrouteable address": 10,
-    "553 sorry, that domain isn't in my list of allowed rcpthosts": 10,
+    "553 sorry, that domain isn't in my list of allowed rcpthosts": 54,
+    "553 sorry, no mailbox here by that name. (#5.1.1)": 10,
+    "553 requested action not taken": 40,
+    "550 5.4.1 No answer from host": 24,
     "550 5.1.0 Address rejected": 10,
     "550 5.1.3 Bad address syntax": 10,
     "550 5.1.6 Recipient has moved": 10,
@@ -99,7 +103,8 @@ OTHERS = {
     "421 too many connections from your host": 70,
     "421 4.4.5 Service unavailable, concurrency limit reached.": 70,
     "554 5.5.1 Error: no valid recipients": 30,
-    "503 5.5.1 need RCPT": 30,
+    "503 5.5.1 need RCPT": 40,
+    "550 5.5.1 need RCPT": 30,
     "450 no recipients for the moment": 20,
     "421 4.4.2 mx.example.com Error: timeout exceeded": 24,
     "421 4.4.2 connection lost": 20,
@@ -169,7 +174,6 @@ UNKNOWN = (
     "553 5.1.8 <s@x.test>... Domain of sender address s@x.test does not exist",
     "554 5.5.1 no valid recipients",
     "550 Bob has unsubscribed",
-    "553",
 )
 
 
@@ -206,6 +210,25 @@ def test_what_is_said_of_several_recipients_at_once_is_about_none_of_their_mailb
         ("too many invalid recipients", 70),
         ("user unknown; rate exceeded", 70),
         ("mailbox unavailable: limit of messages per hour", 70),
+        ("Your account has been suspended for sending abuse", 50),
+        ("Your e-mail account is disabled", 50),
+        ("Mail account disabled, contact support", 50),
+        ("Outgoing mail for this account has been disabled", 50),
+        ("account suspended for sending spam", 50),
+        ("account disabled for abuse", 50),
+        ("Invalid user or password", 50),
+        ("Authenticated user's mailbox is disabled", 50),
+        ("SMTP user not found", 50),
+        ("invalid address: HELO argument", 50),
+        ("EHLO name: unknown address", 50),
+        ("The return address does not exist", 50),
+        ("Verification failed for <s@x.test>: unrouteable address", 50),
+        ("Callout verification failed: unknown user", 50),
+        ("sorry, that domain isn't in my list of allowed rcpthosts: no such user", 50),
+        ("address 192.0.2.1 not found in allow-list", 50),
+        ("mailbox temporarily disabled", 70),
+        ("unknown user: try again later", 70),
+        ("no RCPT at this time, maximum connections reached", 70),
         ("Recipient rejected by policy", 50),
         ("mailbox disabled for mail that fails DMARC", 50),
         ("recipient not authorized", 50),
@@ -232,11 +255,49 @@ def test_words_about_the_sender_a_rate_or_a_policy_are_not_about_the_mailbox(
         "550 5.1.1 The mailbox is blocked",
         "550 5.2.1 This account has been disabled",
         "550 5.4.1 Recipient address rejected: Access denied.",
+        "550 5.1.1 your recipient's mailbox is disabled",
+        "550 5.1.1 The account is not found; check your message and try again",
+        "554 your message: mailbox unavailable",
+        "553 5.4.1 no such mailbox",
     ],
 )
 def test_words_that_only_look_like_it_leave_a_hard_bounce_hard(line: str) -> None:
     code, _, text = line.partition(" ")
     assert bounce_class(Reply(int(code), text, Phase.RCPT)) == 10
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "550 5.1.7",
+        "550 5.1.8",
+        "553 5.7.1",
+        "550 5.7.133",
+        "535",
+        "530 5.1.1",
+        "535 5.7.8",
+        "503",
+        "503 5.1.1",
+    ],
+)
+@pytest.mark.parametrize("words", ["invalid address", "Domain of address does not exist", "user disabled"])
+@pytest.mark.parametrize("phase", [Phase.RCPT, Phase.BODY])
+def test_a_code_of_the_sender_or_of_the_session_is_about_no_mailbox(
+    code: str, words: str, phase: Phase
+) -> None:
+    """RFC 3463 §3.2: X.1.7 and X.1.8 are the sender's; RFC 4954: 53y is about a login."""
+    digits, _, enhanced = code.partition(" ")
+    reply = Reply(int(digits), f"{enhanced} {words}".strip(), phase)
+    assert bounce_class(reply) == (40 if digits == "503" else 50)
+    qmail = Reply(550, f"sorry, {words} (#5.7.1)", phase)
+    assert bounce_class(qmail) == 50
+
+
+@pytest.mark.parametrize("line", ["553", "553 5.4.1", "550 5.4.1 No answer from host", "553 not allowed"])
+@pytest.mark.parametrize("phase", Phase)
+def test_553_and_5_4_1_are_about_a_mailbox_only_where_words_say_so(line: str, phase: Phase) -> None:
+    code, _, text = line.partition(" ")
+    assert bounce_class(Reply(int(code), text, phase)) not in HARD
 
 
 def test_every_class_of_the_contract_but_none_else_is_given() -> None:

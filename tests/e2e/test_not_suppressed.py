@@ -29,6 +29,9 @@ async def _last(relay: RelayHarness, to: str | list[str] = TO) -> Bounce:
         (Phase.MAIL, "550 5.1.0 <s@x.test>: unknown user", 50),
         (Phase.DATA, "550 5.1.1 no such user", 40),
         (Phase.RCPT, "550 5.1.1 <s@x.test>: Sender address rejected: user unknown", 50),
+        (Phase.RCPT, "550 5.7.1 Your account has been suspended for sending abuse", 50),
+        (Phase.RCPT, "535 5.7.8 user account disabled", 50),
+        (Phase.RCPT, "550 5.1.8 Domain of address does not exist", 50),
     ],
 )
 async def test_a_refusal_that_is_not_about_the_mailbox_does_not_suppress_it(
