@@ -86,8 +86,10 @@ def backs_off(reply: Reply) -> bool:
 
 
 _SESSION = re.compile(
-    r"\b(session|connection|transaction)s?\b|\btoo many (messages|e?-?mails?|recipients|commands)\b"
-    r"|\bnested\b|\bsequence\b|\balready\b",
+    r"\b(session|(re)?connect(ion)?|transaction)s?\b|\btoo many (messages|e?-?mails?|recipients|commands)\b"
+    r"|\bmax(imum|\.)? (number of )?(messages|e?-?mails?|recipients|commands)\b"
+    r"|\b(message|e?-?mail|recipient|command)s? (limit|exceeded)\b|\blimit (of|on) (messages|e?-?mails?)\b"
+    r"|\bnested\b|\bsequence\b|\balready\b|\btwice\b",
     re.IGNORECASE,
 )
 
@@ -95,11 +97,13 @@ _SESSION = re.compile(
 def is_about_session(reply: Reply, is_lost: bool, is_ambiguous: bool) -> bool:
     """Whether a refusal by a session that was used before may be meant for it, and not for the message.
 
-    Then a new connection may take what this one does not. is_lost: the connection ended.
+    Then a new connection may take what this one does not. MAIL is refused for too many messages in
+    as many ways as there are servers, and 503 says that an earlier command is remembered, or is not
+    (RFC 5321 §4.1.4). is_lost: the connection ended.
     is_ambiguous: after the final dot, and the message may be there.
     """
     if is_ambiguous or reply.is_positive or reply.phase is Phase.INTERNAL:
         return False
-    if not reply.is_permanent and (is_lost or reply.phase is Phase.MAIL):
+    if reply.phase is Phase.MAIL or reply.code == 503 or (is_lost and not reply.is_permanent):
         return True
-    return (reply.phase is Phase.MAIL and reply.code == 503) or _SESSION.search(reply.text[:2000]) is not None
+    return _SESSION.search(reply.text[:2000]) is not None

@@ -185,6 +185,9 @@ ENOUGH = [
     pytest.param("451 4.7.0 not now", id="451"),
     pytest.param("550 5.7.0 Too many messages in this session", id="550"),
     pytest.param("503 5.5.1 Sender already given", id="503"),
+    pytest.param("554 5.7.0 Message limit reached", id="554"),
+    pytest.param("550 5.7.1 Maximum number of mails exceeded", id="of mails"),
+    pytest.param("550 Sender specified twice", id="twice"),
     pytest.param(None, id="hangs up"),
 ]
 
@@ -237,6 +240,8 @@ async def test_what_a_session_has_enough_of_goes_by_another_at_once(
         "452 4.5.3 Too many recipients in this session",
         "421 4.4.5 closing",
         "554 5.7.0 no more transactions on this connection",
+        "450 4.7.1 Maximum messages per connect exceeded",
+        "503 5.5.1 MAIL first",
         None,
     ],
 )
@@ -285,12 +290,14 @@ async def test_a_refusal_of_the_recipient_needs_no_other_session(tmp_path: Path,
         assert mta.connections == 1
 
 
-async def test_a_refused_sender_is_a_bounce_though_the_session_was_kept(tmp_path: Path) -> None:
+async def test_a_refused_sender_is_asked_for_once_more_and_is_a_bounce(tmp_path: Path) -> None:
+    """In a session that had no transaction he is not: that refusal is about him."""
     async with FakeMta() as mta, RelayHarness(tmp_path, mta) as relay:
         await _sent(relay, "first@gmail.example")
         mta.say(Phase.MAIL, "553 5.1.8 Domain of sender address does not exist")
-        assert await _events(relay, await _sent(relay)) == [Bounce]
-        assert mta.connections == 1
+        for number in range(5):
+            assert await _events(relay, await _sent(relay, f"r{number}@gmail.example")) == [Bounce]
+        assert mta.connections == 2
 
 
 async def test_a_host_that_puts_off_every_sender_costs_no_connection_a_message(tmp_path: Path) -> None:
