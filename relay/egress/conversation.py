@@ -30,7 +30,7 @@ from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
 from relay.mail.seven_bit import Unconvertible
 from relay.ports import Claimed, Clock, Dialer, Directory, Host, Login, MxResolver, NoSession, SmtpSession
-from relay.service.seven_bit import in_seven_bits
+from relay.service.seven_bit import converted
 
 _IDLE_S = 10.0
 _SUSPENSION = timedelta(seconds=60)
@@ -232,13 +232,12 @@ class Conversation:
             requests if any(requests) else (),
         )
         chunks: Sequence[bytes] = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
-        if message.eight_bit and "8BITMIME" not in session.extensions:
-            try:
-                chunks = (await self._in_seven_bits(message, chunks),)
-            except Unconvertible:
-                self._settle(mail, Bounced(NOT_CONVERTIBLE, session.peer))
-                trial.left = ()
-                return False
+        try:
+            chunks = await self._as_taken(session, message, chunks)
+        except Unconvertible:
+            self._settle(mail, Bounced(NOT_CONVERTIBLE, session.peer))
+            trial.left = ()
+            return False
         transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
         may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
@@ -264,10 +263,16 @@ class Conversation:
         trial.left = left
         return is_again
 
-    async def _in_seven_bits(self, message: Message, chunks: Sequence[bytes]) -> bytes:
-        """Raises Unconvertible. A header section that needs SMTPUTF8 is the session's business."""
+    async def _as_taken(
+        self, session: SmtpSession, message: Message, chunks: Sequence[bytes]
+    ) -> Sequence[bytes]:
+        """What this host takes of it. Raises Unconvertible; what needs SMTPUTF8 is the session's business."""
+        header = message.smtputf8 and "SMTPUTF8" not in session.extensions
+        body = message.eight_bit and "8BITMIME" not in session.extensions
+        if not (header or body):
+            return chunks
         snapshot, now = self._means.directory.snapshot, self._means.clock.now()
-        return await in_seven_bits(message, chunks, snapshot, now, keeps_header=message.smtputf8)
+        return (await converted(message, chunks, snapshot, now, header=header, body=body),)
 
     def _conclude(
         self, trial: _Trial, failure: NoSession | NotTried | Bounced | None

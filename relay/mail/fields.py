@@ -56,10 +56,10 @@ def in_ascii(field: Field) -> bytes:
 
 def section_in_ascii(header: bytes) -> bytes:
     """The header section as it came, or as much of it in ASCII as can be; what is not UTF-8 stays."""
-    if header.isascii():
-        return header
+    fields = () if header.isascii() else fields_of(header)
     try:
         header.decode()
     except UnicodeDecodeError:
         return header
-    return b"".join(map(in_ascii, fields_of(header)))
+    is_read = sum(len(field.raw) for field in fields) == len(header)
+    return b"".join(map(in_ascii, fields)) if is_read else header

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from relay.domain.errors import RelayError
+from relay.mail.fields import section_in_ascii
 from relay.mail.headers import Field, fields_of, first
 from relay.mail.parameters import TooManyParameters, first_word, parameters_of
 
@@ -19,7 +20,7 @@ _SIMPLE = frozenset(("", "7bit", "8bit", "binary"))
 
 
 class Unconvertible(RelayError):
-    """What stands above 127 stands where no encoding is: in a header section, or in a part that has none."""
+    """What stands above 127 stands where no encoding is: in a local part, or in a part that has none."""
 
 
 def seven_bit(message: bytes, *, keeps_header: bool = False) -> bytes:
@@ -37,10 +38,12 @@ def _entity(octets: bytes, depth: int, keeps_header: bool = False) -> bytes:
     header, body = octets[:end], octets[end + 2 :]
     if depth > _MAX_DEPTH or (end < 2 and not octets.startswith(b"\r\n")):
         raise Unconvertible
-    if not (keeps_header or header.isascii()):
-        raise Unconvertible
+    if not keeps_header:
+        header = section_in_ascii(header)
+        if not header.isascii():
+            raise Unconvertible
     if body.isascii():
-        return octets
+        return header + octets[end:]
     fields = fields_of(header)
     type_ = _word(fields, "content-type") or "text/plain"
     encoding = _word(fields, _ENCODING)

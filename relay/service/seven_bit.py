@@ -1,4 +1,4 @@
-"""Mail for a host without 8BITMIME: converted, and signed anew where we had signed it."""
+"""Mail for a host without 8BITMIME or SMTPUTF8: converted, and signed anew where we had signed it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from datetime import datetime
 from relay.domain.directory import Principal, Snapshot
 from relay.domain.message import Message
 from relay.mail.dkim import Signer, body_hash, signature_field
+from relay.mail.fields import section_in_ascii
+from relay.mail.gate import split_at_empty_line
 from relay.mail.headers import Field, fields_of, split_message
 from relay.mail.seven_bit import seven_bit
 from relay.service.sign import sending_domain_of, signing_of
@@ -14,22 +16,41 @@ from relay.service.sign import sending_domain_of, signing_of
 _LARGE_BYTES = 16 * 1024
 
 
-async def in_seven_bits(
-    message: Message, chunks: Sequence[bytes], snapshot: Snapshot, now: datetime, *, keeps_header: bool
+async def converted(
+    message: Message,
+    chunks: Sequence[bytes],
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    header: bool,
+    body: bool,
 ) -> bytes:
-    """What DATA carries instead of the chunks. Raises Unconvertible; see `seven_bit`."""
+    """What DATA carries instead of the chunks.
+
+    header: it is written in ASCII, as far as can be, for a host without SMTPUTF8.
+    body: for a host without 8BITMIME; and the header section too, where SMTPUTF8 was not asked for.
+    Raises Unconvertible; see `seven_bit`.
+    """
     content = b"".join(chunks)
     if len(content) < _LARGE_BYTES:
-        return _convert(content, message, snapshot, now, keeps_header)
-    return await asyncio.to_thread(_convert, content, message, snapshot, now, keeps_header)
+        return _convert(content, message, snapshot, now, header, body)
+    return await asyncio.to_thread(_convert, content, message, snapshot, now, header, body)
 
 
 def _convert(
-    content: bytes, message: Message, snapshot: Snapshot, now: datetime, keeps_header: bool
+    content: bytes, message: Message, snapshot: Snapshot, now: datetime, with_header: bool, with_body: bool
 ) -> bytes:
-    converted = seven_bit(content, keeps_header=keeps_header)
-    if converted == content:
-        return content
+    converted = content
+    if with_header:
+        header, body = split_at_empty_line(content)
+        converted = b"".join((section_in_ascii(header), b"\r\n", body))
+    if with_body:
+        converted = seven_bit(converted, keeps_header=message.smtputf8)
+    return content if converted == content else _signed(converted, message, snapshot, now)
+
+
+def _signed(converted: bytes, message: Message, snapshot: Snapshot, now: datetime) -> bytes:
+    """With signatures of ours made anew."""
     header, body = split_message(converted)
     fields = fields_of(header)
     signers = _signers(message, fields, snapshot)

@@ -137,7 +137,7 @@ async def test_a_signature_for_feedback_loops_is_made_anew_where_one_was_made(
 
 async def test_what_has_no_encoding_comes_back_and_is_never_sent(tmp_path: Path) -> None:
     async with _relay(tmp_path) as (relay, mta):
-        injected = await relay.inject(TO, message="Subject: café\r\n".encode() + HEAD + b"\r\nx\r\n")
+        injected = await relay.inject(TO, message="Cc: café@x.test\r\n".encode() + HEAD + b"\r\nx\r\n")
         assert await relay.quiet() == []
         event = (await relay.story(injected.message_id))[-1].event
         assert isinstance(event, Bounce)

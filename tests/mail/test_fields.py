@@ -105,7 +105,9 @@ def test_a_section_is_converted_as_a_whole_or_stays() -> None:
     assert [decoded(field.value) for field in fields_of(made)][2] == "Grüße"
     latin = b"Subject: Gr\xfc\xdfe\r\n"
     assert section_in_ascii(latin) == latin
-    assert section_in_ascii(made) is made
+    assert section_in_ascii(made) == made
+    no_field = "Grüße\r\nSubject: Grüße\r\n".encode()
+    assert section_in_ascii(no_field) == no_field
 
 
 # ── in whole messages ────────────────────────────────────────────────────────────────────

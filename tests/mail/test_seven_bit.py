@@ -158,7 +158,9 @@ def test_a_multipart_that_does_not_end_has_its_last_part_all_the_same() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        pytest.param(b"Subject: caf\xc3\xa9\r\n\r\nx\r\n", id="its header"),
+        pytest.param(b"Subject: caf\xe9\r\n\r\nx\r\n", id="a header in no known charset"),
+        pytest.param("To: bøb@x.test\r\n\r\nx\r\n".encode(), id="a local part"),
+        pytest.param(HEAD + parts("é is no field\r\n\r\nx".encode()), id="a part without fields"),
         pytest.param(b"Subject: caf\xc3\xa9\r\n", id="nothing but a header"),
         pytest.param(HEAD + parts(b"X: \xe9\r\n\r\nx"), id="the header of a part"),
         pytest.param(HEAD + parts(b"\xe9 and no empty line"), id="a part that is all header"),
@@ -190,6 +192,17 @@ def test_a_multipart_that_does_not_end_has_its_last_part_all_the_same() -> None:
 def test_where_no_encoding_is_nothing_is_converted(message: bytes) -> None:
     with pytest.raises(Unconvertible):
         seven_bit(message)
+
+
+def test_header_sections_are_written_in_ascii() -> None:
+    name = 'Content-Disposition: attachment; filename="Prüfung.txt"\r\n'.encode()
+    found = converted(
+        "To: bob@bücher.test\r\n".encode() + HEAD + parts(name + b"\r\nx\r\n", name + TEXT + b"\r\n" + CAFE)
+    )
+    assert found.startswith(b"To: bob@xn--bcher-kva.test\r\n" + HEAD)
+    message = read(found)
+    assert [part.get_filename() for part in message.iter_attachments()] == ["Prüfung.txt"] * 2
+    assert seven_bit("Subject: é\r\n\r\nx".encode()) == b"Subject: =?utf-8?b?w6k=?=\r\n\r\nx"
 
 
 def test_a_header_section_that_may_stay_stays() -> None:
