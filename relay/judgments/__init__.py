@@ -8,6 +8,8 @@ from relay.judgments.directory import DIRECTORY
 from relay.judgments.listeners import LISTENERS
 from relay.judgments.networks import NETWORKS
 from relay.judgments.published import PUBLISHED
+from relay.judgments.routes import ROUTES
+from relay.judgments.senders import SENDERS
 from relay.judgments.settings import SETTINGS
 from relay.judgments.storage import STORAGE
 
@@ -22,6 +24,8 @@ _ALL: tuple[Judgment, ...] = (
     *NETWORKS,
     *SETTINGS,
     *DIRECTORY,
+    *ROUTES,
+    *SENDERS,
 )
 
 

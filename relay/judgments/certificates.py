@@ -6,10 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from relay.judgments.case import Case, Finding, Judgment
+from relay.judgments.hosts import host_of_url
+from relay.net.chain import doubts_of_chain
 from relay.net.tls import Certificate, UnusablePair, read_certificate, self_signed_in, server_context
 from relay.schema.config import HttpSettings, SmtpSettings
 
 _SOON = timedelta(days=14)
+_MADE_AGAIN = "remove both files of the pair, and the next start makes a new one"
 
 
 def _pairs(case: Case) -> Iterator[Finding]:
@@ -24,8 +27,17 @@ def _pairs(case: Case) -> Iterator[Finding]:
         try:
             server_context(*pair)
         except UnusablePair as error:
-            what = f"{error}; the relay made them itself: remove both, and the next start makes a new pair"
-            yield case.found("store", what, refuses=True)
+            yield case.found("store", f"{error}; the relay made them itself: {_MADE_AGAIN}", refuses=True)
+        else:
+            if _is_self_signed_used(case):
+                for what in _doubts(read_certificate(pair[0]), config.hostname, case):
+                    yield case.found("store", f"{pair[0]}: {what}; the relay made it itself: {_MADE_AGAIN}")
+
+
+def _is_self_signed_used(case: Case) -> bool:
+    smtp, http = case.config.smtp, case.config.http
+    is_by_http = case.answers_http and http.certificate is None and bool(http.listen_tls)
+    return ("smtp" in case.config.roles and smtp.certificate is None) or is_by_http
 
 
 def _of_section(case: Case, section: str, files: SmtpSettings | HttpSettings, host: str) -> Iterator[Finding]:
@@ -44,7 +56,8 @@ def _of_section(case: Case, section: str, files: SmtpSettings | HttpSettings, ho
     except UnusablePair as error:
         yield case.found(f"{section}.certificate", str(error), refuses=True)
         return
-    for what in _doubts(read_certificate(files.certificate), host, case):
+    doubts = _doubts(read_certificate(files.certificate), host, case)
+    for what in (*doubts, *doubts_of_chain(files.certificate, case.now)):
         yield case.found(f"{section}.certificate", f"{files.certificate}: {what}")
 
 
@@ -58,14 +71,6 @@ def _doubts(certificate: Certificate, host: str, case: Case) -> Iterator[str]:
     if not certificate.is_for(host):
         known = ", ".join(certificate.names[:5]) or "no name"
         yield f"is for {known}, and clients come to {host}: expected one for that name"
-
-
-def host_of_url(url: str) -> str:
-    """Of a URL without a path; empty for none."""
-    authority = url.partition("//")[2].rstrip("/")
-    if authority.startswith("["):
-        return authority[1:].partition("]")[0]
-    return authority.partition(":")[0]
 
 
 CERTIFICATES: tuple[Judgment, ...] = (_pairs,)

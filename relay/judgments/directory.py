@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 from relay.domain.directory import Account, Pool, SendingIp, Subaccount
-from relay.domain.ids import DEFAULT_POOL, IpAddress
+from relay.domain.ids import DEFAULT_POOL
 from relay.domain.public import is_public
 from relay.domain.resolve import stranded
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
@@ -13,6 +13,7 @@ from relay.judgments.hosts import (
     address_of,
     is_here,
     is_loopback,
+    is_number,
     is_unknown_to_the_internet,
 )
 from relay.net.own import Listener, is_own
@@ -96,10 +97,17 @@ def missing_of(ips: Sequence[SendingIp], node: str) -> list[str]:
 
 def _same_bind(case: Case) -> Iterator[Finding]:
     for book in case.outlooks:
-        seen: dict[tuple[str, str], IpAddress] = {}
+        seen: dict[str, list[SendingIp]] = {}
         for ip in book.of(SendingIp):
-            first = seen.setdefault((ip.bind, ip.node), ip.address)
-            if first != ip.address and not ip.is_retired:
+            if ip.is_retired:
+                continue
+            earlier = seen.setdefault(ip.bind, [])
+            # One of no node is on every node.
+            first = next(
+                (one.address for one in earlier if "" in (one.node, ip.node) or one.node == ip.node), ""
+            )
+            earlier.append(ip)
+            if first:
                 what = f"{ip.bind} is that of sending_ip[{first}] too: others see one address for both"
                 yield Finding(f"{book.place_of(ip)}: sending_ip[{ip.address}].bind", what)
 
@@ -107,7 +115,8 @@ def _same_bind(case: Case) -> Iterator[Finding]:
 def _nameless_ips(case: Case) -> Iterator[Finding]:
     for book in case.outlooks:
         for ip in book.of(SendingIp):
-            if is_public(ip.address) and is_unknown_to_the_internet(ip.hostname):
+            is_open = is_public(ip.address) and is_unknown_to_the_internet(ip.hostname)
+            if is_open or is_number(ip.hostname):
                 what = f'"{ip.hostname}" is no name of the internet: many receivers refuse such an EHLO'
                 where = f"{book.place_of(ip)}: sending_ip[{ip.address}].hostname"
                 yield Finding(where, f"{what}; expected the name that its reverse DNS gives")

@@ -51,4 +51,17 @@ def is_here(address: str) -> bool:
 def is_unknown_to_the_internet(name: str) -> bool:
     """Whether no receiver could find the name in the DNS."""
     labels = name.lower().rstrip(".").split(".")
-    return len(labels) == 1 or labels[-1] in _SPECIAL
+    return len(labels) == 1 or labels[-1] in _SPECIAL or is_number(name)
+
+
+def is_number(name: str) -> bool:
+    """Whether it ends in digits, as addresses do and no name of the DNS (RFC 3696 §2)."""
+    return name.rstrip(".").rpartition(".")[2].isdigit()
+
+
+def host_of_url(url: str) -> str:
+    """Of a URL without a path; empty for none."""
+    authority = url.partition("//")[2].rstrip("/")
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]

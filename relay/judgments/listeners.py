@@ -6,8 +6,10 @@ from itertools import combinations
 from relay.judgments.case import Case, Finding, Judgment, Listener
 from relay.judgments.hosts import (
     address_of,
+    host_of_url,
     is_here,
     is_loopback,
+    is_number,
     is_unknown_to_the_internet,
     is_wildcard,
 )
@@ -62,6 +64,9 @@ def _nameless_to_others(case: Case) -> Iterator[Finding]:
     if public and is_unknown_to_the_internet(case.config.hostname):
         what = f'"{case.config.hostname}" is no name of the internet, and {public[0]} is open to others'
         yield case.found("hostname", f'{what}: expected this machine\'s own, such as "mail.example.com"')
+    elif is_number(case.config.hostname):
+        what = f'"{case.config.hostname}" is no name: expected this machine\'s own'
+        yield case.found("hostname", f'{what}, such as "mail.example.com"')
 
 
 def _secrets_in_clear(case: Case) -> Iterator[Finding]:
@@ -71,9 +76,15 @@ def _secrets_in_clear(case: Case) -> Iterator[Finding]:
         yield case.found("smtp.auth_without_tls", what)
     http = case.config.http
     by_http = public_listeners(case, "http.listen")
-    if by_http and http.certificate is None and not http.public_url.startswith("https://"):
+    scheme, host = http.public_url.partition("://")[0], host_of_url(http.public_url)
+    # A proxy that others reach is not called localhost.
+    is_behind_tls = scheme == "https" and not is_loopback(host)
+    if by_http and http.certificate is None and not is_behind_tls:
         what = f"{http.listen} answers others in clear text, keys and passwords too: name http.certificate"
         yield case.found("http.listen", f"{what} and http.key, or http.public_url where a proxy speaks TLS")
+    if case.answers_http and scheme == "http" and not is_loopback(host):
+        what = f"{http.public_url}: keys and passwords cross the network to {host} in clear text"
+        yield case.found("http.public_url", f"{what}; expected https:// and TLS there")
 
 
 LISTENERS: tuple[Judgment, ...] = (

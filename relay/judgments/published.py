@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from relay.domain.directory import ApiKey
 from relay.judgments.case import Case, Finding, Judgment
-from relay.judgments.certificates import host_of_url
-from relay.judgments.hosts import is_loopback
+from relay.judgments.hosts import host_of_url, is_loopback
 from relay.judgments.listeners import public_listeners
 
 PUBLISHED_KEYS = frozenset(

@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from relay.judgments.case import Case, Finding, Judgment
@@ -12,6 +13,13 @@ from relay.schema.durations import duration_text
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _SPARE_FILES = 100
 """What a process has open beside connections: store, log, its own listeners."""
+
+
+_LEAST_MESSAGE = 65_536
+"""Octets that every server takes (RFC 5321 §4.5.3.1.7)."""
+_LEAST_GAP = timedelta(seconds=10)
+_LEAST_IDLE_S = 5
+_LEAST_CONNECT_S = 1
 
 
 def _durations(case: Case) -> Iterator[Finding]:
@@ -35,6 +43,26 @@ def _durations(case: Case) -> Iterator[Finding]:
         yield case.found("queue.hold_expire_after", f"{what} waits, queue.expire_after, {expire}")
 
 
+def _haste(case: Case) -> Iterator[Finding]:
+    config, queue = case.config, case.config.queue
+    for key, gap in (("first_retry", queue.first_retry), ("max_retry_gap", queue.max_retry_gap)):
+        if gap is not None and gap < _LEAST_GAP:
+            what = f"{duration_text(gap)}: hosts that are in trouble are asked so often that they refuse us"
+            yield case.found(f"queue.{key}", f"{what}; expected some minutes")
+    if config.smtp.idle_timeout_s < _LEAST_IDLE_S:
+        what = (
+            f"{config.smtp.idle_timeout_s:g}: clients that think for a moment are cut off, amid a message too"
+        )
+        yield case.found("smtp.idle_timeout_s", f"{what}; expected at least {_LEAST_IDLE_S}")
+    if config.limits.connect_timeout_s < _LEAST_CONNECT_S:
+        what = f"{config.limits.connect_timeout_s:g}: hosts that are far away never answer so soon"
+        yield case.found("limits.connect_timeout_s", f"{what}; expected some seconds")
+    if config.limits.connect_timeout_s > queue.first_retry.total_seconds():
+        what = f"{config.limits.connect_timeout_s:g} is more than queue.first_retry"
+        told = f"{what}, {duration_text(queue.first_retry)}: the next attempt is due before one has given up"
+        yield case.found("limits.connect_timeout_s", told)
+
+
 def _sizes(case: Case) -> Iterator[Finding]:
     smtp, workers = case.config.smtp, _workers(case)
     memory = memory_bytes()
@@ -45,6 +73,13 @@ def _sizes(case: Case) -> Iterator[Finding]:
         what = f"{smtp.body_budget_bytes} for {workers} workers is less than one message for each"
         least = workers * smtp.max_message_bytes
         yield case.found("smtp.body_budget_bytes", f"{what}: expected at least {least}")
+    if smtp.max_message_bytes < _LEAST_MESSAGE:
+        what = f"{smtp.max_message_bytes}: ordinary mail is larger"
+        yield case.found("smtp.max_message_bytes", f"{what}; expected at least {_LEAST_MESSAGE}")
+    share = case.config.limits.account_queue_bytes
+    if share is not None and share < smtp.max_message_bytes:
+        what = f"{share} is less than one message of smtp.max_message_bytes, {smtp.max_message_bytes}"
+        yield case.found("limits.account_queue_bytes", f"{what}: large ones are refused for ever")
     if smtp.max_connections_per_client > smtp.max_connections:
         what = f"{smtp.max_connections_per_client} is more than smtp.max_connections, {smtp.max_connections}"
         yield case.found("smtp.max_connections_per_client", f"{what}: one client may take them all")
@@ -80,4 +115,4 @@ def memory_bytes() -> int:
     return whole
 
 
-SETTINGS: tuple[Judgment, ...] = (_durations, _sizes, _more_workers_than_cores)
+SETTINGS: tuple[Judgment, ...] = (_durations, _haste, _sizes, _more_workers_than_cores)

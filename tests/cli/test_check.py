@@ -65,6 +65,13 @@ CLEAR = (
     "http.listen: 0.0.0.0:8025 answers others in clear text, keys and passwords too:"
     " name http.certificate and http.key, or http.public_url where a proxy speaks TLS"
 )
+PORT_465 = (
+    "port 465 speaks TLS from the first octet, which this relay does not do, so that its mail waits;"
+    ' use port 587 with tls = "required", which is STARTTLS'
+)
+NUMBERED = 'address = "127.0.0.11"\nhostname = "8.8.4.4"'
+DOMAIN = '[[account.sending_domain]]\ndomain = "acme.test"\n'
+SIXTEEN = [f"{first}.0.0.0/8" for first in range(11, 75, 2)][:16]
 LOOP = "bounces as a loop; expected another host or port"
 
 
@@ -128,6 +135,20 @@ LOOP = "bounces as a loop; expected another host or port"
         ),
         pytest.param(
             {},
+            IP.replace('"127.0.0.11"', '"127.0.0.12"\nbind = "127.0.0.11"\nnode = "n1"') + CLEAN,
+            "directory.toml: sending_ip[127.0.0.11].bind: 127.0.0.11 is that of sending_ip[127.0.0.12] too:"
+            " others see one address for both",
+            id="one of this node, one of all",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('address = "127.0.0.11"\nhostname = "mta11.relay.test"', NUMBERED),
+            'directory.toml: sending_ip[127.0.0.11].hostname: "8.8.4.4" is no name of the internet: many'
+            " receivers refuse such an EHLO; expected the name that its reverse DNS gives",
+            id="an address for a name",
+        ),
+        pytest.param(
+            {},
             CLEAN.replace('address = "127.0.0.11"', 'address = "8.8.4.4"\nbind = "127.0.0.11"'),
             'directory.toml: sending_ip[8.8.4.4].hostname: "mta11.relay.test" is no name of the internet:'
             " many receivers refuse such an EHLO; expected the name that its reverse DNS gives",
@@ -187,6 +208,87 @@ LOOP = "bounces as a loop; expected another host or port"
             " address, and a route leads to others",
             id="loopback IPs to the internet",
         ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, route('["x.sink.sparkpostmail.com", "*.sink.sparkpostmail.com"]') + ALL),
+            [
+                f'directory.toml: route[#1].domains: "{name}" is never used: sink.domains takes that mail'
+                " first, and nothing leaves; remove it here or there"
+                for name in ("x.sink.sparkpostmail.com", "*.sink.sparkpostmail.com")
+            ],
+            id="routes of the sink",
+        ),
+        pytest.param(
+            {"sink": {"domains": ["tests.example.org"]}},
+            CLEAN.replace(ALL, route('["tests.example.org"]') + ALL),
+            'directory.toml: route[#1].domains: "tests.example.org" is never used: sink.domains takes that'
+            " mail first, and nothing leaves; remove it here or there",
+            id="a route of another sink",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace("127.0.0.1:2526", "127.0.0.1:465"),
+            f"directory.toml: route[#1].smarthost: {PORT_465}",
+            id="TLS from the first octet",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(IP, "")
+            .replace(SHARED, "")
+            .replace(ALL, route('["a.example"]', "mx = true\nport = 465") + ALL)
+            .replace('ip_pool = "marketing"\n', ""),
+            [
+                "directory.toml: sending_ip: mail of account 1 that names no pool is refused for now (451,"
+                " 503): no IP in the default pool, no shared one either; expected a sending_ip with shared ="
+                ' true, or with pool = "default"',
+                f"directory.toml: route[#1].port: {PORT_465}",
+            ],
+            id="TLS from the first octet by MX",
+        ),
+        pytest.param(
+            {},
+            CLEAN + 'ehlo_ignore = ["PIPELININ", "SIZE", "XCLIENT"]\n',
+            'directory.toml: route[#1].ehlo_ignore: "PIPELININ" is no keyword that servers are known to'
+            " offer; did you mean PIPELINING?",
+            id="an unknown keyword",
+        ),
+        pytest.param(
+            {},
+            CLEAN + 'ehlo_ignore = ["starttls"]\ntls = "required"\n',
+            'directory.toml: route[#1].ehlo_ignore: "STARTTLS" is ignored and TLS is required: all its mail'
+            " waits",
+            id="TLS required and ignored",
+        ),
+        # ── senders ──────────────────────────────────────────────────────────────────────
+        pytest.param(
+            {},
+            CLEAN.replace("[[account.pool]]", "require_sending_domain = true\n[[account.pool]]"),
+            "directory.toml: account[1].require_sending_domain: true, and it has no sending domain: all its"
+            " mail is refused; list one ([[account.sending_domain]]), or set it to false",
+            id="no domain where one is needed",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, f"{DOMAIN}subaccount = 7\n{ALL}"),
+            "directory.toml: account[1].require_sending_domain: true, and its sending domains are subaccount"
+            " 7's alone: all other mail of it is refused; list one ([[account.sending_domain]]), or set it to"
+            " false",
+            id="a domain of a subaccount alone",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, DOMAIN + ALL),
+            "directory.toml: account[1]: mail of subaccount 7 is refused: no sending domain that it may use;"
+            " expected shared_with_subaccounts = true, or one of its own",
+            id="a domain that is not shared",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('["smtp/inject"]', "[]"),
+            "directory.toml: account[1].api_key[lab].grants: the key may do nothing: expected grants, such as"
+            ' "smtp/inject"',
+            id="a key for nothing",
+        ),
         # ── keys ─────────────────────────────────────────────────────────────────────────
         pytest.param(
             {},
@@ -194,6 +296,20 @@ LOOP = "bounces as a loop; expected another host or port"
             "directory.toml: account[1].api_key[lab].valid_ips: 0.0.0.0/0: that is everybody: leave valid_ips"
             " out, or name networks of your own",
             id="valid_ips of everybody",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["0.0.0.0/1", "128.0.0.0/1"]'),
+            "directory.toml: account[1].api_key[lab].valid_ips: 0.0.0.0/1, 128.0.0.0/1: that is everybody:"
+            " leave valid_ips out, or name networks of your own",
+            id="valid_ips of everybody in halves",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', '"smtp/inject"]\nvalid_ips = ["0.0.0.0/2", "128.0.0.0/2"]'),
+            "directory.toml: account[1].api_key[lab].valid_ips: 0.0.0.0/2, 128.0.0.0/2: that is half of the"
+            " internet, or more: leave valid_ips out, or name networks of your own",
+            id="valid_ips of half of them",
         ),
         pytest.param(
             {},
@@ -243,7 +359,7 @@ LOOP = "bounces as a loop; expected another host or port"
             id="a hold shorter than a wait",
         ),
         pytest.param(
-            {"": {"workers": 64}, "smtp": {"max_message_bytes": 1}},
+            {"": {"workers": 64}, "smtp": {"max_message_bytes": 100_000}},
             CLEAN,
             f'relay.toml: workers: 64 on {cores()} cores: expected at most so many, or "auto"',
             id="more workers than cores",
@@ -254,6 +370,62 @@ LOOP = "bounces as a loop; expected another host or port"
             "relay.toml: smtp.max_connections_per_client: 1001 is more than smtp.max_connections, 1000:"
             " one client may take them all",
             id="a client's share of all",
+        ),
+        pytest.param(
+            {"limits": {"account_queue_bytes": 1_000_000}},
+            CLEAN,
+            "relay.toml: limits.account_queue_bytes: 1000000 is less than one message of"
+            " smtp.max_message_bytes, 20971520: large ones are refused for ever",
+            id="a queue for less than a message",
+        ),
+        pytest.param(
+            {"smtp": {"max_message_bytes": 1000}},
+            CLEAN,
+            "relay.toml: smtp.max_message_bytes: 1000: ordinary mail is larger; expected at least 65536",
+            id="messages of nothing",
+        ),
+        pytest.param(
+            {"smtp": {"idle_timeout_s": 0.001}},
+            CLEAN,
+            "relay.toml: smtp.idle_timeout_s: 0.001: clients that think for a moment are cut off, amid a"
+            " message too; expected at least 5",
+            id="no time to think",
+        ),
+        pytest.param(
+            {"queue": {"first_retry": "1ms"}, "limits": {"connect_timeout_s": 0.001}},
+            CLEAN,
+            [
+                "relay.toml: queue.first_retry: 1ms: hosts that are in trouble are asked so often that they"
+                " refuse us; expected some minutes",
+                "relay.toml: limits.connect_timeout_s: 0.001: hosts that are far away never answer so soon;"
+                " expected some seconds",
+            ],
+            id="in haste",
+        ),
+        pytest.param(
+            {"queue": {"max_retry_gap": "1ms"}},
+            CLEAN,
+            [
+                "relay.toml: queue.max_retry_gap: 1ms is shorter than queue.first_retry, 20m, which never"
+                " holds",
+                "relay.toml: queue.max_retry_gap: 1ms: hosts that are in trouble are asked so often that they"
+                " refuse us; expected some minutes",
+            ],
+            id="always in haste",
+        ),
+        pytest.param(
+            {"queue": {"first_retry": "30s"}},
+            CLEAN,
+            "relay.toml: limits.connect_timeout_s: 60 is more than queue.first_retry, 30s: the next attempt"
+            " is due before one has given up",
+            id="again before it has given up",
+        ),
+        pytest.param(
+            {"sink": {"domains": ["com"]}},
+            CLEAN,
+            'relay.toml: sink.domains: "com": mail to every domain below .com is swallowed, and counts as'
+            " delivered; expected a domain of tests, such as sink.example.com",
+            id="a sink for the world",
         ),
         # ── listeners ────────────────────────────────────────────────────────────────────
         pytest.param(
@@ -271,6 +443,26 @@ LOOP = "bounces as a loop; expected another host or port"
             id="keys in clear by SMTP",
         ),
         pytest.param(http("0.0.0.0:8025"), CLEAN, f"relay.toml: {CLEAR}", id="keys in clear by HTTP"),
+        pytest.param(
+            http("0.0.0.0:8025", public_url="https://localhost:8443"),
+            CLEAN,
+            f"relay.toml: {CLEAR}",
+            id="a proxy for nobody else",
+        ),
+        pytest.param(
+            http("127.0.0.1:8025", public_url="http://relay.example.com"),
+            CLEAN,
+            "relay.toml: http.public_url: http://relay.example.com: keys and passwords cross the network to"
+            " relay.example.com in clear text; expected https:// and TLS there",
+            id="a proxy in clear text",
+        ),
+        pytest.param(
+            {"": {"hostname": "8.8.4.4"}},
+            CLEAN,
+            'relay.toml: hostname: "8.8.4.4" is no name: expected this machine\'s own, such as'
+            ' "mail.example.com"',
+            id="an address for a hostname",
+        ),
         # ── networks ─────────────────────────────────────────────────────────────────────
         pytest.param(
             {"": OPEN, "http": {"trusted_proxies": ["0.0.0.0/0"]}},
@@ -279,11 +471,45 @@ LOOP = "bounces as a loop; expected another host or port"
             " name the proxies alone",
             id="everybody is a proxy",
         ),
+        pytest.param(
+            {"": OPEN, "http": {"trusted_proxies": ["0.0.0.0/1", "128.0.0.0/1"]}},
+            CLEAN,
+            [
+                f"relay.toml: http.trusted_proxies[#{at}]: {network}: whoever can connect names its own"
+                " address; name the proxies alone"
+                for at, network in ((1, "0.0.0.0/1"), (2, "128.0.0.0/1"))
+            ],
+            id="everybody in two halves",
+        ),
+        pytest.param(
+            {"": OPEN, "http": {"trusted_proxies": SIXTEEN}},
+            CLEAN,
+            f"relay.toml: http.trusted_proxies: {', '.join(SIXTEEN[:10])} and 6 more together: whoever can"
+            " connect names its own address; name the proxies alone",
+            id="a good part in small pieces",
+        ),
+        pytest.param(
+            {
+                "": {**OPEN, "roles": HTTP},
+                "http": {
+                    "listen": "0.0.0.0:8025",
+                    "trusted_proxies": ["8.0.0.0/8"],
+                    "public_url": "https://relay.acme.org",
+                },
+            },
+            CLEAN,
+            "relay.toml: http.trusted_proxies[#1]: 8.0.0.0/8: who connects from all these addresses of the"
+            " internet names its own; name the proxies alone",
+            id="many proxies",
+        ),
     ],
 )
-def test_what_is_probably_wrong_is_a_warning(cli: Cli, settings: Settings, directory: str, line: str) -> None:
+def test_what_is_probably_wrong_is_a_warning(
+    cli: Cli, settings: Settings, directory: str, line: str | list[str]
+) -> None:
     printed = judged(cli, settings, directory)
-    assert (printed.status, told(cli, printed)) == (0, [f"warning: {line}"])
+    lines = [line] if isinstance(line, str) else line
+    assert (printed.status, told(cli, printed)) == (0, [f"warning: {line}" for line in lines])
     assert cli("check", "--strict").status == 1
 
 
@@ -321,6 +547,29 @@ def test_what_is_probably_wrong_is_a_warning(cli: Cli, settings: Settings, direc
             {"queue": {"first_retry": "1h", "max_retry_gap": "1h", "hold_expire_after": "3d"}},
             CLEAN,
             id="durations that fit",
+        ),
+        pytest.param({"sink": {"domains": ["test", "sink.example.org"]}}, CLEAN, id="sinks of one's own"),
+        pytest.param(
+            {}, CLEAN.replace(ALL, f"{DOMAIN}shared_with_subaccounts = true\n{ALL}"), id="a domain for all"
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(ALL, f"{DOMAIN}{DOMAIN.replace('acme', 'joe')}subaccount = 7\n{ALL}"),
+            id="a domain for each",
+        ),
+        pytest.param(
+            {},
+            IP.replace('"127.0.0.11"', '"127.0.0.12"\nbind = "127.0.0.11"\nnode = "n1"')
+            + CLEAN.replace('pool = "marketing"', 'pool = "marketing"\nnode = "n2"', 1),
+            id="one address on two machines",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace('"smtp/inject"]', "]\noperator = true"),
+            id="an operator's key without grants",
+        ),
+        pytest.param(
+            {}, CLEAN + 'ehlo_ignore = ["pipelining", "8BITMIME", "X-OWN"]\n', id="keywords that are known"
         ),
         pytest.param({"": {"workers": cores()}}, CLEAN, id="as many workers as cores"),
         pytest.param(smtp(listen=["0.0.0.0:2527"]), CLEAN, id="open, and right"),
@@ -522,9 +771,30 @@ def test_an_open_relay_is_refused_where_others_reach_it(cli: Cli, network: str) 
     assert with_trusted(cli, "127.0.0.1:2525", entry) == [f"warning: {line}"]
 
 
-@pytest.mark.parametrize("network", ["10.0.0.0/8", "192.0.2.0/24", "fc00::/7", "127.0.0.0/8", "8.0.0.0/8"])
+@pytest.mark.parametrize(
+    "network",
+    ["10.0.0.0/8", "192.0.2.0/24", "fc00::/7", "127.0.0.0/8", "8.8.0.0/16", "2a00::/32", "198.18.0.0/15"],
+)
 def test_networks_of_ones_own_may_be_wide(cli: Cli, network: str) -> None:
     assert with_trusted(cli, "0.0.0.0:2525", f'{{ network = "{network}", account = 1 }}') == []
+
+
+@pytest.mark.parametrize("network", ["8.0.0.0/8", "8.8.0.0/15", "2a00::/16", "2a00::/31"])
+def test_many_addresses_of_the_internet_without_a_key_are_told(cli: Cli, network: str) -> None:
+    entry = f'{{ network = "{network}", account = 1 }}'
+    line = f"warning: relay.toml: smtp.trusted[#1]: {network}: all these addresses of the internet send as"
+    line += " account 1 without a key; name your own networks alone"
+    assert with_trusted(cli, "0.0.0.0:2525", entry) == [line]
+    assert with_trusted(cli, "127.0.0.1:2525", entry) == []
+
+
+def test_an_open_relay_in_pieces_is_one(cli: Cli) -> None:
+    entries = [f'{{ network = "{first}.0.0.0/8", account = {1} }}' for first in (20, 21)]
+    line = "relay.toml: smtp.trusted: 20.0.0.0/8, 21.0.0.0/8 together: an open relay: whoever can connect"
+    line += " sends without a key; name your own networks"
+    assert line in with_trusted(cli, "0.0.0.0:2525", *entries)
+    assert cli("run").status == 2
+    assert with_trusted(cli, "127.0.0.1:2525", *entries) == [f"warning: {line}"]
 
 
 def test_a_trusted_network_within_an_earlier_one_is_told(cli: Cli) -> None:

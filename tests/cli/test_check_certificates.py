@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from relay.testing.process import Printed
 from tests.cli.conftest import Cli
@@ -29,14 +29,18 @@ class Pair:
         begins: timedelta = -DAY,
         ends: timedelta = 90 * DAY,
         names: Sequence[str] = ("relay.test",),
+        issuer: "Pair | None" = None,
+        purpose: x509.ObjectIdentifier | None = None,
     ) -> None:
+        """issuer: None for itself."""
         self.private = ec.generate_private_key(ec.SECP256R1())
         self.certificate, self.key = folder / f"{name}.crt", folder / f"{name}.key"
-        now, subject = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])  # noqa: TID251
+        now, subject = datetime.now(UTC), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])  # noqa: TID251
+        self.subject, signer = subject, issuer or self
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(subject)
+            .issuer_name(signer.subject)
             .public_key(self.private.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + begins)
@@ -45,13 +49,20 @@ class Pair:
         if names:
             known = [x509.IPAddress(ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(known), critical=False)
-        self.pem = builder.sign(self.private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        if purpose is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        self.pem = builder.sign(signer.private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         self.certificate.write_bytes(self.pem)
         self.key.write_bytes(self.key_pem(serialization.NoEncryption()))
 
     def key_pem(self, encryption: serialization.KeySerializationEncryption) -> bytes:
         form = serialization.PrivateFormat.PKCS8
         return self.private.private_bytes(serialization.Encoding.PEM, form, encryption)
+
+    def is_followed_by(self, *others: "Pair") -> "Pair":
+        """Its file holds them too."""
+        self.certificate.write_bytes(b"".join(pair.pem for pair in (self, *others)))
+        return self
 
 
 def judged_with(cli: Cli, pair: Pair, section: str = "smtp") -> Printed:
@@ -103,7 +114,7 @@ def test_the_pair_that_the_relay_made_is_judged_too(cli: Cli) -> None:
     printed = judged(cli, {})
     assert printed.status == 2
     assert "relay.key is not the key of " in printed.err
-    assert "remove both, and the next start makes a new pair" in printed.err
+    assert "remove both files of the pair, and the next start makes a new one" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -149,3 +160,76 @@ def test_files_of_a_role_that_does_not_run_are_not_looked_at(cli: Cli) -> None:
     files = {"certificate": "none.crt", "key": "none.key"}
     assert judged(cli, {"http": files}).status == 0
     assert judged(cli, {"": {"roles": HTTP}, "http": files}).status == 2
+
+
+# ── the way to a root ────────────────────────────────────────────────────────────────────
+
+
+def test_a_certificate_without_its_issuer_is_told_by_both_names(cli: Cli) -> None:
+    root = Pair(cli.folder, "Root")
+    middle = Pair(cli.folder, "Middle", issuer=root)
+    leaf = Pair(cli.folder, issuer=middle)
+    start = "warning: relay.toml: smtp.certificate: site.crt: "
+    remedy = "put that behind it, as in fullchain.pem"
+    without = f"is there without its issuer, Middle, so that clients cannot go back to a root: {remedy}"
+    assert told(cli, judged_with(cli, leaf)) == [start + without]
+    wrong = f"was issued by Middle, and behind it stands Root, which did not: {remedy}"
+    assert told(cli, judged_with(cli, leaf.is_followed_by(root))) == [start + wrong]
+    namesake = Pair(cli.folder, "Middle", issuer=root)
+    wrong = f"was issued by Middle, and behind it stands Middle, which did not: {remedy}"
+    assert told(cli, judged_with(cli, leaf.is_followed_by(namesake))) == [start + wrong]
+    for chain in ((middle,), (middle, root), (root, middle)):
+        assert told(cli, judged_with(cli, leaf.is_followed_by(*chain))) == []
+    assert f"{start}{without}".replace("smtp.", "http.") in told(
+        cli, judged_with(cli, leaf.is_followed_by(), "http")
+    )
+
+
+def test_an_issuer_that_expired_is_told(cli: Cli) -> None:
+    middle = Pair(cli.folder, "Middle", begins=-9 * DAY, ends=-DAY, issuer=Pair(cli.folder, "Root"))
+    (said,) = told(cli, judged_with(cli, Pair(cli.folder, issuer=middle).is_followed_by(middle)))
+    assert "site.crt: its issuer behind it, Middle, expired on " in said
+    assert said.endswith(": put the renewed one there")
+
+
+@pytest.mark.parametrize(
+    ("purpose", "is_told"),
+    [
+        (ExtendedKeyUsageOID.CLIENT_AUTH, True),
+        (ExtendedKeyUsageOID.SERVER_AUTH, False),
+        (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, False),
+    ],
+)
+def test_a_certificate_for_clients_alone_is_told(
+    cli: Cli, purpose: x509.ObjectIdentifier, is_told: bool
+) -> None:
+    said = told(cli, judged_with(cli, Pair(cli.folder, purpose=purpose)))
+    line = "site.crt: is not for servers (extendedKeyUsage without serverAuth): clients refuse it"
+    assert said == ([f"warning: relay.toml: smtp.certificate: {line}"] if is_told else [])
+
+
+# ── the pair that the relay makes ────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("ends", "names", "line"),
+    [
+        pytest.param(
+            90 * DAY, ["former.test"], "is for former.test, and clients come to relay.test", id="name"
+        ),
+        pytest.param(-DAY, ["relay.test"], "expired on ", id="expired"),
+        pytest.param(90 * DAY, ["relay.test", "localhost"], "", id="as it should be"),
+    ],
+)
+@pytest.mark.parametrize("roles", [["smtp"], ["api"], ["egress"]])
+def test_the_pair_that_the_relay_made_for_another_name_is_told_where_it_is_used(
+    cli: Cli, roles: list[str], ends: timedelta, names: list[str], line: str
+) -> None:
+    Pair(cli.folder, "relay", begins=-9 * DAY, ends=ends, names=names)
+    said = told(cli, judged(cli, {"": {"roles": roles}, "http": {"listen_tls": ["127.0.0.1:8443"]}}))
+    if not line or roles == ["egress"]:
+        assert said == []
+    else:
+        (said_of_it,) = said
+        assert said_of_it.startswith(f"warning: relay.toml: store: relay.crt: {line}")
+        assert said_of_it.endswith("remove both files of the pair, and the next start makes a new one")
