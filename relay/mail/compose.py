@@ -18,7 +18,15 @@ from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart
 from relay.mail.fields import in_ascii, text_of
-from relay.mail.headers import Field, decoded, fields_of, split_message, unfolded
+from relay.mail.headers import (
+    Field,
+    decode_words,
+    decoded,
+    fields_of,
+    may_hide_braces,
+    split_message,
+    unfolded,
+)
 from relay.mail.mailboxes import one_line, read_name, split_template
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
 from relay.mail.pieces import (
@@ -222,6 +230,7 @@ class _Maker:
             raise NoSender
         if len(fields) == 1 and re.search(r"\\r|\\n", values[0]):
             raise BadMime("its line breaks are written as backslashes and letters")
+        _check_words("from", decode_words(values[0]))
         # Words are decoded in names alone: in an address they could not be told from its structure.
         name, email = split_template(values[0])
         name = read_name(name)
@@ -262,6 +271,7 @@ class _Maker:
         if is_ascii and not (b"{{" in field.value or b"=?" in field.value):
             return ""
         text = decoded(field.value)
+        _check_words(field.name, text)
         if is_ascii and "{{" not in text:
             return ""
         # In a list of mailboxes words are decoded with their names, once it has been read.
@@ -332,6 +342,12 @@ def _is_described(body: Sequence[Piece]) -> bool:
     """Whether fields of MIME stand before it: its own, or those of a text that is made anew (RFC 2045 §4)."""
     first = body[0]
     return len(body) > 1 or not isinstance(first, bytes) or first[:8].lower() == b"content-"
+
+
+def _check_words(name: str, text: str) -> None:
+    """text: with its encoded words decoded, as far as they can be. Raises BadMime."""
+    if "=?" in text and may_hide_braces(text):
+        raise BadMime(f"encoded words of its field {name} cannot be decoded")
 
 
 def _describes_body(name: str) -> bool:

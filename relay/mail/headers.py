@@ -7,7 +7,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from relay.mail.charsets import is_known
+from relay.mail.charsets import is_known, may_hide_ascii
+from relay.mail.transfer import of_base64
 
 _FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
 _SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
@@ -173,14 +174,30 @@ def _decode_run(run: re.Match[str]) -> str:
         return run[0]
     try:
         return "".join(
-            b"".join(_octets(encoding, payload) for _, encoding, payload in same).decode(charset)
+            b"".join(_whole(encoding, payload) for _, encoding, payload in same).decode(charset)
             for charset, same in groupby(words, itemgetter(0))
         )
     except (binascii.Error, LookupError, UnicodeDecodeError):
         return run[0]
 
 
-def _octets(encoding: str, payload: str) -> bytes:
+def may_hide_braces(text: str) -> bool:
+    """Whether there may be braces in those encoded words that could not be decoded and are left in it."""
+    words = _WORD.findall(text)
+    octets = b"".join(_octets(encoding, payload)[0] for _, encoding, payload in words)
+    return b"{{" in octets or any(may_hide_ascii(charset) for charset, _, _ in words)
+
+
+def _whole(encoding: str, payload: str) -> bytes:
+    """Raises binascii.Error."""
+    octets, is_whole = _octets(encoding, payload)
+    if not is_whole:
+        raise binascii.Error(payload)
+    return octets
+
+
+def _octets(encoding: str, payload: str) -> tuple[bytes, bool]:
+    """And whether nothing is damaged."""
     if encoding in "Bb":
-        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4))
-    return binascii.a2b_qp(payload.encode(), header=True)
+        return of_base64((payload + "=" * (-len(payload) % 4)).encode())
+    return binascii.a2b_qp(payload.encode(), header=True), True

@@ -4,7 +4,6 @@ What is read costs in proportion to its length, whoever wrote it: a part is foun
 lines alone, its header section is short, and no octet is looked at for more than so many levels.
 """
 
-import binascii
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from relay.mail.charsets import is_known, may_hide_ascii
 from relay.mail.fields import in_ascii
 from relay.mail.headers import Field, fields_of, first, split_message
 from relay.mail.parameters import TooManyParameters, first_word, named_parameters, parameters_of
+from relay.mail.transfer import of_base64, of_quoted_printable, whole_groups
 
 MAX_DEPTH = 32
 MAX_PARTS = 1000
@@ -35,10 +35,6 @@ _TEXT = re.compile(r"text/[\w!#$&^.+-]{1,100}", re.ASCII)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r\n|\Z)")
 _IS_ITSELF = re.compile(r"[78][-_ ]?bits?|binary", re.ASCII)
 """Transfer codings that code nothing, and how they are misspelt."""
-_BLANK_BEHIND_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
-"""RFC 2045 §6.7, rule 3: it is deleted."""
-_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
-_UP_TO_PADDING = re.compile(rb"([A-Za-z0-9+/]+)(=*)")
 _BEGINS_FIELD = re.compile(rb"[ \t]|[!-9;-~]+[ \t]*:")
 
 
@@ -198,31 +194,14 @@ def _decoded(body: bytes, described: _Described) -> tuple[str | None, bool]:
     encoding = described.encoding
     octets, is_whole = body, True
     if encoding == "base64":
-        octets, is_whole = _of_base64(body)
+        octets, is_whole = of_base64(body)
     elif encoding == "quoted-printable":
-        octets = binascii.a2b_qp(_BLANK_BEHIND_SOFT_BREAK.sub(b"=", body))
+        octets = of_quoted_printable(body)
     elif not _IS_ITSELF.fullmatch(encoding):
         # RFC 2045 §6.4: nobody knows what it says.
         return None, bool(body.strip())
-    has_braces = b"{{" in octets or (not is_whole and b"{{" in _whole_groups(body))
+    has_braces = b"{{" in octets or (not is_whole and b"{{" in whole_groups(body))
     if is_whole and is_known(charset):
         with suppress(LookupError, UnicodeDecodeError):
             return octets.decode(charset), has_braces
     return None, has_braces or (bool(octets) and may_hide_ascii(charset))
-
-
-def _of_base64(body: bytes) -> tuple[bytes, bool]:
-    """The octets, of several texts that were coded each for itself too; and whether nothing is damaged."""
-    signs = _NO_BASE64.sub(b"", body)
-    octets, is_whole = bytearray(), True
-    for group in _UP_TO_PADDING.finditer(signs):
-        lone = len(group[1]) % 4
-        is_whole = is_whole and lone != 1 and (not lone or lone + len(group[2]) >= 4)
-        octets += binascii.a2b_base64(group[1][:-1] if lone == 1 else group[1] + b"==")
-    return bytes(octets), is_whole
-
-
-def _whole_groups(body: bytes) -> bytes:
-    """As much of damaged base64 as can be decoded by those who pass over what is no sign of it."""
-    signs = _NO_BASE64.sub(b"", body).replace(b"=", b"")
-    return binascii.a2b_base64(signs[: len(signs) // 4 * 4])

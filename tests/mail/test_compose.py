@@ -694,3 +694,36 @@ def test_what_is_light_is_short_and_has_few_braces() -> None:
     )
     assert not is_light(Rfc822Content(b"A: b\r\n\r\n" + b"{{a}}" * 300))
     assert is_light(Rfc822Content(b"A: b\r\n\r\n"))
+
+
+HIDDEN = "=?x-unknown?B?e3t4fX0=?="
+
+
+@pytest.mark.parametrize("name", ["Subject", "From", "To", "X-A"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(HIDDEN, id="an unknown charset"),
+        pytest.param("=?x-unknown?Q?=7Bx?= =?x-unknown?Q?=7B=7Bx?=", id="among several"),
+        pytest.param("=?utf-7?Q?+AHsAew-x+AH0AfQ-?=", id="UTF-7"),
+        pytest.param("=?utf-8?B?e3t4fX0x?= =?utf-8?B?/w==?=", id="no UTF-8"),
+        pytest.param("=?utf-8?B?e3t4fX0xx?=", id="damaged base64"),
+    ],
+)
+def test_encoded_words_that_may_hide_braces_are_refused(name: str, words: str) -> None:
+    fields = {"From": "a@acme.test"} | {name: f"{words} <a@acme.test>"}
+    message = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+    with pytest.raises(BadMime, match=f"encoded words of its field {name.lower()} cannot be decoded"):
+        compose(Rfc822Content(message + b"\r\nx\r\n"), "=_b")
+
+
+def test_other_words_that_cannot_be_decoded_stay_as_they_are() -> None:
+    message = b"From: a@acme.test\r\nSubject: =?x-unknown?B?eHl6?= =?no word\r\n\r\nx\r\n"
+    shared = compose(Rfc822Content(message), "=_b").shared
+    assert shared is not None
+    assert b"Subject: =?x-unknown?B?eHl6?= =?no word\r\n" in shared
+
+
+def test_an_encoded_word_goes_on_behind_its_padding() -> None:
+    message = b"From: a@acme.test\r\nSubject: =?utf-8?B?YQ==e3t4fX0=?=\r\n\r\nx\r\n"
+    assert compose(Rfc822Content(message), "=_b").subject.render({"x": "b"}) == "ab"
