@@ -8,7 +8,14 @@ from pathlib import Path
 from relay.judgments.case import Case, Finding, Judgment
 from relay.judgments.hosts import host_of_url
 from relay.net.chain import doubts_of_chain
-from relay.net.tls import Certificate, UnusablePair, read_certificate, self_signed_in, server_context
+from relay.net.tls import (
+    Certificate,
+    UnusablePair,
+    check_self_signed,
+    read_certificate,
+    self_signed_in,
+    server_context,
+)
 from relay.schema.config import HttpSettings, SmtpSettings
 
 _SOON = timedelta(days=14)
@@ -22,16 +29,21 @@ def _pairs(case: Case) -> Iterator[Finding]:
         yield from _of_section(case, "smtp", config.smtp, config.hostname)
     if case.answers_http:
         yield from _of_section(case, "http", config.http, public_host or config.hostname)
-    pair = self_signed_in(Path(config.store.removeprefix("sqlite:///")).parent)
-    if all(file.exists() for file in pair):
-        try:
-            server_context(*pair)
-        except UnusablePair as error:
-            yield case.found("store", f"{error}; the relay made them itself: {_MADE_AGAIN}", refuses=True)
-        else:
-            if _is_self_signed_used(case):
-                for what in _doubts(read_certificate(pair[0]), config.hostname, case):
-                    yield case.found("store", f"{pair[0]}: {what}; the relay made it itself: {_MADE_AGAIN}")
+    if _is_self_signed_used(case):
+        yield from _of_own(case, Path(config.store.removeprefix("sqlite:///")).parent)
+
+
+def _of_own(case: Case, folder: Path) -> Iterator[Finding]:
+    """The pair that the relay makes, which may not be there yet."""
+    try:
+        check_self_signed(folder)
+    except UnusablePair as error:
+        yield case.found("store", str(error), refuses=True)
+        return
+    certificate, key = self_signed_in(folder)
+    if certificate.exists() and key.exists():
+        for what in _doubts(read_certificate(certificate), case.config.hostname, case):
+            yield case.found("store", f"{certificate}: {what}; the relay made it itself: {_MADE_AGAIN}")
 
 
 def _is_self_signed_used(case: Case) -> bool:

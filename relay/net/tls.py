@@ -15,7 +15,8 @@ from typing import cast
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
 from relay.domain.route import TlsPolicy
@@ -81,13 +82,9 @@ def _why_unusable(certificate: Path, key: Path, error: Exception) -> str:
     except ValueError:
         return f"{certificate}: expected a certificate in PEM"
     try:
-        private = serialization.load_pem_private_key(key.read_bytes(), None)
-    except OSError as unread:
-        return f"{key}: {unread.strerror}: expected a readable file"
-    except TypeError:
-        return f"{key}: expected a key without a passphrase: `openssl pkey -in {key} -out FILE` takes it off"
-    except (ValueError, UnsupportedAlgorithm):
-        return f"{key}: expected a private key in PEM"
+        private = _private_in(key)
+    except UnusablePair as unusable:
+        return str(unusable)
     public = _octets_of(private.public_key())
     places = [at for at, part in enumerate(chain) if _octets_of(part.public_key()) == public]
     if not places:
@@ -99,6 +96,19 @@ def _why_unusable(certificate: Path, key: Path, error: Exception) -> str:
         return f"{certificate}: the certificate of {key} is not the first in it: put it before all others"
     reason = getattr(error, "reason", None) or str(error)
     return f"{certificate} with {key}: OpenSSL refuses them: {reason}"
+
+
+def _private_in(key: Path) -> PrivateKeyTypes:
+    """Raises UnusablePair."""
+    try:
+        return serialization.load_pem_private_key(key.read_bytes(), None)
+    except OSError as error:
+        raise UnusablePair(f"{key}: {error.strerror}: expected a readable file") from error
+    except TypeError as error:
+        remedy = f"`openssl pkey -in {key} -out FILE` takes it off"
+        raise UnusablePair(f"{key}: expected a key without a passphrase: {remedy}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UnusablePair(f"{key}: expected a private key in PEM") from error
 
 
 def _octets_of(key: object) -> bytes:
@@ -159,19 +169,45 @@ def self_signed_in(folder: Path) -> tuple[Path, Path]:
     return folder / _CERTIFICATE, folder / _KEY
 
 
+def check_self_signed(folder: Path) -> None:
+    """Raises UnusablePair, with the remedy, when the pair in folder, or the half of one, does not serve."""
+    certificate, key = self_signed_in(folder)
+    there = [file for file in (certificate, key) if file.exists() or file.is_symlink()]
+    try:
+        if len(there) == 2:
+            server_context(certificate, key)
+        elif key in there:
+            _signer_in(key)
+        elif there:
+            raise UnusablePair(f"{certificate} is there without its key, {key}")
+    except UnusablePair as error:
+        told = " and ".join(map(str, there))
+        what = f"{error}; the relay makes this pair itself: remove {told}, and the next start makes a new one"
+        raise UnusablePair(what) from error
+
+
+def _signer_in(key: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    """Raises UnusablePair."""
+    private = _private_in(key)
+    if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise UnusablePair(f"{key}: expected an EC or RSA key")
+    return private
+
+
 def ensure_self_signed(folder: Path, hostname: str, *others: str) -> tuple[Path, Path]:
     """Certificate and key in folder, made when missing; the key is for its owner alone.
 
     hostname, others: whom clients that are given the certificate as authority may call us.
     Processes that start together agree on one pair: whoever comes second keeps the first's.
+    Raises UnusablePair for a half that does not serve.
     """
     certificate, key = self_signed_in(folder)
     if certificate.exists() and key.exists():
         return certificate, key
+    check_self_signed(folder)
     folder.mkdir(0o700, exist_ok=True)
     _write_once(key, _new_key())
-    private = cast(ec.EllipticCurvePrivateKey, serialization.load_pem_private_key(key.read_bytes(), None))
-    _write_once(certificate, _self_signed(private, (hostname, *others)))
+    _write_once(certificate, _self_signed(_signer_in(key), (hostname, *others)))
     return certificate, key
 
 
@@ -181,7 +217,7 @@ def _new_key() -> bytes:
     )
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> bytes:
+def _self_signed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, hosts: Sequence[str]) -> bytes:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     builder = (
         x509.CertificateBuilder()

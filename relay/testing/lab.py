@@ -4,10 +4,12 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from relay.domain.directory import GRANTS
+from relay.schema.problems import ConfigError, line
 
 LAB = """
 # Acme: self-serve, a filled default pool, two filled pools and an empty one.
@@ -141,6 +143,11 @@ LAB_IPS: Mapping[tuple[int, str], tuple[str, ...]] = {
 SHARED_IPS = ("127.0.0.91", "127.0.0.92")
 
 
+_SAYABLE = (
+    "what TOML can say: text, a path, a number, true or false, a list or a table; leave the key out for its"
+    " default"
+)
+
 WITH_API: Mapping[str, Mapping[str, object]] = {"": {"roles": ["smtp", "api", "egress"]}}
 """Settings of a test relay that answers HTTP too."""
 
@@ -169,7 +176,8 @@ def write_files(
     """Both files of one relay in folder; returns the path of relay.toml.
 
     smarthost, listen and http are HOST:PORT. A directory without a route gets one: everything to
-    the smarthost, in clear text. settings are sections of relay.toml over the lab's own.
+    the smarthost, in clear text. settings are sections of relay.toml over the lab's own. Raises
+    ConfigError for a value that TOML cannot say.
     """
     if not _has_route(directory):
         directory += f'\n[[route]]\ndomains = ["*"]\nsmarthost = {json.dumps(smarthost)}\ntls = "off"\n'
@@ -192,6 +200,7 @@ def write_files(
         else:  # a key without its section, of which the relay itself will say what it expected
             sections[""][name] = values
     config = folder / "relay.toml"
+    _check(config, sections)
     config.write_text(
         "\n".join(_section(name, values) for name, values in sections.items()), encoding="utf-8"
     )
@@ -250,10 +259,37 @@ def _key(key: str) -> str:
     return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
 
 
+def _check(config: Path, sections: Mapping[str, Mapping[str, object]]) -> None:
+    """Raises ConfigError with the place of each value that cannot be written."""
+    problems = [
+        line(config, f"{name}.{key}" if name else str(key), repr(value), _SAYABLE)
+        for name, values in sections.items()
+        for key, value in values.items()
+        if not (isinstance(key, str) and _is_sayable(value))
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _is_sayable(value: object) -> bool:
+    match value:
+        case str():
+            return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+        case float():
+            return isfinite(value)
+        case Mapping():
+            return all(isinstance(key, str) and _is_sayable(inner) for key, inner in value.items())
+        case list() | tuple():
+            return all(map(_is_sayable, value))
+        case _:
+            return isinstance(value, int | Path)
+
+
 def _value(value: object) -> str:
     """TOML writes text, numbers and booleans as JSON does, and tables its own way."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_key(str(key))} = {_value(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, default=str)
+    # Not by \\u: JSON would write two for a character beyond 16 bits, which TOML does not know.
+    return json.dumps(value, default=str, ensure_ascii=False).replace("\x7f", "\\u007f")

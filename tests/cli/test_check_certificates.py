@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from relay.testing.process import Printed
@@ -114,7 +115,48 @@ def test_the_pair_that_the_relay_made_is_judged_too(cli: Cli) -> None:
     printed = judged(cli, {})
     assert printed.status == 2
     assert "relay.key is not the key of " in printed.err
-    assert "remove both files of the pair, and the next start makes a new one" in printed.err
+    remedy = (
+        "the relay makes this pair itself: remove relay.crt and relay.key, and the next start makes a new one"
+    )
+    assert told(cli, printed)[0].endswith(f"; {remedy}")
+    assert judged_with(cli, Pair(cli.folder)).status == 0, "nobody uses it"
+
+
+@pytest.mark.parametrize(
+    ("half", "content", "line"),
+    [
+        ("key", b"junk", "relay.key: expected a private key in PEM"),
+        ("key", None, "relay.key: No such file or directory: expected a readable file"),
+        (
+            "key",
+            Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+            "relay.key: expected an EC or RSA key",
+        ),
+        ("crt", b"junk", "relay.crt is there without its key, relay.key"),
+    ],
+)
+def test_half_of_the_pair_that_the_relay_makes_is_judged(
+    cli: Cli, half: str, content: bytes | None, line: str
+) -> None:
+    """None: a link that leads nowhere."""
+    file = cli.folder / f"relay.{half}"
+    if content is None:
+        file.symlink_to(cli.folder / "gone")
+    else:
+        file.write_bytes(content)
+    printed = judged(cli, {})
+    line = f"relay.toml: store: {line}; the relay makes this pair itself: remove relay.{half}, and"
+    line += " the next start makes a new one"
+    assert (printed.status, told(cli, printed)) == (2, [line])
+    started = cli("run")
+    assert (started.status, told(cli, started)) == (2, [line])
+
+
+def test_a_key_that_serves_is_kept_for_a_new_certificate(cli: Cli) -> None:
+    (cli.folder / "relay.key").write_bytes(Pair(cli.folder).key.read_bytes())
+    assert judged(cli, {}).status == 0
 
 
 @pytest.mark.parametrize(

@@ -84,10 +84,13 @@ MISTAKES = {
     "def relay_settings(): return {'first_retry': '1m'}": (
         'relay.toml: first_retry: "1m": expected a known key'
     ),
+    "def relay_settings(): return {'queue': {'max_retry_gap': None}}": (
+        "relay.toml: queue.max_retry_gap: None: expected what TOML can say: text, a path, a number,"
+    ),
     'def relay_directory(): return \'[[account]]\\nid = 1\\nname = "A"\\nplan = "fre"\'': (
         'directory.toml: account[1].plan: "fre": expected "free"'
     ),
-    "def relay_directory(): return '[[account]'": "an array declaration: expected TOML",
+    "def relay_directory(): return '[[account]'": "a table without its end: expected [NAME]",
 }
 
 
