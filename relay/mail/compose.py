@@ -325,7 +325,14 @@ class _Maker:
                 raise BadMime(f"the text of a part {leaf.type} cannot be decoded as its fields say")
             return False
         has_rules = self._inlines_css and leaf.type == _HTML and "<style" in leaf.text.lower()
-        return has_rules or (self._substitutes and "{{" in leaf.text)
+        is_made_anew = has_rules or (self._substitutes and "{{" in leaf.text)
+        if is_made_anew and leaf.is_signed:
+            remedy = "inline_css" if has_rules else "perform_substitutions"
+            raise BadMime(
+                f"a part {leaf.type} of its multipart/signed would be changed, and the signature broken: "
+                f"set options.{remedy} to false"
+            )
+        return is_made_anew
 
     def _text(self, type_: str, text: str, kind: Kind, parameters: Sequence[bytes] = ()) -> list[Piece]:
         part = _PARTS.get(type_, type_)

@@ -33,6 +33,10 @@ _FALSE_MARK_BYTES = 256
 """What a line costs that only begins as a boundary does."""
 _TEXT = re.compile(r"text/[\w!#$&^.+-]{1,100}", re.ASCII)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r\n|\Z)")
+DEFAULT_TYPE = "text/plain"
+"""RFC 2045 §5.2."""
+SIGNED = "multipart/signed"
+"""Whose first part is signed octet by octet as it is encoded (RFC 1847 §2.1)."""
 _IS_ITSELF = re.compile(r"[78][-_ ]?bits?|binary", re.ASCII)
 """Transfer codings that code nothing, and how they are misspelt."""
 _BEGINS_FIELD = re.compile(rb"[ \t]|[!-9;-~]+[ \t]*:")
@@ -61,11 +65,23 @@ class Leaf:
     """Its fields but those that say how the text is written."""
     content_type: bytes
     """The value of that field; empty when there is none."""
+    is_signed: bool = False
+    """Whether it stands within a multipart/signed, however deep."""
 
     def parameters(self) -> list[bytes]:
         """Of Content-Type, as they may stand behind `;`; without the charset: what is made has its own."""
         found = named_parameters(self.content_type)
         return [parameter for name, parameter in found if name.partition("*")[0] != "charset"]
+
+
+def codes_nothing(encoding: str) -> bool:
+    """Whether a body with that lower-case transfer coding is the octets that it stands for."""
+    return _IS_ITSELF.fullmatch(encoding) is not None
+
+
+def type_within(type_: str) -> str:
+    """What a part of a multipart of that type is when it does not say (RFC 2046 §5.1.5)."""
+    return "message/rfc822" if type_ == "multipart/digest" else DEFAULT_TYPE
 
 
 def read_leaves(message: bytes) -> Iterator[Leaf]:
@@ -100,7 +116,14 @@ class _Reader:
         self._parts = 0
         self._left_bytes = _FREE_BYTES + MAX_READINGS * len(message)
 
-    def read(self, start: int, end: int, depth: int) -> Iterator[Leaf]:
+    def read(
+        self,
+        start: int,
+        end: int,
+        depth: int,
+        default_type: str = DEFAULT_TYPE,
+        is_signed: bool = False,
+    ) -> Iterator[Leaf]:
         self._parts += 1
         if depth > MAX_DEPTH:
             raise BadMime(f"its parts are nested more than {MAX_DEPTH} deep")
@@ -108,9 +131,10 @@ class _Reader:
             raise BadMime(f"it has more than {MAX_PARTS} parts")
         header, body_start = self._header(start, end, MAX_HEADER_BYTES if depth else MAX_TOP_HEADER_BYTES)
         fields = fields_of(header)
-        described = _described(fields)
+        described = _described(fields, default_type)
+        is_signed = is_signed or described.type == SIGNED
         if described.type.startswith("multipart/"):
-            yield from self._read_parts(described, body_start, end, depth)
+            yield from self._read_parts(described, body_start, end, depth, is_signed)
         elif _TEXT.fullmatch(described.type) and described.disposition != "attachment":
             text, has_braces = _decoded(self._message[body_start:end], described)
             if text is not None or has_braces:
@@ -121,7 +145,7 @@ class _Reader:
                 )
                 type_field = first(fields, "content-type")
                 type_value = b"" if type_field is None else type_field.value
-                yield Leaf(described.type, text, start, end, kept, type_value)
+                yield Leaf(described.type, text, start, end, kept, type_value, is_signed)
 
     def _header(self, start: int, end: int, limit_bytes: int) -> tuple[bytes, int]:
         """The header section of the entity, and where its body begins."""
@@ -133,22 +157,25 @@ class _Reader:
             raise BadMime(f"the header section of a part has more than {limit_bytes} bytes")
         return header, start + len(window) - len(body)
 
-    def _read_parts(self, described: _Described, start: int, end: int, depth: int) -> Iterator[Leaf]:
+    def _read_parts(
+        self, described: _Described, start: int, end: int, depth: int, is_signed: bool
+    ) -> Iterator[Leaf]:
         boundary = described.parameters.get("boundary", "").rstrip()
         is_usable = boundary.isascii() and boundary.isprintable() and 0 < len(boundary) <= MAX_BOUNDARY_BYTES
         if not is_usable:
             raise BadMime(f"a multipart needs a boundary of 1 to {MAX_BOUNDARY_BYTES} ASCII characters")
         self._spend(end - start)
+        within = type_within(described.type)
         begin = None
         for at, after, is_last in self._marks(b"--" + boundary.encode("ascii"), start, end):
             if begin is not None:
-                yield from self.read(begin, max(begin, at), depth + 1)
+                yield from self.read(begin, max(begin, at), depth + 1, within, is_signed)
             begin = after
             if is_last:
                 return
         if begin is None:
             raise BadMime(f"no part begins with the boundary {boundary!r}")
-        yield from self.read(begin, end, depth + 1)
+        yield from self.read(begin, end, depth + 1, within, is_signed)
 
     def _marks(self, mark: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
         """Of each boundary line: where the part before it ends, where the next begins, if it is the last."""
@@ -170,18 +197,19 @@ class _Reader:
             raise BadMime(f"its parts of parts have more than {MAX_READINGS} times its bytes")
 
 
-def _described(fields: tuple[Field, ...]) -> _Described:
+def _described(fields: tuple[Field, ...], default_type: str) -> _Described:
     values = {
         name: b"" if (field := first(fields, name)) is None else field.value
         for name in ("content-type", "content-disposition", "content-transfer-encoding")
     }
-    type_ = first_word(values["content-type"])
+    is_default = first(fields, "content-type") is None
+    type_ = default_type if is_default else first_word(values["content-type"])
     try:
         parameters = parameters_of(values["content-type"])
     except TooManyParameters as error:
         raise BadMime(f"Content-Type has more than {error.limit} parameters") from error
     return _Described(
-        type_ if type_.count("/") == 1 else "text/plain",
+        type_ if type_.count("/") == 1 else DEFAULT_TYPE,
         first_word(values["content-disposition"]),
         first_word(values["content-transfer-encoding"]) or "7bit",
         parameters,
@@ -197,7 +225,7 @@ def _decoded(body: bytes, described: _Described) -> tuple[str | None, bool]:
         octets, is_whole = of_base64(body)
     elif encoding == "quoted-printable":
         octets = of_quoted_printable(body)
-    elif not _IS_ITSELF.fullmatch(encoding):
+    elif not codes_nothing(encoding):
         # RFC 2045 §6.4: nobody knows what it says.
         return None, bool(body.strip())
     has_braces = b"{{" in octets or (not is_whole and b"{{" in whole_groups(body))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from relay.domain.errors import RelayError
 from relay.mail.fields import section_in_ascii
 from relay.mail.headers import Field, fields_of, first
+from relay.mail.mime import DEFAULT_TYPE, SIGNED, codes_nothing, type_within
 from relay.mail.parameters import TooManyParameters, first_word, parameters_of
 
 _MAX_DEPTH = 20
@@ -16,7 +17,6 @@ _GROUP = 57
 """Octets of a line of base64."""
 _ENCODING = "content-transfer-encoding"
 _ABOVE = bytes(range(128)) + b"?" * 128
-_SIMPLE = frozenset(("", "7bit", "8bit", "binary"))
 
 
 class Unconvertible(RelayError):
@@ -28,10 +28,18 @@ def seven_bit(message: bytes, *, keeps_header: bool = False) -> bytes:
 
     keeps_header: its own header section may stay as it is. A megabyte takes some 20 ms.
     """
-    return _entity(message, 0, keeps_header)
+    return _entity(message, 0, keeps_header=keeps_header, is_message=True)
 
 
-def _entity(octets: bytes, depth: int, keeps_header: bool = False) -> bytes:
+def _entity(
+    octets: bytes,
+    depth: int,
+    default_type: str = DEFAULT_TYPE,
+    *,
+    keeps_header: bool = False,
+    is_message: bool = False,
+) -> bytes:
+    """default_type: what it is without a Content-Type."""
     if octets.isascii():
         return octets
     end = 0 if octets.startswith(b"\r\n") else octets.find(b"\r\n\r\n") + 2
@@ -45,26 +53,28 @@ def _entity(octets: bytes, depth: int, keeps_header: bool = False) -> bytes:
     if body.isascii():
         return header + octets[end:]
     fields = fields_of(header)
-    type_ = _word(fields, "content-type") or "text/plain"
+    type_ = _word(fields, "content-type") or default_type
     encoding = _word(fields, _ENCODING)
+    if type_ == SIGNED:
+        raise Unconvertible  # RFC 8551 §3.1.3: encoded anew, its signature would verify no more.
     if type_.startswith("multipart/"):
-        written, body = "7bit", b"".join(_parts(body, _boundary(fields), depth))
+        written, body = "7bit", b"".join(_parts(body, _boundary(fields), depth, type_within(type_)))
     elif type_ in {"message/rfc822", "message/news"}:
-        written, body = "7bit", _entity(body, depth + 1)
+        written, body = "7bit", _entity(body, depth + 1, is_message=True)
     elif type_.startswith("message/") and not type_.startswith("message/global"):
         raise Unconvertible
     else:
         written, body = _encoded(body, type_, encoding)
     header = b"".join(field.raw for field in fields if field.name != _ENCODING)
-    header += b"".join(_missing(fields, octets, depth))
+    header += b"".join(_missing(fields, octets, type_, is_message=is_message))
     return header + b"Content-Transfer-Encoding: " + written.encode() + b"\r\n\r\n" + body
 
 
-def _missing(fields: tuple[Field, ...], octets: bytes, depth: int) -> Iterator[bytes]:
+def _missing(fields: tuple[Field, ...], octets: bytes, type_: str, *, is_message: bool) -> Iterator[bytes]:
     """Without these the encoding would mean nothing to readers."""
-    if not depth and first(fields, "mime-version") is None:
+    if is_message and first(fields, "mime-version") is None:
         yield b"MIME-Version: 1.0\r\n"
-    if first(fields, "content-type") is None:
+    if first(fields, "content-type") is None and type_ == DEFAULT_TYPE:
         try:
             octets.decode()
         except UnicodeDecodeError:
@@ -93,26 +103,26 @@ def _boundary(fields: tuple[Field, ...]) -> bytes:
     return boundary.encode()
 
 
-def _parts(body: bytes, boundary: bytes, depth: int) -> Iterator[bytes]:
+def _parts(body: bytes, boundary: bytes, depth: int, default_type: str) -> Iterator[bytes]:
     """The body with its parts converted; what is around them nobody reads (RFC 2046 §5.1.1)."""
     mark = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*+(?=\r\n|\Z)")
     at, is_part, is_any = 0, False, False
     for found in mark.finditer(body):
-        yield from _piece(body[at : found.start()], is_part, depth)
+        yield from _piece(body[at : found.start()], is_part, depth, default_type)
         yield found[0]
         at, is_part, is_any = found.end(), found[1] is None, True
         if not is_part:
             break
     if not is_any:
         raise Unconvertible
-    yield from _piece(body[at:], is_part, depth)
+    yield from _piece(body[at:], is_part, depth, default_type)
 
 
-def _piece(octets: bytes, is_part: bool, depth: int) -> Iterator[bytes]:
+def _piece(octets: bytes, is_part: bool, depth: int, default_type: str) -> Iterator[bytes]:
     """Behind a boundary, the end of its line included, and up to the next."""
     if is_part:
         yield octets[:2]
-        yield _entity(octets[2:], depth + 1)
+        yield _entity(octets[2:], depth + 1, default_type)
     else:
         yield octets.translate(_ABOVE)
 
@@ -127,7 +137,7 @@ def _encoded(body: bytes, type_: str, encoding: str) -> tuple[str, bytes]:
             return encoding, _base64(binascii.a2b_base64(body))
         if encoding == "quoted-printable":
             body = binascii.a2b_qp(body)
-        elif encoding not in _SIMPLE:
+        elif encoding and not codes_nothing(encoding):
             raise Unconvertible
     except binascii.Error as error:
         raise Unconvertible from error

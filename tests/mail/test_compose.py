@@ -477,6 +477,64 @@ def test_a_text_that_cannot_be_read_stays_as_it_is_unless_values_go_into_it(fiel
         assert shared.endswith(message[len(head) :])
 
 
+def signed(part: bytes, kind: bytes = b"signed") -> bytes:
+    signature = b"Content-Type: application/pgp-signature\r\n\r\nS\r\n"
+    inner = b"--i\r\n" + part + b"\r\n--i\r\n" + signature + b"--i--\r\n"
+    return (
+        b"From: a@acme.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n"
+        b"Content-Type: multipart/" + kind + b"; boundary=i\r\n\r\n" + inner + b"--o--\r\n"
+    )
+
+
+NESTED_TEXT = b"Content-Type: multipart/mixed; boundary=n\r\n\r\n--n\r\n\r\nHi {{x}}\r\n--n--\r\n"
+ENCODED_TEXT = b"Content-Transfer-Encoding: base64\r\n\r\ne3t4fX0=\r\n"
+
+
+@pytest.mark.parametrize(
+    "part", [b"\r\nHi {{x}}", NESTED_TEXT, ENCODED_TEXT], ids=["text", "deeper", "encoded"]
+)
+def test_values_do_not_go_into_what_is_signed(part: bytes) -> None:
+    """RFC 1847 §2.1: it is signed octet by octet."""
+    message = signed(part)
+    with pytest.raises(BadMime, match=r"set options\.perform_substitutions to false"):
+        compose(Rfc822Content(message), "=_b")
+    shared = compose(Rfc822Content(message), "=_b", substitutes=False).shared
+    assert shared is not None
+    assert message.endswith(shared.partition(b"\r\n\r\n--o\r\n")[2])
+    assert compose(Rfc822Content(signed(part, b"mixed")), "=_b").shared is None
+
+
+def test_values_go_beside_what_is_signed() -> None:
+    part = b"\r\nsigned caf\xc3\xa9\r\n"
+    message = signed(part).replace(b"--o--", b"--o\r\n\r\nHi {{x}}\r\n--o--")
+    body = compose(Rfc822Content(message), "=_b").fill({"x": "Bob"}, None, Budget()).body
+    assert body is not None
+    assert b"--i\r\n" + part + b"\r\n--i\r\n" in body
+    assert b"Hi Bob" in body
+
+
+def test_rules_do_not_go_into_what_is_signed() -> None:
+    part = b"Content-Type: text/html\r\n\r\n<style>p {color: red}</style><p>x</p>"
+    with pytest.raises(BadMime, match=r"set options\.inline_css to false"):
+        compose(Rfc822Content(signed(part)), "=_b", inlines_css=True)
+    assert compose(Rfc822Content(signed(part)), "=_b").shared is not None
+
+
+def test_a_part_of_a_digest_is_a_message_and_no_text() -> None:
+    """RFC 2046 §5.1.5; one that says what it is, is that."""
+    digest = (
+        b"From: a@acme.test\r\nContent-Type: multipart/digest; boundary=b\r\n\r\n"
+        b"--b\r\n\r\nSubject: {{x}}\r\n\r\n{{x}}\r\n--b\r\nContent-Type: text/plain\r\n\r\n%b\r\n--b--\r\n"
+    )
+    shared = compose(Rfc822Content(digest % b"as it is"), "=_b").shared
+    assert shared is not None
+    assert shared.endswith((digest % b"as it is").partition(b"\r\n\r\n")[2])
+    body = compose(Rfc822Content(digest % b"{{x}}"), "=_b").fill({"x": "Bob"}, None, Budget()).body
+    assert body is not None
+    assert b"--b\r\n\r\nSubject: {{x}}\r\n\r\n{{x}}\r\n--b\r\n" in body
+    assert b"\r\n\r\nBob\r\n" in body
+
+
 def test_a_text_that_may_hide_braces_is_sent_only_where_nothing_is_filled_in() -> None:
     message = b"From: a@acme.test\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\nend\r\n"
     with pytest.raises(BadMime, match="cannot be decoded"):

@@ -155,12 +155,54 @@ def test_a_multipart_that_does_not_end_has_its_last_part_all_the_same() -> None:
     assert part.get_content().strip() == "café au lait"
 
 
+@pytest.mark.parametrize("encoding", ["8-bit", "8bits", "8_BIT", "7-bit", "Binary (as it is)"])
+def test_an_encoding_that_is_none_is_known_however_it_is_spelt(encoding: str) -> None:
+    text = TEXT.replace(b": 8bit", b": " + encoding.encode())
+    assert read(converted(HEAD + text + b"\r\n" + CAFE)).get_payload(decode=True) == CAFE
+
+
+@pytest.mark.parametrize("fields", [b"", b"Content-Description: one\r\nContent-Transfer-Encoding: 8bit\r\n"])
+def test_a_part_of_a_digest_is_a_message_unless_it_says_otherwise(fields: bytes) -> None:
+    """RFC 2046 §5.1.5."""
+    one = fields + b"\r\nFrom: b@x.test\r\n" + TEXT + b"\r\n" + CAFE
+    found = read(converted(HEAD + parts(one, TEXT + b"\r\n" + CAFE, kind=b"digest")))
+    first, second = found.iter_parts()
+    assert first["Content-Type"] is None
+    assert (first.get_content_type(), first["Content-Transfer-Encoding"]) == ("message/rfc822", "7bit")
+    (inner,) = first.iter_parts()
+    assert (inner["From"], inner.get_content()) == ("b@x.test", CAFE.decode())
+    assert second.get_content() == CAFE.decode()
+
+
+def test_a_message_within_that_is_no_mime_becomes_some() -> None:
+    found = converted(HEAD + b"Content-Type: message/rfc822\r\n\r\nFrom: b@x.test\r\n\r\n" + CAFE)
+    (inner,) = read(found).iter_parts()
+    assert (inner["MIME-Version"], inner.get_content().strip()) == ("1.0", "café au lait")
+    assert found.count(b"MIME-Version") == 2
+
+
+def test_what_is_signed_in_ascii_stays_beside_what_is_encoded() -> None:
+    """RFC 8551 §3.1.3."""
+    sealed = parts(
+        b"\r\nascii", b"Content-Type: application/pgp-signature\r\n\r\nS", boundary=b"i", kind=b"signed"
+    )
+    assert sealed in seven_bit(HEAD + parts(sealed, TEXT + b"\r\n" + CAFE))
+
+
+SIGNED = parts(TEXT + b"\r\n" + CAFE, boundary=b"i", kind=b"signed")
+
+
 @pytest.mark.parametrize(
     "message",
     [
         pytest.param(b"Subject: caf\xe9\r\n\r\nx\r\n", id="a header in no known charset"),
         pytest.param("To: bøb@x.test\r\n\r\nx\r\n".encode(), id="a local part"),
         pytest.param(HEAD + parts("é is no field\r\n\r\nx".encode()), id="a part without fields"),
+        pytest.param(HEAD + SIGNED, id="signed"),
+        pytest.param(HEAD + SIGNED.replace(b"/signed", b"/SIGNED (x)"), id="signed, in capitals"),
+        pytest.param(HEAD + parts(TEXT + b"\r\nx", SIGNED), id="a signed part"),
+        pytest.param(HEAD + b"Content-Type: message/rfc822\r\n\r\n" + HEAD + SIGNED, id="a signed message"),
+        pytest.param(HEAD + parts(b"\r\n" + HEAD + SIGNED, kind=b"digest"), id="a signed one in a digest"),
         pytest.param(b"Subject: caf\xc3\xa9\r\n", id="nothing but a header"),
         pytest.param(HEAD + parts(b"X: \xe9\r\n\r\nx"), id="the header of a part"),
         pytest.param(HEAD + parts(b"\xe9 and no empty line"), id="a part that is all header"),
