@@ -97,7 +97,7 @@ class Envelope:
     recipients: tuple[Mailbox, ...]
     smtputf8: bool = False
     eight_bit: bool = False
-    """BODY=8BITMIME was declared (RFC 6152)."""
+    """BODY=8BITMIME was declared, or the body needs it (RFC 6152)."""
     requests: tuple[DsnRequest | None, ...] = ()
     """For each recipient what is to be told of it (RFC 3461); empty: nobody asked."""
 

@@ -78,7 +78,7 @@ async def hand_in(
             transaction.mail_from,
             tuple(transaction.recipients),
             transaction.smtputf8,
-            transaction.eight_bit or not (parts.body.isascii() and parts.header.isascii()),
+            transaction.eight_bit or not parts.body.isascii(),
             tuple(transaction.requests) if any(transaction.requests) else (),
         )
         transmission_id = await around.injector.accept(

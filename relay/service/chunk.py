@@ -210,7 +210,8 @@ class _Maker:
         prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
         asked = recipient.return_path or transmission.return_path
         mail_from = plant.mail_from(asked, filled.sender.text)
-        is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and own.isascii()
+        has_ascii_header = own.isascii() and facts.header_is_ascii
+        is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and has_ascii_header
         return Message(
             id=id_,
             transmission_id=transmission.id,
@@ -223,8 +224,8 @@ class _Maker:
             domain=recipient.mailbox.domain,
             rcpt_type=RcptType.TO,
             size_bytes=len(prefix) + facts.size_bytes,
-            smtputf8=not (is_ascii and facts.header_is_ascii),
-            eight_bit=facts.is_eight_bit,
+            smtputf8=not is_ascii,
+            eight_bit=facts.is_eight_bit or not has_ascii_header,
             pin=verdict.pin(index),
             accepted=self._now,
             expires=self._expires,

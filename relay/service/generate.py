@@ -124,7 +124,9 @@ def generate(
     expires = now + policy.expire_after
     state, attempts = (State.QUEUED, 0) if epoch is None else (State.IN_FLIGHT, 1)
     # Asked for by what nothing else can say: the client may have asked for a domain's sake.
-    is_extended = not mail_from.isascii() or (envelope.smtputf8 and not header.isascii())
+    is_ours = any(not copy.mailbox.is_ascii for copy in options.cc)
+    is_extended = not mail_from.isascii() or is_ours or (envelope.smtputf8 and not header.isascii())
+    is_eight_bit = envelope.eight_bit or not header.isascii()
     messages = []
     for index, (rcpt_type, mailbox, dsn_request) in enumerate(_recipients(envelope, options)):
         prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
@@ -144,7 +146,7 @@ def generate(
                 rcpt_type=rcpt_type,
                 size_bytes=len(prefix) + len(content),
                 smtputf8=is_extended or not mailbox.is_ascii,
-                eight_bit=envelope.eight_bit,
+                eight_bit=is_eight_bit or not prefix.isascii(),
                 pin=pin,
                 accepted=now,
                 expires=expires,

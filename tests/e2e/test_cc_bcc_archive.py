@@ -3,10 +3,11 @@
 import json
 from email import message_from_bytes
 from email.message import Message as Mime
+from pathlib import Path
 
 import pytest
 
-from relay.domain.events import Injection
+from relay.domain.events import Bounce, Injection
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
@@ -150,6 +151,39 @@ async def test_more_than_1000_list_copies_are_refused_and_1000_are_not(
             assert await relay.queue() == []
     assert await relay.quiet(timeout_s=20) == []
     assert len(mta.accepted) == 1001
+
+
+INTERNATIONAL = [
+    pytest.param({"cc": ["ü@cc.example", "cy@cc.example"], "bcc": ["beth@bcc.example"]}, id="cc"),
+    pytest.param({"bcc": ["ü@bcc.example"]}, id="bcc"),
+]
+
+
+@pytest.mark.parametrize("lists", INTERNATIONAL)
+async def test_a_copy_says_smtputf8_where_the_relay_wrote_utf8_into_its_header(
+    tmp_path: Path, lists: dict[str, list[str]]
+) -> None:
+    """RFC 6531 §3.1: whatever the client said, and whether its own octets are ASCII."""
+    extensions = ("PIPELINING", "8BITMIME", "SMTPUTF8")
+    async with FakeMta(extensions=extensions) as mta, RelayHarness(tmp_path, mta) as relay:
+        await _copies(relay, mta, _folded(lists))
+        assert len(mta.accepted) == 1 + sum(map(len, lists.values()))
+        for attempt in mta.accepted:
+            header = attempt.content.partition(b"\r\n\r\n")[0]
+            assert header.isascii() is not ("cc" in lists or not attempt.recipient.isascii())
+            expected = "" if header.isascii() else "BODY=8BITMIME SMTPUTF8"
+            assert attempt.parameters == expected
+
+
+async def test_a_host_without_smtputf8_gets_no_utf8_that_the_relay_wrote(tmp_path: Path) -> None:
+    async with FakeMta(extensions=("8BITMIME",)) as mta, RelayHarness(tmp_path, mta) as relay:
+        lists = {"cc": ["ü@cc.example"], "archive": ["al@archive.example"]}
+        injected = await relay.inject("tom@to.example", message=MESSAGE % _folded(lists))
+        assert await relay.quiet() == []
+        assert mta.attempts == []
+        told = await relay.inside.store.events.of_transmission(injected.transmission_id)
+        reasons = [one.event.raw_reason for one in told if isinstance(one.event, Bounce)]
+        assert [reason[:9] for reason in reasons] == ["553 5.6.7"] * 3
 
 
 def _folded(value: object) -> bytes:
