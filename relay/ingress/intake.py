@@ -119,7 +119,7 @@ def _refuse_tracking(options: Options) -> None:
         "initial_open": options.initial_open,
     }
     if unavailable := tracking_asked_for(asked):
-        raise MalformedOptions(unavailable)
+        raise MalformedOptions(" ".join(unavailable))
 
 
 async def _restyled(around: Surroundings, origin: Origin, parts: Parts) -> Parts:

@@ -24,9 +24,13 @@ _ENOUGH_BYTES = 16 << 20
 """CPU time and octets after which recipients that are left wait for their next turn."""
 
 
-def read_transmission(now: datetime, octets: list[bytearray]) -> Iterator[object]:
-    """`Asked` without its recipients, with how many there are in each of the lists that follow."""
-    asked = parse_transmission(bytes(octets.pop()), now)
+def read_transmission(argument: tuple[datetime, bool], octets: list[bytearray]) -> Iterator[object]:
+    """`Asked` without its recipients, with how many there are in each of the lists that follow.
+
+    argument: now, and whether tracking is refused.
+    """
+    now, refuses_tracking = argument
+    asked = parse_transmission(bytes(octets.pop()), now, refuses_tracking=refuses_tracking)
     recipients, asked.recipients = asked.recipients, []
     counts = list(_counts(recipients))
     yield asked, counts

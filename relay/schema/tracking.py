@@ -11,13 +11,10 @@ _NAMES = {
 }
 
 
-def tracking_asked_for(options: Mapping[str, object]) -> str:
-    """What a refusal of the first of them says; empty when none is asked for."""
-    return next(
-        (
-            f"{what} is not available on this installation."
-            for name, what in _NAMES.items()
-            if options.get(name)
-        ),
-        "",
-    )
+def tracking_asked_for(options: Mapping[str, object]) -> list[str]:
+    """What a refusal says of each of them that is asked for."""
+    return [
+        f"{what} is not available on this installation."
+        for name, what in _NAMES.items()
+        if options.get(name) is True
+    ]

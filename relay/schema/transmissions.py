@@ -28,6 +28,7 @@ from relay.schema.scan import (
     is_nested_deeply,
     scan_object,
 )
+from relay.schema.tracking import tracking_asked_for
 
 MAX_CAMPAIGN_BYTES = 64
 MAX_DESCRIPTION_BYTES = 1024
@@ -86,7 +87,9 @@ class Asked:
     num_rejected: int = 0
 
 
-def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AHEAD) -> Asked:
+def parse_transmission(
+    body: bytes, now: datetime, max_ahead: timedelta = MAX_AHEAD, *, refuses_tracking: bool = False
+) -> Asked:
     """Raises Fault with all that is wrong with the whole; with single recipients it is in `faults`."""
     recipients = _Recipients(checks_surrogates=has_surrogates(body))
     try:
@@ -112,6 +115,8 @@ def parse_transmission(body: bytes, now: datetime, max_ahead: timedelta = MAX_AH
     for name, sentence in _NOT_HERE.items():
         if asked_options.get(name) is True:
             faults.add(Fault(1300, sentence))
+    for sentence in tracking_asked_for(asked_options) if refuses_tracking else ():
+        faults.add(Fault(1300, sentence))
     asked = Asked(
         content=faults.take(NO_CONTENT, parse_content, given),
         options=_options(given, asked_options, faults),

@@ -443,6 +443,21 @@ class TestAnInstallationThatRefusesTracking:
         assert refused(answer)[3].endswith("tracking is not available on this installation.")
         accepted(await post(relay, body(options={name: False})))
 
+    @pytest.mark.parametrize("padding", [0, 70_000], ids=["small", "large"])
+    async def test_by_rest_with_all_else_that_is_wrong(self, relay: RelayHarness, padding: int) -> None:
+        options = {"open_tracking": True, "initial_open": True, "click_tracking": "yes"}
+        sent = body(options=options, campaign_id=5, description="d", unknown="x" * padding)
+        answer = await post(relay, sent)
+        assert (answer.status_code, [error["description"] for error in answer.json()["errors"]]) == (
+            422,
+            [
+                "field 'options.click_tracking' is of type 'string', but needs to be of type 'boolean'",
+                "Open tracking is not available on this installation.",
+                "Initial open tracking is not available on this installation.",
+                "field 'campaign_id' is of type 'number', but needs to be of type 'string'",
+            ],
+        )
+
     @pytest.mark.parametrize("name", ["open_tracking", "click_tracking", "initial_open"])
     async def test_by_smtp(self, relay: RelayHarness, name: str) -> None:
         sentence = r"550 5\.6\.0 \w+( open)? tracking is not available on this installation\."

@@ -80,7 +80,7 @@ async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
     assert blueprint.shared is not None
     assert b"\r\n\r\nt\r\n" in blueprint.shared
     body = transmissions.body(count=1200)
-    output = await pool.run(ONE, "read transmission", NOW, (body,))
+    output = await pool.run(ONE, "read transmission", (NOW, False), (body,))
     asked, counts = pool.read(output.pieces[0])
     assert counts == [500, 500, 200]
     recipients = [one for piece in output.pieces[1:] for one in pool.read(piece)]
@@ -92,7 +92,7 @@ async def test_what_the_job_raises_is_told(pool: Pool) -> None:
     output = await compose(pool, text="{{if", html="{{")
     assert isinstance(output.error, BadPart)
     assert [bad.part for bad in output.error.all] == ["text", "html"]
-    output = await pool.run(ONE, "read transmission", NOW, (b"{}",))
+    output = await pool.run(ONE, "read transmission", (NOW, False), (b"{}",))
     assert isinstance(output.error, Fault)
     assert [fault.code for fault in output.error.all] == [1400, 1400]
     assert (await compose(pool)).error is None

@@ -20,7 +20,6 @@ from relay.domain.ids import TransmissionId
 from relay.domain.transmission import NotCancellable, TransmissionState
 from relay.ports import Answer, Answered, Ticket
 from relay.schema.api import NOTICE_HEADER, Problem, Results
-from relay.schema.fault import Fault
 from relay.schema.tracking import NOTICE, tracking_asked_for
 from relay.schema.transmission_shapes import (
     Accepted,
@@ -70,10 +69,8 @@ async def create_transmission(
     async def accept(octets: bytes, ticket: Ticket | None) -> Response:
         remote = request.client.host if request.client else ""
         try:
-            asked = request.state.asked = await _read(octets, services, caller)
-            unavailable = tracking_asked_for(asked.asked_options)
-            if unavailable and services.refuses_tracking:
-                raise Fault(1300, unavailable)
+            asked = await _read(octets, services, caller, services.refuses_tracking)
+            request.state.asked = asked
             draft = _draft(asked, caller, remote)
 
             def keep(id_: TransmissionId) -> Answered:
@@ -91,7 +88,7 @@ async def create_transmission(
         if not _MAY_ASK_FOR_TRACKING.search(octets):
             return {}
         try:
-            return _notice(await while_connected(request, _read(octets, services, caller)))
+            return _notice(await while_connected(request, _read(octets, services, caller, False)))
         except CONTENT_ERRORS:
             # It was taken by other rules than today's.
             return {}
@@ -152,12 +149,12 @@ async def cancel_campaign(caller: Sender, services: ServicesDep, campaign_id: st
     return Response(status_code=204)
 
 
-async def _read(octets: bytes, services: Services, caller: Caller) -> Asked:
+async def _read(octets: bytes, services: Services, caller: Caller, refuses_tracking: bool) -> Asked:
     """Raises Fault, Busy, TooMuchWork."""
     now, sandbox = services.clock.now(), services.sandbox
     if len(octets) <= QUICK_BYTES:
-        return parse_transmission(octets, now)
-    output = await sandbox.run(caller.account, "read transmission", now, (octets,))
+        return parse_transmission(octets, now, refuses_tracking=refuses_tracking)
+    output = await sandbox.run(caller.account, "read transmission", (now, refuses_tracking), (octets,))
     if output.error is not None:
         raise output.error
     asked: Asked
