@@ -22,7 +22,7 @@ from relay.schema.config import Config, source_of
 from relay.schema.directory import DirectoryFile, load_directory
 from relay.schema.problems import ConfigError
 from relay.service.directory import Difference, changes_to, entries_of, identity
-from relay.store import Store, UnusableStore, open_store
+from relay.store import Store, UnusableStore, open_store, wide_folders
 from relay.store.peek import UnreadableForNow, peek
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -94,12 +94,17 @@ def standing_of(config: Config, path: Path) -> Standing:
         snapshot = peek(Path(config.store.removeprefix("sqlite:///")))
     except (UnusableStore, OSError) as error:
         refused, is_passing = str(error), isinstance(error, OSError | UnreadableForNow)
-    file = None if listed is None else Book(str(config.directory), listed.entries, listed.routes)
+    file = (
+        None
+        if listed is None
+        else Book(str(config.directory), listed.entries, listed.routes, idle=listed.idle)
+    )
     stored = None if snapshot is None else Book(STORE, tuple(entries_of(snapshot)), snapshot.routes)
     source = partial(source_of, environ=os.environ, path=path)
     compared = _compare(snapshot, listed, config.directory, problems, refused)
     is_applied = compared.number == 0
-    case = Case(config, source, file, stored, SystemClock().now(), compared.applied, is_applied)
+    now, wide = SystemClock().now(), tuple(wide_folders(config.store))
+    case = Case(config, source, file, stored, now, compared.applied, is_applied, wide)
     return Standing(case, compared, problems, refused, is_passing)
 
 

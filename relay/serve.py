@@ -19,6 +19,7 @@ import uvloop
 from relay.announce import tell_ready, tell_stopped, warn_of
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
+from relay.judgments.storage import told_of_wide
 from relay.preparation import Standing, prepare
 from relay.reception import Reception
 from relay.renewal import Terminal, hold_hang_ups, keep_renewed
@@ -214,7 +215,7 @@ def _warn_of_others(config: Config) -> None:
             " CAP_NET_BIND_SERVICE for ports below 1024, as docs/relay.service does"
         )
     for folder, mode in wide_folders(config.store):
-        log.warning("others on this machine can look into %s (mode %04o): chmod 700 %s", folder, mode, folder)
+        log.warning("%s", told_of_wide(folder, mode))
 
 
 def _allow_open_files() -> None:

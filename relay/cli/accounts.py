@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from relay.cli import parameters
-from relay.cli.consent import YesOption, asking, change_with_consent, with_consent
+from relay.cli.consent import Foretelling, YesOption, asking, change_with_consent, with_consent
 from relay.cli.printing import print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.billing import current_cycle
@@ -94,16 +94,16 @@ def set_plan(
     """
     number = AccountId(id_)
 
-    async def work(session: Session) -> Account:
+    async def work(session: Session) -> tuple[Account, Foretelling]:
         ledger = await session.store.billing.ledger(number)
         end = current_cycle(ledger, session.clock.now()).turns
-        made = await change_with_consent(
-            session, yes, lambda found: administer.set_plan(found, number, plan, limit, end)
-        )
-        return administer.made(made, Account)
+        compute = Foretelling(lambda found: administer.set_plan(found, number, plan, limit, end))
+        made = await change_with_consent(session, yes, compute)
+        return administer.made(made, Account), compute
 
     with asking():
-        account = in_store(config, work, may_create=True)
+        account, foretelling = in_store(config, work, may_create=True)
+    foretelling.tell()
     if account.next_plan_at is None:
         say(f"account {number}: {plan}")
     else:

@@ -11,7 +11,7 @@ from relay.cli.printing import plain, warn
 from relay.cli.session import ConfigOption, Session, in_store
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
-from relay.service.consequences import consequences
+from relay.service.consequences import consequences, foretold
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it, with the consequences that it tells without.")]
 
@@ -59,6 +59,24 @@ def with_consent(config: ConfigOption, yes: bool, compute: Compute, more: More =
 
     with asking():
         in_store(config, work, may_create=True)
+
+
+@dataclass
+class Foretelling:
+    """Computes changes, and keeps in mind what becomes of mail by those that were computed last."""
+
+    compute: Compute
+    consequences: Sequence[str] = ()
+
+    def __call__(self, found: Snapshot) -> Sequence[Change]:
+        changes = self.compute(found)
+        self.consequences = foretold(found, changes)
+        return changes
+
+    def tell(self) -> None:
+        """Beside the answer: it is done."""
+        for told in self.consequences:
+            warn(plain(told))
 
 
 @contextmanager

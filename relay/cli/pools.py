@@ -1,12 +1,12 @@
 """`relay pool` and `relay ip`: what mail leaves from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from relay.cli import parameters
-from relay.cli.consent import YesOption, with_consent
+from relay.cli.consent import Compute, Foretelling, YesOption, with_consent
 from relay.cli.printing import print_json, print_rows, say
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.changes import Change, Put
@@ -182,7 +182,9 @@ def move_ip(
         raise typer.BadParameter("expected --pool or --node")
     public, target = IpAddress(address), PoolId(pool.lower()) if pool is not None else None
     machine = NodeName(node) if node is not None else None
-    _change(config, lambda found: administer.move_ip(found, public, target, machine))
+    compute = Foretelling(lambda found: administer.move_ip(found, public, target, machine))
+    _change(config, compute)
+    compute.tell()
     places = [f"pool {target}" if target else "", f"node {machine or 'any'}" if node is not None else ""]
     say(f"sending IP {address} moved to {' and '.join(place for place in places if place)}")
 
@@ -249,7 +251,7 @@ def list_ips(account: AnyAccountOption = None, json: JsonOption = False, config:
     print_rows([_row(ip) for ip in listed], json, "no sending IPs")
 
 
-def _change(config: ConfigOption, compute: Callable[[Snapshot], administer.Changes]) -> None:
+def _change(config: ConfigOption, compute: Compute) -> None:
     async def work(session: Session) -> None:
         await session.change(compute)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 from relay.domain.directory import Entry
@@ -39,6 +40,9 @@ class Book:
     kept: frozenset[Entry] = frozenset()
     """Those that the file does not list, and that stay in the store when it is applied."""
 
+    idle: tuple[str, ...] = ()
+    """Keys of the file that have no effect."""
+
     def place_of(self, entry: Entry) -> str:
         return STORE if entry in self.kept else self.place
 
@@ -74,6 +78,8 @@ class Case:
     """What the store says once the file is applied; None: it cannot be, or there is no store."""
     is_applied: bool = False
     """It says so already."""
+    wide: tuple[tuple[Path, int], ...] = ()
+    """Folders of the store into which others on this machine can look, and their modes."""
 
     @property
     def books(self) -> tuple[Book, ...]:

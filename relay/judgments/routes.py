@@ -66,4 +66,17 @@ def _ignored_keywords(case: Case) -> Iterator[Finding]:
                 yield Finding(where, '"AUTH" is ignored and the route logs in: all its mail waits')
 
 
-ROUTES: tuple[Judgment, ...] = (_for_sinks, _swallows_all_below, _implicit_tls, _ignored_keywords)
+def _without_effect(case: Case) -> Iterator[Finding]:
+    if case.file is not None:
+        for key in case.file.idle:
+            what = "has no effect beside a smarthost, which may be private anyway: leave it out"
+            yield Finding(f"{case.file.place}: {key}", what)
+
+
+ROUTES: tuple[Judgment, ...] = (
+    _for_sinks,
+    _swallows_all_below,
+    _implicit_tls,
+    _ignored_keywords,
+    _without_effect,
+)

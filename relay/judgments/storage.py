@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,4 +42,19 @@ def _trouble_in(folder: Path) -> str:
         return f"{told}{why} ({error.strerror}): expected a folder that this user may write"
 
 
-STORAGE: tuple[Judgment, ...] = (_place,)
+def _wide_folders(case: Case) -> Iterator[Finding]:
+    if Path(case.config.store.removeprefix(_SQLITE)).is_dir():
+        return
+    for folder, mode in case.wide:
+        yield case.found("store", told_of_wide(folder, mode))
+
+
+def told_of_wide(folder: Path, mode: int) -> str:
+    """Of a folder that others on this machine can read or change, and its mode."""
+    is_the_systems = bool(mode & stat.S_ISVTX) or folder == Path(folder.anchor)
+    own = "keep the store in a folder of its own, with mode 0700"
+    remedy = own if is_the_systems else f"chmod 700 {folder}"
+    return f"others on this machine can look into {folder} (mode {mode:04o}): {remedy}"
+
+
+STORAGE: tuple[Judgment, ...] = (_place, _wide_folders)

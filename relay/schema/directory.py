@@ -54,6 +54,8 @@ class DirectoryFile:
     entries: tuple[Entry, ...]
     """In the order in which they can be written: accounts first, then what is theirs."""
     routes: tuple[Route, ...]
+    idle: tuple[str, ...] = ()
+    """Keys that stand there without effect."""
 
 
 def load_directory(path: Path) -> DirectoryFile:
@@ -89,6 +91,11 @@ class _Reader:
         return DirectoryFile(
             tuple(_entries([account for _, account in accounts], [ip for _, ip in ips])),
             tuple(route.to_domain() for _, route in routes),
+            tuple(
+                self._key(("route", at, "allow_private"))
+                for at, route in routes
+                if route.allow_private and route.smarthost is not None
+            ),
         )
 
     def _tables(self, name: str, model: type[AnyTable]) -> "_Placed[AnyTable]":

@@ -8,7 +8,7 @@ from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import Account, ApiKey, Entry, Plan, Pool, SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
-from relay.domain.resolve import Moment, resolve_pool
+from relay.domain.resolve import Moment, resolve_pool, stranded
 from relay.service.directory import entries_of, identity
 
 USED_LATELY = timedelta(days=30)
@@ -32,6 +32,12 @@ def consequences(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
         if isinstance(change, Put) and isinstance(change.entry, Account) and _is_lower(snapshot, change.entry)
     ]
     return told
+
+
+def foretold(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+    """Whose new mail is refused or leaves from elsewhere after the changes; nobody needs to be asked."""
+    after = _after(snapshot, changes)
+    return [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after)]
 
 
 def of_key(key: ApiKey, last_used: date | None, today: date) -> list[str]:
@@ -101,6 +107,17 @@ def _of_emptied(snapshot: Snapshot, after: Snapshot) -> Iterator[str]:
             yield f"{told}{_and_subaccounts(_bound_to(snapshot, account, pool))}"
     if snapshot.shared and not after.shared:
         yield "the shared pool has no sending IP left: all mail that would leave from it gets 451"
+
+
+def _of_stranded(snapshot: Snapshot, after: Snapshot) -> Iterator[str]:
+    """Accounts that had somewhere to send from; those whose default pool was emptied are told by it."""
+    before = {account.id for account in stranded(snapshot.accounts.values(), snapshot.ips.values())}
+    for account in stranded(after.accounts.values(), after.ips.values()):
+        had = account.id in snapshot.accounts and (account.id, DEFAULT_POOL) not in snapshot.members
+        if had and account.id not in before:
+            told = f"account {account.id} ({account.name}) has no sending IP in pool {DEFAULT_POOL}"
+            remedy = f"`relay ip assign ADDRESS --account {account.id}` gives it one"
+            yield f"{told}: mail that names no pool is refused from now on; {remedy}"
 
 
 def _fate(after: Snapshot, account: AccountId, pool: PoolId) -> str:

@@ -254,6 +254,13 @@ LOOP = "bounces as a loop; expected another host or port"
         ),
         pytest.param(
             {},
+            CLEAN + "allow_private = true\n",
+            "directory.toml: route[#1].allow_private: has no effect beside a smarthost, which may be private"
+            " anyway: leave it out",
+            id="allowed anyway",
+        ),
+        pytest.param(
+            {},
             CLEAN + 'ehlo_ignore = ["starttls"]\ntls = "required"\n',
             'directory.toml: route[#1].ehlo_ignore: "STARTTLS" is ignored and TLS is required: all its mail'
             " waits",
@@ -874,3 +881,14 @@ def test_a_published_key_in_the_store_is_refused_whatever_the_file_says(cli: Cli
         *(["--yes"] if "--yes" in cli.bare("directory", "apply", "--help").out else []),
     )
     assert cli("check").status == 0
+
+
+def test_a_folder_for_all_is_told_as_a_start_tells_it(cli: Cli) -> None:
+    cli.folder.chmod(0o777)
+    line = f"others on this machine can look into {cli.folder} (mode 0777): chmod 700 {cli.folder}"
+    assert judged(cli, {}).err == f"warning: {cli.config}: store: {line}\n"
+    cli.folder.chmod(0o1777)
+    line = f"{cli.folder} (mode 1777): keep the store in a folder of its own, with mode 0700"
+    assert line in judged(cli, {}).err
+    cli.folder.chmod(0o700)
+    assert judged(cli, {}).err == ""

@@ -94,6 +94,31 @@ def test_the_last_shared_ip_is_not_taken_without_asking(lab: Cli) -> None:
     assert told.startswith("the shared pool has no sending IP left")
 
 
+def test_what_becomes_of_mail_by_a_move_is_told_and_done(lab: Cli) -> None:
+    printed = lab("ip", "move", "127.0.0.13", "--pool", "marketing")
+    assert (printed.status, printed.out) == (0, "sending IP 127.0.0.13 moved to pool marketing\n")
+    assert printed.err == (
+        "pool receipts of account 1 has no sending IP left: mail that names it is refused\n"
+    )
+    assert lab("ip", "move", "127.0.0.11", "--node", "n1").err == ""
+    assert (
+        "mail that names no pool leaves from sp_shared"
+        in lab("ip", "move", "127.0.0.14", "--pool", "quiet").err
+    )
+
+
+def test_a_higher_plan_tells_whose_mail_has_nowhere_to_leave_from(lab: Cli) -> None:
+    lab.ok("ip", "move", "127.0.0.14", "--pool", "quiet")
+    printed = lab("account", "set-plan", "1", "enterprise")
+    assert (printed.status, printed.out) == (0, "account 1: enterprise\n")
+    assert printed.err == (
+        "account 1 (Acme) has no sending IP in pool default: mail that names no pool is refused from now on;"
+        " `relay ip assign ADDRESS --account 1` gives it one\n"
+    )
+    assert lab("account", "set-plan", "1", "enterprise").err == ""
+    assert lab("account", "set-plan", "4", "enterprise").err == ""
+
+
 def test_a_lower_plan_names_what_it_takes(lab: Cli) -> None:
     (told,) = asked(lab, "account", "set-plan", "1", "free")
     assert told.startswith("account 1 (Acme) goes from self_serve to free on ")
