@@ -106,6 +106,14 @@ def normalise_domain(text: str) -> str:
     return domain
 
 
+def comparable_domain(text: str) -> str:
+    """As `normalise_domain`; what is no domain is in lower case, letter by letter, and equals no domain."""
+    try:
+        return normalise_domain(text)
+    except MalformedAddress:
+        return _one_form(text)
+
+
 def domain_spellings(text: str) -> tuple[str, ...]:
     """The domain as it is written, and as it is stored if that is another: what a search looks for."""
     try:

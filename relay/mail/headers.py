@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+from relay.domain.address import comparable_domain
 from relay.mail.charsets import is_known, may_hide_ascii
 from relay.mail.transfer import of_base64
 
@@ -86,7 +87,7 @@ def from_address(fields: Iterable[Field]) -> str | None:
     cannot be read, or mailboxes of different domains. Of several in one domain it is the first.
     """
     addresses = _from_addresses(fields)
-    domains = {address.rpartition("@")[2].lower() for address in addresses}
+    domains = {comparable_domain(address.rpartition("@")[2]) for address in addresses}
     return addresses[0] if len(domains) == 1 else None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay.domain.address import Mailbox
+from relay.domain.address import Mailbox, comparable_domain
 from relay.domain.directory import Account, Check, Plan, Principal, Snapshot
 from relay.domain.errors import UnconfiguredDomain
 from relay.domain.message import Submission
@@ -140,7 +140,7 @@ def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> 
 
 
 def domain_of(address: str) -> str:
-    return address.rpartition("@")[2].lower()
+    return comparable_domain(address.rpartition("@")[2])
 
 
 def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.domain.address import normalise_domain
+from relay.domain.address import comparable_domain
 from relay.domain.directory import Principal, SendingDomain, Snapshot
-from relay.domain.errors import MalformedAddress, UnknownDkimKey, UnverifiedDkimKey
+from relay.domain.errors import UnknownDkimKey, UnverifiedDkimKey
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.headers import Field, from_address
@@ -93,13 +93,7 @@ def check_dkim_key(snapshot: Snapshot, principal: Principal, domain: str, select
 
 def sending_domain_of(fields: Iterable[Field]) -> str:
     """The domain in From as the directory knows domains; empty when nobody can be said to speak."""
-    domain = (from_address(fields) or "").rpartition("@")[2].lower()
-    if domain.isascii():
-        return domain
-    try:
-        return normalise_domain(domain)
-    except MalformedAddress:
-        return domain
+    return comparable_domain((from_address(fields) or "").rpartition("@")[2])
 
 
 def needs_loop(domain: str) -> bool:

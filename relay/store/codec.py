@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
-from relay.domain.address import Mailbox
+from relay.domain.address import Mailbox, comparable_domain
 from relay.domain.events import (
     Bounce,
     Delay,
@@ -331,7 +331,7 @@ def _rejection_row(event: PolicyRejection) -> Row:
         "ip_pool_raw": event.ip_pool_raw,
         "recv_method": event.recv_method,
         # For searches alone.
-        "domain": event.rcpt_to.rpartition("@")[2].lower(),
+        "domain": comparable_domain(event.rcpt_to.rpartition("@")[2]),
     }
     return (to_us(event.at), "policy_rejection", None, None, event.account, None, to_json(fields))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relay.api.pages import encode_cursor
+from relay.domain.address import normalise_domain
 from relay.domain.events import Bounce, Injection
 from relay.domain.ids import AccountId
 from relay.domain.suppression import Kind, Source, Suppression
@@ -223,6 +224,10 @@ async def test_an_internationalised_domain_is_found_in_each_spelling(relay: Rela
         for domain in ("nümlaut.example", "@NÜMLAUT.example", "xn--nmlaut-3ya.example"):
             (entry,) = results(await client.get("/suppression-list", params={"domain": domain}))
             assert entry["recipient"] == "a@xn--nmlaut-3ya.example"
+        await suppress(relay, "c@σασ.example")
+        (entry,) = results(await client.get("/suppression-list", params={"domain": "ΣΑΣ.example"}))
+        assert entry["recipient"] == f"c@{normalise_domain('σασ.example')}"
+        assert results(await client.get("/suppression-list", params={"domain": "σας.example"})) == []
 
 
 async def test_links_have_the_shape_that_clients_declare(relay: RelayHarness) -> None:

@@ -15,7 +15,7 @@ from relay.api.errors import ApiError, Problem
 from relay.api.hangup import while_connected
 from relay.api.pages import decode_cursor, encode_cursor, per_page, relations
 from relay.api.services import Services, ServicesDep
-from relay.domain.address import domain_spellings
+from relay.domain.address import comparable_domain
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.ports import SuppressionQuery
@@ -135,7 +135,7 @@ async def search(
         caller.account,
         all_subaccounts=caller.scope is Scope.ALL,
         subaccount=caller.subaccount,
-        domain=domain_spellings((domain or "").strip().lower().removeprefix("@"))[-1],
+        domain=comparable_domain((domain or "").strip().removeprefix("@")),
         kinds=_kinds(types),
         sources=_sources(sources),
         description=description or "",

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from starlette.responses import Response
 
+from relay.domain.address import comparable_domain
 from relay.domain.directory import Check, Origin, Plan, SendingDomain
 from relay.domain.errors import RelayError
 from relay.domain.ids import SubaccountId
@@ -173,7 +174,7 @@ def _sees(entry: SendingDomain) -> bool:
 
 
 def _domain(visit: Visit) -> SendingDomain:
-    entry = visit.snapshot.domains.get((visit.account.id, visit.path("domain").lower()))
+    entry = visit.snapshot.domains.get((visit.account.id, comparable_domain(visit.path("domain"))))
     if entry is None:
         raise NotHere("sending domain")
     return entry
