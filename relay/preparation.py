@@ -16,6 +16,7 @@ from relay.domain.errors import Conflict
 from relay.judgments import Book, Case, Finding, judge
 from relay.judgments.case import STORE
 from relay.judgments.directory import missing_of
+from relay.judgments.published import PUBLISHED
 from relay.net.tls import ensure_self_signed
 from relay.ports import Clock
 from relay.schema.config import Config, source_of
@@ -106,6 +107,18 @@ def standing_of(config: Config, path: Path) -> Standing:
     now, wide = SystemClock().now(), tuple(wide_folders(config.store))
     case = Case(config, source, file, stored, now, compared.applied, is_applied, wide)
     return Standing(case, compared, problems, refused, is_passing)
+
+
+def refuse_published(config: Config, path: Path, place: Path, listed: DirectoryFile) -> None:
+    """Raises ConfigError when the file lists keys with which no start takes the store.
+
+    path: of relay.toml. place: of the directory file.
+    """
+    source = partial(source_of, environ=os.environ, path=path)
+    case = Case(config, source, Book(str(place), listed.entries, listed.routes), None, SystemClock().now())
+    found = [finding for judgment in PUBLISHED for finding in judgment(case)]
+    if refusals := tuple(str(finding) for finding in found if finding.refuses):
+        raise ConfigError(refusals)
 
 
 def _compare(

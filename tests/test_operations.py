@@ -37,6 +37,9 @@ class Machine:
             f'{sys.executable} -m venv --without-pip "$3"\n'
             f'for to in "$3"/lib/python3*/site-packages; do {self._packages(site)}; done',
         )
+        self._program(
+            "runuser", f'echo "runuser $*" >>{folder}/asked\n[ "$1 $3" = "-u --" ]\nshift 3\nexec "$@"'
+        )
         run = f"{self.paths['APP']}/.venv/bin/relay run --config {self.paths['ETC']}/relay.toml"
         self._program(
             "systemctl",
@@ -106,6 +109,12 @@ def test_a_relay_is_installed_saved_restored_and_upgraded(tmp_path: Path) -> Non
         machine.wait()
         assert "useradd --system" in (tmp_path / "asked").read_text()
         assert (machine.paths["UNITS"] / "relay.service").exists()
+        stray = ROOT / "var/relay.db"
+        before = stray.exists() and stray.stat().st_mtime_ns
+        machine.type(_block("First key"))
+        assert (tmp_path / "asked").read_text().count("runuser -u relay -- ") == 2
+        assert "first" in machine.relay("key list")
+        assert (stray.exists() and stray.stat().st_mtime_ns) == before
         machine.relay("key create --account 1 --label kept")
         for _ in ("the first day", "the second"):
             assert machine.type(_block("Backup")).endswith("ok\n")

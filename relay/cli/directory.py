@@ -11,10 +11,11 @@ import typer
 from relay.cli.consent import Unconfirmed, YesOption, asking
 from relay.cli.differences import Returning, print_difference, returning_ips
 from relay.cli.printing import print_rows, say, warn
-from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
 from relay.ports import AuditLine
+from relay.preparation import refuse_published
 from relay.schema.directory import DirectoryFile, export, load_directory
 from relay.service.consequences import consequences, of_removals
 from relay.service.directory import Difference, changes_to
@@ -57,11 +58,12 @@ def apply(
 
     In one step, or not at all. A second time it changes nothing. When it would remove an account, a
     subaccount, a pool, a sending IP, a key or a sending domain, it says so and changes nothing, unless
-    with --yes.
+    with --yes. Keys that everybody knows are refused while others may reach a listener.
 
     Example: relay directory apply config/directory.toml
     """
     wanted = load_directory(file)
+    refuse_published(*config_at(config), file, wanted)
     with asking():
         done = in_store(
             config, lambda session: _apply(session, wanted, prune, yes, file.name), may_create=True

@@ -42,6 +42,31 @@ def _bound_to_no_pool(case: Case) -> Iterator[Finding]:
                 yield Finding(where, f"{what}; give the pool one (sending_ip.pool)")
 
 
+def _empty_pools(case: Case) -> Iterator[Finding]:
+    """What is set up to be asked for; a subaccount that is bound to one is told by `_bound_to_no_pool`."""
+    for book in case.outlooks:
+        ips = [ip for ip in book.of(SendingIp) if not ip.is_retired]
+        filled = {(ip.account, ip.pool) for ip in ips if ip.takes_pins}
+        leaving = {(ip.account, ip.pool) for ip in ips} - filled
+        overflown = {(pool.account, pool.overflow_pool) for pool in book.of(Pool)}
+        for pool in book.of(Pool):
+            named = (pool.account, pool.id)
+            if pool.id == DEFAULT_POOL or named in filled:
+                continue
+            if named in overflown:
+                why = "another pool overflows into it"
+            elif named in leaving:
+                why = "its sending IPs are draining"
+            elif pool.signing_domain or pool.fbl_signing_domain:
+                why = "it signs mail"
+            else:
+                continue
+            what = f"{why}, and it has no sending IP that takes mail: mail that names it is refused, and"
+            remedy = "scheduled mail leaves from the default pool; give it one (sending_ip.pool)"
+            where = f"{book.place_of(pool)}: account[{pool.account}].pool[{pool.name}]"
+            yield Finding(where, f"{what} {remedy}")
+
+
 def _nowhere_to_send_from(case: Case) -> Iterator[Finding]:
     """Mail of these accounts that names no pool is refused."""
     for book in case.outlooks:
@@ -209,6 +234,7 @@ def _told(route: Route) -> str:
 
 DIRECTORY: tuple[Judgment, ...] = (
     _bound_to_no_pool,
+    _empty_pools,
     _nowhere_to_send_from,
     _missing_ips,
     _same_bind,

@@ -72,6 +72,10 @@ PORT_465 = (
 NUMBERED = 'address = "127.0.0.11"\nhostname = "8.8.4.4"'
 DOMAIN = '[[account.sending_domain]]\ndomain = "acme.test"\n'
 SIXTEEN = [f"{first}.0.0.0/8" for first in range(11, 75, 2)][:16]
+EMPTY = (
+    "and it has no sending IP that takes mail: mail that names it is refused, and scheduled mail leaves from"
+    " the default pool; give it one (sending_ip.pool)"
+)
 LOOP = "bounces as a loop; expected another host or port"
 
 
@@ -95,6 +99,14 @@ LOOP = "bounces as a loop; expected another host or port"
             'directory.toml: account[1].subaccount[7].ip_pool: "quiet" has no sending IP: all its mail is'
             " refused; give the pool one (sending_ip.pool)",
             id="a pool without an IP",
+        ),
+        pytest.param(
+            {},
+            CLEAN.replace(PART, '[[account.pool]]\nname = "Quiet"\n' + PART).replace(
+                'name = "Marketing"\n', 'name = "Marketing"\nauto_warmup_overflow_pool = "quiet"\n'
+            ),
+            f"directory.toml: account[1].pool[Quiet]: another pool overflows into it, {EMPTY}",
+            id="a pool that others overflow into, without an IP",
         ),
         # ── sending IPs ──────────────────────────────────────────────────────────────────
         pytest.param(
@@ -530,6 +542,11 @@ def test_what_is_probably_wrong_is_a_warning(
         ),
         pytest.param(
             {},
+            CLEAN.replace(PART, '[[account.pool]]\nname = "Quiet"\n' + PART),
+            id="a pool without an IP that nothing names",
+        ),
+        pytest.param(
+            {},
             IP.replace("127.0.0.11", "192.0.2.1").replace("account = 1", 'node = "n2"\naccount = 1') + CLEAN,
             id="an IP of another node",
         ),
@@ -846,6 +863,9 @@ def test_a_published_key_and_a_listener_for_others_are_refused(cli: Cli, host: s
     )
     assert (printed.status, told(cli, printed)) == (2, [f"{line} account 1: lab; {REMEDY}"])
     assert cli("run").status == 2
+    applied = cli("directory", "apply", str(cli.directory))
+    assert (applied.status, told(cli, applied)) == (2, [f"{line} account 1: lab; {REMEDY}"])
+    assert not (cli.folder / "relay.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -854,6 +874,7 @@ def test_a_published_key_and_a_listener_for_others_are_refused(cli: Cli, host: s
 def test_listeners_on_this_machine_alone_may_have_them(cli: Cli, host: str) -> None:
     printed = judged(cli, smtp(listen=[f"{host}:2588"]), CLEAN.replace(OWN_KEY, LAB_KEY))
     assert (printed.status, told(cli, printed)) == (0, [])
+    assert cli("directory", "apply", str(cli.directory)).status == 0
 
 
 def test_the_environment_may_open_the_listener(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

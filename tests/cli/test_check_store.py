@@ -9,7 +9,7 @@ import pytest
 
 from relay.testing.process import Printed
 from tests.cli.conftest import Cli
-from tests.cli.test_check import ACCOUNT, ALL, CLEAN, IP, KEY, PART, SHARED, judged, told
+from tests.cli.test_check import ACCOUNT, ALL, CLEAN, EMPTY, IP, KEY, PART, SHARED, judged, told
 
 
 def test_a_store_that_differs_from_the_file_is_told_as_diff_counts(cli: Cli) -> None:
@@ -56,6 +56,19 @@ def test_the_file_is_judged_as_it_will_be_in_the_store(cli: Cli) -> None:
     assert line.startswith("warning: directory.toml: account[1]: no IP in the default pool")
     cli.directory.write_text(cli.directory.read_text().replace("Acme", "Acme Ltd"))
     assert len(told(cli, cli("check", "--strict"))) == 3
+
+
+def test_a_pool_whose_last_ip_drains_or_that_signs_is_told(cli: Cli) -> None:
+    judged(cli, {}, CLEAN.replace(PART, ""))
+    cli.ok("directory", "apply", str(cli.directory))
+    assert told(cli, cli("check")) == []
+    cli.ok("ip", "drain", "127.0.0.11", "--yes")
+    (line,) = told(cli, cli("check"))
+    assert (
+        line == f"warning: directory.toml: account[1].pool[Marketing]: its sending IPs are draining, {EMPTY}"
+    )
+    cli.ok("pool", "create", "Letters", "--account", "1")
+    assert len(told(cli, cli("check"))) == 1
 
 
 def test_what_only_the_store_has_is_told_of_the_store(cli: Cli) -> None:
