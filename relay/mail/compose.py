@@ -44,6 +44,8 @@ from relay.mail.template import Elsewhere, Kind, Template, compile_template, lit
 from relay.mail.weight import estimated_bytes
 from relay.mail.words import mailbox
 
+RETURN_PATH = ("env_from", "return_path")
+"""Its names among the values; empty: it is the sender."""
 _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 """Of content in parts, whose MIME is ours."""
 _NOT_COPIED = NOT_PASSED_ON | {"from"}
@@ -119,12 +121,15 @@ class Blueprint:
 
         to: the value of the field To; None keeps what the client wrote.
         """
-        header_to = joined(self._to, data, budget) if to is None else b"To: " + to + b"\r\n"
+        given = None if to is None else b"To: " + to + b"\r\n"
         if self.is_constant and self.sender.fixed is not None:
+            header_to = joined(self._to, data, budget) if given is None else given
             return Filled(header_to, None, self.subject.constant, self.sender.fixed[1])
         name, sender = self.sender.of(data, budget)
         own, told = (b"", "") if self.sender.fixed else (from_field(name, sender), shown(name, sender))
-        own += header_to + joined(self._own_fields, data, budget)
+        data = _with_return_path(data, sender)
+        own += joined(self._to, data, budget) if given is None else given
+        own += joined(self._own_fields, data, budget)
         body = None if self.shared is not None else joined(self._body, data, budget)
         return Filled(own, body, self.subject.render(data, budget), sender, told)
 
@@ -185,6 +190,12 @@ def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
             return mailbox(name, shown_instead)
         case listed:
             return written(listed)
+
+
+def _with_return_path(data: Data, sender: Mailbox) -> Data:
+    """Where no other is asked for the return path is the sender, who may be known only now."""
+    unknown = [name for name in RETURN_PATH if data.get(name) == ""]
+    return {**data, **dict.fromkeys(unknown, sender.text)} if unknown else data
 
 
 def _text_of(fields: Sequence[Field], name: str) -> str:

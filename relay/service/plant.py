@@ -11,7 +11,7 @@ from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
-from relay.mail.compose import Blueprint, to_field
+from relay.mail.compose import RETURN_PATH, Blueprint, to_field
 from relay.mail.headers import MAX_TOLD
 from relay.mail.sender import shown
 from relay.service.generate import path_at, reverse_path
@@ -102,7 +102,10 @@ class Plant:
 
 
 def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
-    """What is particular goes before what is common, substitution data before metadata."""
+    """What is particular goes before what is common, substitution data before metadata.
+
+    Where the return path is a sender that is filled in, it is empty: `Blueprint.fill` knows it.
+    """
     if plant.blueprint.is_constant:
         return {}
     transmission, sender = plant.transmission, plant.blueprint.sender.fixed
@@ -152,6 +155,5 @@ def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) ->
         "address": address,
         "email": email,
         "email_id": email,
-        "env_from": return_path,
-        "return_path": return_path,
+        **dict.fromkeys(RETURN_PATH, return_path),
     }

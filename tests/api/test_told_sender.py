@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from email import message_from_bytes, policy
 from typing import Any
 
 import dkim  # type: ignore[import-untyped] # dkimpy 1.1 has no types
@@ -136,6 +137,31 @@ async def test_a_recipients_own_return_path_is_told_of_that_copy(relay: RelayHar
         "a@b.example": "own@acme.test",
         "c@b.example": "all@acme.test",
     }
+
+
+@CONTENTS
+@pytest.mark.parametrize("padding", ["", "{{n}}" * 15_000], ids=["here", "in another process"])
+async def test_the_sender_is_filled_in_before_the_return_path(
+    relay: RelayHarness, mta: FakeMta, content: dict[str, Any], padding: str
+) -> None:
+    """It is the return path of who may have no other."""
+    said = f"{{{{env_from}}}}|{{{{return_path}}}}\n{padding}"
+    content = dict(content)
+    if "text" in content:
+        content |= {"text": said, "headers": {"X-From": "{{env_from}}"}}
+    else:
+        content["email_rfc822"] = content["email_rfc822"].replace(
+            "\nSubject", "\nX-From: {{env_from}}\nSubject"
+        )
+        content["email_rfc822"] = content["email_rfc822"].removesuffix("t\n") + said
+    await relay.change_account(1, lambda account: replace(account, bounce_domain="acme.test"))
+    own = to("own@b.example", **ANN) | {"return_path": "back@acme.test"}
+    await send(relay, content, to("bob@b.example", **ANN), own)
+    await relay.quiet()
+    for name, path in (("bob", "ann@News.acme.test"), ("own", "back@acme.test")):
+        message = message_from_bytes(mta.attempts_for(f"{name}@b.example")[0].content, policy=policy.default)
+        assert message["x-from"] == path
+        assert message.get_content().splitlines()[0] == f"{path}|{path}"
 
 
 async def test_a_bounce_is_told_to_the_sender_that_was_filled_in(relay: RelayHarness, mta: FakeMta) -> None:

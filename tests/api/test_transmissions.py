@@ -221,6 +221,55 @@ async def test_cc_and_bcc_are_recipients_with_header_to(relay: RelayHarness, mta
         assert (message["to"], message["cc"], message["bcc"]) == (shown, "cc@b.example", None)
 
 
+@pytest.mark.parametrize(
+    ("header_to", "shown"),
+    [
+        ("nobody", "nobody:;"),
+        ("Doe, John", '"Doe, John":;'),
+        ("undisclosed-recipients:", "undisclosed-recipients:;"),
+        ("Empfänger:;", "Empfänger:;"),
+        ("Freunde: Jürgen <a@x.test>, b@x.test;", "Freunde: Jürgen <a@x.test>, b@x.test;"),
+        ("to@b.example; x@y.test;", "to@b.example, x@y.test"),
+    ],
+)
+@pytest.mark.parametrize("is_raw", [False, True], ids=["in parts", "email_rfc822"])
+async def test_what_cannot_be_shown_as_it_is_said_loses_no_recipient(
+    relay: RelayHarness, mta: FakeMta, header_to: str, shown: str, is_raw: bool
+) -> None:
+    """And shows no hidden one."""
+    recipient = {"address": {"email": "hidden@b.example", "name": "Hidden", "header_to": header_to}}
+    raw = {"email_rfc822": "From: news@acme.test\nTo: x@y.test\nSubject: s\n\nt\n"}
+    accepted(await post(relay, body(recipient, content=raw if is_raw else CONTENT)))
+    message = await received(relay, mta, "hidden@b.example")
+    assert message.get_all("to") == [shown]
+    assert b"idden" not in mta.attempts_for("hidden@b.example")[0].content.replace(b"for <hidden@", b"")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "Jane <news@acme.test> (work)",
+        "Jane <news@acme.test> (at (home), <x@y.test>)",
+        "Jane <{{ if 1 < 2 }}news@acme.test{{ else }}y@acme.test{{ end }}>",
+        '{{ if "<" == "<" }}Jane{{ end }} <{{ box }}@acme.test> ({{ box }})',
+        "{{ jane }}",
+    ],
+)
+@pytest.mark.parametrize("is_raw", [False, True], ids=["content.from", "email_rfc822"])
+async def test_a_sender_may_have_a_comment_and_braces_with_signs(
+    relay: RelayHarness, mta: FakeMta, given: str, is_raw: bool
+) -> None:
+    raw = {"email_rfc822": f"From: {given}\nSubject: s\n\nt\n"}
+    content = raw if is_raw else CONTENT | {"from": given}
+    values = {"box": "news", "jane": "Jane <news@acme.test> (work)"}
+    accepted(
+        await post(relay, body({"address": "bob@b.example", "substitution_data": values}, content=content))
+    )
+    message = await received(relay, mta, "bob@b.example")
+    assert message.get_all("from") == ["Jane <news@acme.test>"]
+    assert mta.attempts_for("bob@b.example")[0].mail_from == "news@acme.test"
+
+
 async def test_a_whole_message_is_sent_as_it_is(relay: RelayHarness, mta: FakeMta) -> None:
     raw = (
         "From: Acme <news@acme.test>\nSubject: {{x}}\nTo: you\nBcc: secret@b.example\n\nLine\n..dots {{x}}\n"
