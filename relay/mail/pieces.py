@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.mail.budget import Budget
 from relay.mail.entities import text_entity
-from relay.mail.fields import MAILBOX_FIELDS, value_of
+from relay.mail.fields import steps_of, value_of
 from relay.mail.inline_css import inline_css
 from relay.mail.template import Template
 
@@ -38,8 +38,7 @@ def merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
 def field_of(name: str, template: Template, data: Data, budget: Budget) -> bytes:
     text = template.render(data, budget)
     lower = name.lower()
-    if lower in MAILBOX_FIELDS:
-        budget.spend(2 * len(text))
+    budget.spend(steps_of(lower, text))
     return name.encode("ascii") + b": " + value_of(lower, text) + b"\r\n"
 
 

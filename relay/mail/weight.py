@@ -1,10 +1,13 @@
 """What composing a content takes, told without composing it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
+from relay.mail.headers import split_message
 
 _LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
+_LIGHT_BEYOND, _LIGHT_ADDRESSES = 4 << 10, 50
+"""Characters of header fields outside ASCII, and addresses in them: each domain is encoded for itself."""
 
 
 def estimated_bytes(content: Content) -> int:
@@ -25,9 +28,28 @@ def is_light(content: Content) -> bool:
     if estimated_bytes(content) > _LIGHT_BYTES:
         return False
     if isinstance(content, Rfc822Content):
-        return content.message.count(b"{{") <= _LIGHT_BRACES
-    texts = (*_texts_of(content), content.subject, *content.headers.values())
-    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES
+        header, _ = split_message(content.message)
+        return content.message.count(b"{{") <= _LIGHT_BRACES and _are_light(
+            [header.decode("utf-8", "replace")]
+        )
+    fields = (
+        content.from_name,
+        content.from_email,
+        content.subject,
+        content.reply_to,
+        *content.headers.values(),
+    )
+    texts = (*_texts_of(content), *fields)
+    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES and _are_light(fields)
+
+
+def _are_light(fields: Sequence[str]) -> bool:
+    beyond = [text for text in fields if not text.isascii()]
+    return (
+        sum(map(len, fields)) <= _LIGHT_BYTES
+        and sum(map(len, beyond)) <= _LIGHT_BEYOND
+        and sum(text.count("@") for text in beyond) <= _LIGHT_ADDRESSES
+    )
 
 
 def _texts_of(content: InlineContent) -> Iterator[str]:

@@ -65,20 +65,25 @@ def by_words(text: str) -> bytes:
 
 
 def _is_plain(text: str) -> bool:
-    return text.isascii() and not any(len(word) > _MAX_LINE for word in text.split(" "))
+    return text.isascii() and all(len(word) <= _MAX_LINE for word in text.split(" "))
 
 
 def _plain_words(text: str) -> Iterator[str]:
     """Words outside ASCII are encoded, neighbours together, and those that look like encoded ones."""
-    for is_plain, run in groupby(text.split(), lambda word: _is_plain(word) and "=?" not in word):
+    for is_plain, run in groupby(text.split(), _stays):
         words = list(run)
         yield from words if is_plain else _encoded(" ".join(words)).decode("ascii").split("\r\n ")
 
 
+def _stays(word: str) -> bool:
+    return word.isascii() and len(word) <= _MAX_LINE and "=?" not in word
+
+
 def _in_brackets(text: str) -> str:
     """An address with its domain as A-labels; else octets as in URIs (RFC 3987 §3.1, RFC 6068 §2)."""
-    with suppress(MalformedAddress):
-        text = parse_mailbox(text.strip()).text
+    if "@" in text and not text.isascii():
+        with suppress(MalformedAddress):
+            text = parse_mailbox(text.strip()).text
     text = _NOT_ASCII.sub(lambda found: percent_encoded(found[0]).decode("ascii"), text)
     # White space within an URI in brackets is nothing (RFC 2369 §2).
     return "\r\n ".join(text[at : at + _MAX_LINE] for at in range(0, len(text), _MAX_LINE))

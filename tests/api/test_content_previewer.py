@@ -69,7 +69,8 @@ async def test_a_whole_message_is_shown_whole(relay: RelayHarness) -> None:
     raw = "From: {{n}} <{{from}}>\nTo: you\nSubject: Hi {{n}}\nX-A: ü\n\nDear {{n}}\n"
     assert results(await preview(relay, {"email_rfc822": raw}, {"n": "Ann", "from": FROM})) == {
         "email_rfc822": f"From: Ann <{FROM}>\r\nTo: you\r\nSubject: Hi Ann\r\nX-A: =?utf-8?b?w7w=?=\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\nDear Ann\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Content-Transfer-Encoding: 7bit\r\n\r\nDear Ann\r\n"
     }
 
 

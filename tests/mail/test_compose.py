@@ -750,6 +750,12 @@ def test_what_is_light_is_short_and_has_few_braces() -> None:
     assert not is_light(
         InlineContent("a@b.test", "s", text="t", attachments=(File("f", "a/b", b"x" * 70_000),))
     )
+    for value in ("x" * 70_000, "ü" * 5000, "a@b.ü," * 60):
+        assert not is_light(InlineContent("a@b.test", "s", text="t", headers={"X-A": value}))
+        assert not is_light(Rfc822Content(f"A: {value}\r\n\r\n".encode()))
+    assert is_light(
+        InlineContent("a@b.test", "s", text="ü@b.ü" * 1000, headers={"X-A": "ü", "X-B": "a@b.c," * 99})
+    )
     assert not is_light(Rfc822Content(b"A: b\r\n\r\n" + b"{{a}}" * 300))
     assert is_light(Rfc822Content(b"A: b\r\n\r\n"))
 

@@ -6,6 +6,8 @@ from email import policy
 import pytest
 
 from relay.domain.transmission import InlineContent, Rfc822Content
+from relay.mail.budget import MAX_STEPS, Budget
+from relay.mail.compose import compose
 from relay.mail.fields import in_ascii, section_in_ascii, value_of
 from relay.mail.headers import decoded, fields_of
 from tests.mail.test_compose import message_of, parsed
@@ -108,6 +110,15 @@ def test_a_section_is_converted_as_a_whole_or_stays() -> None:
     assert section_in_ascii(made) == made
     no_field = "Grüße\r\nSubject: Grüße\r\n".encode()
     assert section_in_ascii(no_field) == no_field
+
+
+@pytest.mark.parametrize("name", ["X-A", "Reply-To"])
+def test_fields_that_take_long_are_counted(name: str) -> None:
+    """A domain outside ASCII is encoded for itself."""
+    content = InlineContent("a@b.test", "ü", text="t", headers={name: "{{x}}"})
+    blueprint, budget = compose(content, "=_b"), Budget()
+    blueprint.fill({"x": "Ü <a@b.ü>, " * 100}, None, budget)
+    assert 20_000 < MAX_STEPS - budget.steps < 40_000
 
 
 # ── in whole messages ────────────────────────────────────────────────────────────────────
