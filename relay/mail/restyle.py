@@ -1,7 +1,5 @@
 """A whole message whose HTML gets its rules into its elements; all else of it stays octet by octet."""
 
-import re
-
 from relay.domain.errors import MalformedOptions
 from relay.mail.budget import BadTemplate
 from relay.mail.entities import text_entity
@@ -10,7 +8,6 @@ from relay.mail.inline_css import inline_css
 from relay.mail.mime import BadMime, Leaf, read_leaves
 
 _HTML = "text/html"
-_SIGNED = re.compile(rb"^Content-Type:\s*+multipart/signed\b", re.IGNORECASE | re.MULTILINE)
 _SEALS = frozenset({"dkim-signature", "arc-seal", "arc-message-signature"})
 _WHAT = "options.inline_css"
 
@@ -28,7 +25,7 @@ def restyled(message: bytes) -> bytes | None:
         ) from error
     if not leaves:
         return None
-    if _is_signed(message):
+    if any(leaf.is_signed for leaf in leaves) or _is_sealed(message):
         raise MalformedOptions(f"{_WHAT} would break the signature of a message that is signed")
     pieces: list[bytes] = []
     at = 0
@@ -46,9 +43,9 @@ def _has_rules(leaf: Leaf) -> bool:
     return "<style" in leaf.text.lower()
 
 
-def _is_signed(message: bytes) -> bool:
+def _is_sealed(message: bytes) -> bool:
     header, _ = split_message(message)
-    return _SIGNED.search(message) is not None or any(field.name in _SEALS for field in fields_of(header))
+    return any(field.name in _SEALS for field in fields_of(header))
 
 
 def _entity(leaf: Leaf) -> bytes:

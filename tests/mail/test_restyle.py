@@ -91,3 +91,15 @@ def test_what_cannot_be_done_is_told() -> None:
     assert refusal(unknown).endswith("part text/html cannot be decoded as its fields say")
     many = HTML + b"\r\n" + STYLED + b"<p>" * MAX_ELEMENTS
     assert refusal(many).startswith("inline_css takes at most 3000 elements")
+
+
+def test_what_is_signed_stays_beside_what_is_not() -> None:
+    sealed = (
+        b"--b\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\nsigned\r\n--s--\r\n"
+        b"\r\n--b\r\n\r\nContent-Type: multipart/signed\r\n"
+    )
+    html = b"\r\n--b\r\nContent-Type: text/html\r\n\r\n" + STYLED + b"\r\n--b--\r\n"
+    made = restyled(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + sealed + html)
+    assert made is not None
+    assert sealed in made
+    assert b'<p style=3D"color: red;">' in made or b'<p style="color: red;">' in made
