@@ -174,9 +174,10 @@ _NOT_THE_MAILBOX = tuple(
     for found, pattern in (
         (
             MAIL_BLOCK,
-            r"\byour (?!recipient|contact)([\w-]+ ){0,2}(account|mailbox|login|user ?name|credentials)\b"
-            r"|\b(outgoing|outbound|submission|rcpthosts|helo|ehlo|callout|customer account)\b"
-            r"|\bpassword|\bcredentials?\b|\blog-?in\b|\bmust log in|authenticat|\bauth\b"
+            r"\byour (?!recipient|contact)([\w-]+ ){0,2}(account|mailbox|login|user(name)?|credentials)\b"
+            r"|(?<![\w.-])(outgoing|outbound|submission|rcpthosts|helo|ehlo|callout|customer account"
+            r"|auth|sasl|log-?in)\b(?![.-]\w)|\bpassword|\bcredentials?\b|\bmust log in|\bnot logged in"
+            r"|authenticat|\byou are (not|no|an? (unknown|invalid))\b|\bsen(d|t|ding) (e?-?mail )?(from|as)\b"
             r"|\bsmtp (access|account|user)|\b(allowed|permitted|authori[sz]ed) to send\b"
             r"|\bfor (sending|abus)|\bsending (abuse|e?-?mails?|messages|account|access|privileges?|rights)\b"
             r"|\baccount\b.{0,40}\b(disabled|inactive|deactivated|suspended|locked)\b.{0,20}\bcontact\b.{0,30}"
@@ -187,10 +188,12 @@ _NOT_THE_MAILBOX = tuple(
             r"(?<!to )(?<!to the )(?<!inform )(?<!inform the )(?<!notify the )(?<!contact the )\bsenders?\b"
             r"(?! (should|may|might|must|can))|\bsender(address|domain)|\bsending (domain|ip|host|server)"
             r""
-            r"|\b(return|reverse)[- ]?(path|address)|\bverification failed for\b|\bmail ?from\b"
+            r"|\b(return|reverse)[- ]?(path|address)|\bverification failed for\b"
+            r"|\b(mail|envelope)[ -]?from\b|\bin (the |your )?from\b"
             r"|\bfrom[ :](address|domain|header)|\boriginator"
             r"|\bbadmailfrom|\byour (e-?mail )?address (is|was|has|does)\b"
-            r"|\byour (ip|domain|host|server|network|isp|mail ?server)\b|\bclient (host|address|ip)\b",
+            r"|\byour (ip|domain|host|server|network|isp|provider|organi[sz]ation|mail ?server)\b"
+            r"|\bclient (host|address|ip)\b",
         ),
         (
             SPAM_BLOCK,
