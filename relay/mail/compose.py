@@ -17,7 +17,7 @@ from relay.domain.transmission import Content, InlineContent, Rfc822Content
 from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart
-from relay.mail.fields import in_ascii, text_of
+from relay.mail.fields import in_ascii, section_in_ascii, text_of
 from relay.mail.headers import (
     Field,
     decode_words,
@@ -323,7 +323,7 @@ class _Maker:
                     pieces = [raw for raw in pieces if isinstance(raw, bytes) and not _describes_text(raw)]
                 else:
                     pieces.append(message[at : leaf.header_start])
-                    pieces += leaf.kept_fields
+                    pieces.append(section_in_ascii(b"".join(leaf.kept_fields)))
                 kind = _KINDS.get(leaf.type, Kind.HTML)
                 pieces += self._text(leaf.type, leaf.text, kind, leaf.parameters())
                 at, is_top = leaf.end, False

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from relay.domain.errors import RelayError
 from relay.mail.charsets import is_known, may_hide_ascii
-from relay.mail.fields import in_ascii
 from relay.mail.headers import Field, fields_of, first, split_message
 from relay.mail.parameters import TooManyParameters, first_word, named_parameters, parameters_of
 from relay.mail.transfer import of_base64, of_quoted_printable, whole_groups
@@ -139,7 +138,7 @@ class _Reader:
             text, has_braces = _decoded(self._message[body_start:end], described)
             if text is not None or has_braces:
                 kept = tuple(
-                    in_ascii(field)
+                    field.raw
                     for field in fields
                     if field.name not in {"content-type", "content-transfer-encoding"}
                 )

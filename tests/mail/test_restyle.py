@@ -103,3 +103,13 @@ def test_what_is_signed_stays_beside_what_is_not() -> None:
     assert made is not None
     assert sealed in made
     assert b'<p style=3D"color: red;">' in made or b'<p style="color: red;">' in made
+
+
+@pytest.mark.parametrize("is_part", [False, True], ids=["alone", "a part"])
+def test_fields_beyond_ascii_stay_as_they_came(is_part: bool) -> None:
+    """What a next hop cannot take of them is converted as it leaves."""
+    fields = 'Subject: Grüße\r\nContent-Disposition: inline; filename="Grüße.html"\r\n'.encode()
+    message = fields + b"Content-Type: text/html\r\n\r\n<style>p { color: red }</style><p>x</p>\r\n"
+    if is_part:
+        message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + message + b"--b--\r\n"
+    assert fields in (restyled(message) or b"")
