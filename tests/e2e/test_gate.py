@@ -122,20 +122,24 @@ async def test_what_was_read_as_from_is_what_is_written(
 
 
 @pytest.mark.parametrize(
-    "header_to",
+    ("header_to", "shown"),
     [
-        f"foo\r\nFrom: {EVIL};",
-        "foo\r\nBcc: victim@evil.test;",
-        "foo\r\n\r\nx;",
-        "foo\0;",
-        "a@b.test\r\n.\r\n",
+        (f"foo\r\nFrom: {EVIL};", f"foo From: {EVIL};"),
+        ("foo\r\nBcc: victim@evil.test;", "foo Bcc: victim@evil.test;"),
+        ("foo\r\n\r\nx;", "foo x:;"),
+        ("foo\0;", "foo:;"),
+        ("a@b.test\r\n.\r\n", '"a@b.test .":;'),
     ],
 )
-async def test_to_says_a_mailbox_or_nothing(only_acme: RelayHarness, mta: FakeMta, header_to: str) -> None:
+async def test_to_says_mailboxes_or_groups_and_nothing_else(
+    only_acme: RelayHarness, mta: FakeMta, header_to: str, shown: str
+) -> None:
     answer = await post(only_acme, inline(), header_to=header_to)
+    assert answer.status_code == 200, answer.text
     await only_acme.quiet()
-    assert answer.status_code == 400
-    assert mta.attempts == []
+    (attempt,) = mta.accepted
+    assert judged.of_composed(attempt, ACME) == []
+    assert f"\r\nTo: {shown}\r\n".encode() in attempt.content
 
 
 @pytest.mark.parametrize(
