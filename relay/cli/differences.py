@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import SequenceMatcher
 
-from relay.cli.printing import plain, print_json, say
+from relay.cli.printing import plain, print_json, say, warn
 from relay.domain.changes import Change, Put, Remove, SetRoutes
 from relay.domain.directory import Entry, SendingDomain, SendingIp, Snapshot
 from relay.domain.route import Route, SmarthostRoute
 from relay.ports import AuditLine, DirectoryStore
+from relay.service.consequences import foretold
 from relay.service.directory import Difference, entries_of, identity
 
 Returning = Mapping[str, str]
@@ -62,6 +63,8 @@ def print_difference(snapshot: Snapshot, difference: Difference, returning: Retu
             say(plain(f"    brings back a sending IP that was {back}"))
     for entry in difference.kept:
         say(plain(f"  {_name(entry)}: kept, not made by a file"))
+    for told in foretold(snapshot, difference.changes):
+        warn(plain(told))
     number = len(difference.changes)
     say(f"{number} change{'' if number == 1 else 's'}" if number else "nothing to change")
 

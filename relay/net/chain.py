@@ -29,6 +29,9 @@ def doubts_of_chain(path: Path, now: datetime.datetime) -> Iterator[str]:
         if issuer.not_valid_after_utc <= now:
             what = f"its issuer behind it, {_name(issuer.subject)}, expired"
             yield f"{what} on {issuer.not_valid_after_utc:%Y-%m-%d}: put the renewed one there"
+        if issuer.not_valid_before_utc > now:
+            begins = f"{issuer.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+            yield f"its issuer behind it, {_name(issuer.subject)}, is not valid before {begins}"
         current = issuer
     if current is leaf and leaf.issuer != leaf.subject and not _is_known(leaf):
         yield _incomplete(leaf, others)

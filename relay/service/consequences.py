@@ -15,6 +15,7 @@ USED_LATELY = timedelta(days=30)
 """A key that nobody used for longer is revoked without a question."""
 _ORDER = (Plan.FREE, Plan.SELF_SERVE, Plan.MANUAL, Plan.ENTERPRISE)
 _MOST_NAMED = 10
+_MOST_TOLD = 20
 
 
 def consequences(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
@@ -37,7 +38,9 @@ def consequences(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
 def foretold(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
     """Whose new mail is refused or leaves from elsewhere after the changes; nobody needs to be asked."""
     after = _after(snapshot, changes)
-    return [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after)]
+    told = [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after)]
+    more = len(told) - _MOST_TOLD
+    return told[:_MOST_TOLD] + ([f"and {more} more like this"] if more > 0 else [])
 
 
 def of_key(key: ApiKey, last_used: date | None, today: date) -> list[str]:

@@ -227,11 +227,14 @@ def test_a_certificate_without_its_issuer_is_told_by_both_names(cli: Cli) -> Non
     )
 
 
-def test_an_issuer_that_expired_is_told(cli: Cli) -> None:
+def test_an_issuer_that_is_not_valid_now_is_told(cli: Cli) -> None:
     middle = Pair(cli.folder, "Middle", begins=-9 * DAY, ends=-DAY, issuer=Pair(cli.folder, "Root"))
     (said,) = told(cli, judged_with(cli, Pair(cli.folder, issuer=middle).is_followed_by(middle)))
     assert "site.crt: its issuer behind it, Middle, expired on " in said
     assert said.endswith(": put the renewed one there")
+    middle = Pair(cli.folder, "Middle", begins=DAY, issuer=Pair(cli.folder, "Root"))
+    (said,) = told(cli, judged_with(cli, Pair(cli.folder, issuer=middle).is_followed_by(middle)))
+    assert "site.crt: its issuer behind it, Middle, is not valid before " in said
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,34 @@ def test_a_higher_plan_tells_whose_mail_has_nowhere_to_leave_from(lab: Cli) -> N
     assert lab("account", "set-plan", "4", "enterprise").err == ""
 
 
+def test_what_becomes_of_mail_by_a_file_is_told_before_and_after(lab: Cli) -> None:
+    text = lab.directory.read_text()
+    lab.directory.write_text(text.replace('pool = "receipts"', 'pool = "quiet"'))
+    told = "pool receipts of account 1 has no sending IP left: mail that names it is refused\n"
+    for verb in ("diff", "apply"):
+        printed = lab("directory", verb, str(lab.directory))
+        assert (printed.status, printed.err) == (0, told)
+    assert lab("directory", "apply", str(lab.directory)).err == ""
+
+
+def test_of_many_consequences_the_first_are_told(lab: Cli) -> None:
+    pools = "".join(f'[[account.pool]]\nname = "P{number}"\n' for number in range(25))
+    ips = [
+        f'[[sending_ip]]\naddress = "127.0.1.{number}"\nhostname = "m.relay.test"\naccount = 7\n'
+        f'pool = "p{number}"\n'
+        for number in range(25)
+    ]
+    account = f'[[account]]\nid = 7\nname = "Gum"\nplan = "enterprise"\n{pools}'
+    text = lab.directory.read_text().partition("[[route]]")[0]
+    lab.directory.write_text("".join([text, *ips, account]))
+    lab.ok("directory", "apply", str(lab.directory))
+    moved = [ip.replace(f'pool = "p{number}"', 'pool = "default"') for number, ip in enumerate(ips)]
+    lab.directory.write_text("".join([text, *moved, account]))
+    told = lab("directory", "diff", str(lab.directory)).err.splitlines()
+    assert len(told) == 21
+    assert told[-1] == "and 5 more like this"
+
+
 def test_a_lower_plan_names_what_it_takes(lab: Cli) -> None:
     (told,) = asked(lab, "account", "set-plan", "1", "free")
     assert told.startswith("account 1 (Acme) goes from self_serve to free on ")
