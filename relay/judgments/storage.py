@@ -43,7 +43,8 @@ def _trouble_in(folder: Path) -> str:
 
 
 def _wide_folders(case: Case) -> Iterator[Finding]:
-    if Path(case.config.store.removeprefix(_SQLITE)).is_dir():
+    path = Path(case.config.store.removeprefix(_SQLITE))
+    if path.exists() and not path.is_file():
         return
     for folder, mode in case.wide:
         yield case.found("store", told_of_wide(folder, mode))
