@@ -4,9 +4,14 @@ import json
 import os
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
+from relay.domain.changes import Put
+from relay.domain.directory import Origin, SendingIp
+from relay.domain.ids import IpAddress
+from relay.store import Store
 from relay.testing.process import Printed
 from tests.cli.conftest import Cli
 from tests.cli.test_check import ACCOUNT, ALL, CLEAN, EMPTY, IP, KEY, PART, SHARED, judged, told
@@ -171,3 +176,18 @@ def test_a_store_whose_folder_can_be_none_is_refused(cli: Cli) -> None:
     printed = judged(cli, {"": {"store": f"sqlite:///{cli.folder}/file/relay.db"}})
     assert printed.status == 2
     assert "expected a folder that this user may write" in printed.err
+
+
+def test_a_link_local_ip_that_the_store_has_from_before_is_told_of_the_store(cli: Cli) -> None:
+    judged(cli, {})
+    cli.ok("directory", "apply", str(cli.directory))
+    ip = SendingIp(IpAddress("fe80::1"), IpAddress("fe80::1"), "mta.relay.test", origin=Origin.LIVE)
+
+    async def add(store: Store) -> None:
+        await store.directory.apply(
+            [Put(ip)], await store.directory.revision(), "test", datetime(2026, 1, 1, tzinfo=UTC)
+        )
+
+    cli.in_store(add)
+    (line,) = told(cli, cli("check"))
+    assert line.startswith("warning: the store: sending_ip: not on this machine (n1): fe80::1; ")
