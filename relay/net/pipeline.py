@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from relay.domain.reply import Phase, Reply
+from relay.net.replies import Replies, Said, Unreadable
 from relay.net.timeouts import Timeouts
 
-_MAX_REPLY = 256 * 1024
-"""Octets of a reply that are read; RFC 5321 §4.5.3.1.5 allows 512 a line."""
-_KEPT_OF_LINE = 8192
-_KEPT_LINES = 64
+_MAX_LINES = 64
+"""Lines of a reply that are kept, but for the last."""
 _MAX_TEXT = 2048
 """Characters of a reply that are kept."""
 
@@ -27,10 +26,7 @@ class Pipeline(asyncio.Protocol):
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._buffer = b""
-        self._lines: list[bytes] = []
-        self._code = b""  # of the lines so far of a reply that goes on
-        self._read_bytes = 0  # of the reply that has not ended, but for its last line
+        self._reader = Replies()
         self._replies: list[Reply] = []
         self._phases: Sequence[Phase] = ()
         self._answered: asyncio.Future[None] | None = None
@@ -158,24 +154,21 @@ class Pipeline(asyncio.Protocol):
         if self.failure is not None:
             return
         answered = len(self._replies)
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            if not self._take_line(line):
-                return
-        if len(self._buffer) > _KEPT_OF_LINE:
-            self._read_bytes += len(self._buffer) - _KEPT_OF_LINE
-            self._buffer = self._buffer[:_KEPT_OF_LINE]
-        if self._read_bytes > _MAX_REPLY:
-            self._overlong()
-        elif answered < len(self._replies) < len(self._phases):
+        try:
+            for said in self._reader.feed(data):
+                if not self._take_reply(said):
+                    return
+        except Unreadable as why:
+            self._break_off(str(why))
+            return
+        if answered < len(self._replies) < len(self._phases):
             self._set_deadline(self._timeouts.of(self._phase))
 
     def eof_received(self) -> bool:
-        self._end_with(self._unfinished, _internal(LOST, self._phase))
+        self._end_with(_internal(LOST, self._phase))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._buffer = b""
         self.fail(_internal(LOST, self._phase))
 
     def pause_writing(self) -> None:
@@ -194,50 +187,16 @@ class Pipeline(asyncio.Protocol):
             return Phase.INTERNAL
         return self._phases[len(self._replies)]
 
-    def _take_line(self, line: bytes) -> bool:
-        """Whether to go on listening. Its code is what counts, however long or odd the line is."""
-        if _is_last(line):
-            return self._take_last(line)
-        if line[3:4] == b"-" and line[:3].isdigit():
-            self._code, line = line[:3], line[4:]
-        elif not self._code:
-            return self._break_off("malformed reply")
-        self._read_bytes += len(line) + 5
-        if self._read_bytes > _MAX_REPLY:
-            return self._overlong()
-        if len(self._lines) < _KEPT_LINES:
-            self._lines.append(line)
-        return True
-
-    def _take_last(self, line: bytes) -> bool:
-        """The line that ends a reply."""
-        if self._lines:
-            text = _text(b" ".join(part.strip() for part in (*self._lines, line[3:])))
-            self._lines.clear()
-        else:
-            text = _text(line[3:])
-        self._code, self._read_bytes = b"", 0
-        return self._take_reply(int(line[:3]), text)
-
-    @property
-    def _unfinished(self) -> bytes:
-        """A line that the server has not ended, when nothing that might follow could change its code."""
-        return self._buffer if self._buffer[3:] else b""
-
-    def _overlong(self) -> bool:
-        last = self._unfinished if _is_last(self._unfinished) else self._code
-        return self._end_with(last, _protocol_error("overlong reply", self._phase))
-
-    def _end_with(self, last: bytes, failure: Reply) -> bool:
+    def _end_with(self, failure: Reply) -> None:
         """Read no more, of this reply or another; a code that it has already counts all the same."""
-        if self.failure is None and _is_last(last):
-            self._take_last(last)
+        if self.failure is None and (said := self._reader.unfinished()) is not None:
+            self._take_reply(said)
         self.fail(failure)
-        return False
 
-    def _take_reply(self, code: int, text: str) -> bool:
-        reply = Reply(code, text, self._phase)
-        if code == 421:
+    def _take_reply(self, said: Said) -> bool:
+        """Whether to go on listening."""
+        reply = Reply(said.code, _text(said.lines), self._phase)
+        if reply.code == 421:
             if not self._owed and self._phase is not Phase.INTERNAL:
                 self._replies.append(reply)
             self.fail(reply)
@@ -277,17 +236,12 @@ class Pipeline(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
         else:
             failure = _internal(f"4.4.2 [internal] no reply in time: {self._phase.upper()}", self._phase)
-            self._end_with(self._unfinished, failure)
+            self._end_with(failure)
 
 
-def _is_last(line: bytes) -> bool:
-    """Whether a line has a code that ends its reply: behind it stands nothing, or no hyphen and no figure."""
-    mark = line[3:4]
-    return mark != b"-" and not mark.isdigit() and line[:3].isdigit() and b"200" <= line[:3] <= b"599"
-
-
-def _text(octets: bytes) -> str:
+def _text(lines: Sequence[bytes]) -> str:
     """For people and logs: no control characters, and not without end."""
+    octets = b" ".join((*lines[:-1][:_MAX_LINES], lines[-1])) if len(lines) > 1 else lines[0]
     text = octets.strip().decode("utf-8", "replace")
     if not text.isprintable():
         text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

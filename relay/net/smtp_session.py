@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import cast
 
 import aiosmtplib
-import aiosmtplib.protocol
+import aiosmtplib.smtp
 
 from relay.descriptors import Descriptors, for_connections_out
 from relay.domain.errors import OverCapacity, PeerUnreachable
@@ -19,14 +19,15 @@ from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.route import TlsPolicy
 from relay.net.dial import dial
+from relay.net.opening import Opening
 from relay.net.pipeline import LOST, Pipeline
 from relay.net.timeouts import Timeouts
 from relay.net.tls import client_context
 from relay.net.transaction import Session
 from relay.ports import Host, Login, NoSession, SmtpSession
 
-# aiosmtplib 5 gives up at 8 KiB a line, and the code is lost with it; a reply may have 32 KiB.
-aiosmtplib.protocol.MAX_LINE_LENGTH = aiosmtplib.protocol.MAX_RESPONSE_LENGTH
+# The one place where aiosmtplib 5 makes its connection takes the class from here.
+vars(aiosmtplib.smtp)["SMTPProtocol"] = Opening
 
 _CONTINUE, _AUTHENTICATED = 334, 235
 _UNREACHABLE = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any connections)", Phase.CONNECT)
@@ -219,8 +220,8 @@ def _reply_for(error: Exception, phase: Phase) -> Reply:
     match error:
         case aiosmtplib.SMTPResponseException(code=code, message=message) if 200 <= code <= 599:
             return Reply(code, _on_one_line(message), phase)
-        case aiosmtplib.SMTPResponseException():
-            return Reply(451, "4.5.0 [internal] protocol error: malformed reply", phase)
+        case aiosmtplib.SMTPResponseException(message=why):
+            return Reply(451, f"4.5.0 [internal] protocol error: {why}", phase)
         case TimeoutError():
             return Reply(451, f"4.4.2 [internal] no reply in time: {phase.upper()}", phase)
         case OSError():
@@ -239,8 +240,8 @@ def _why(error: Exception) -> str:
             return (error.reason or "handshake").lower().replace("_", " ")
         case aiosmtplib.SMTPResponseException(code=code, message=message) if 200 <= code <= 599:
             return _on_one_line(f"{code} {message}")
-        case aiosmtplib.SMTPResponseException():
-            return "malformed reply"
+        case aiosmtplib.SMTPResponseException(message=why):
+            return why
         case TimeoutError():
             return "no answer in time"
         case _:

@@ -113,7 +113,7 @@ async def test_silence_garbage_and_hanging_up_are_told_with_their_phase(phase: P
         failure = await refused(connect(mta.port))
         assert str(failure.reply) == "451 4.4.2 [internal] connection closed by remote host"
         assert failure.reply.phase is phase
-        for garbage in (b"SSH-2.0-OpenSSH\r\n", b"2" * 40_000, b"220-x\r\n" * 10_000, b"7 7\r\n"):
+        for garbage in (b"SSH-2.0-OpenSSH\r\n", b"2" * 40_000, b"7 7\r\n", b"100 no\r\n"):
             mta.say(phase, garbage, times=1)
             failure = await refused(connect(mta.port))
             assert (str(failure.reply), failure.reply.phase) == (
@@ -123,14 +123,91 @@ async def test_silence_garbage_and_hanging_up_are_told_with_their_phase(phase: P
         await delivers(await connect(mta.port))
 
 
-@pytest.mark.parametrize("text", ["x" * 20_000, "x\r\n220-" * 3000 + "y"], ids=["a line", "lines"])
-async def test_a_long_greeting_is_a_greeting(text: str) -> None:
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        pytest.param(b"220 " + b"x" * 40_000, id="a long line"),
+        pytest.param(b"220-x\r\n" * 10_000 + b"220 y", id="many lines"),
+        pytest.param(b"\r\n\n220 mx", id="behind empty lines"),
+        pytest.param(b"220-mx\r\nNo spam here.\r\n\r\n220 ESMTP", id="lines without a code"),
+        pytest.param(b"554-mx\r\n220 ESMTP", id="codes that differ"),
+        pytest.param(b"220", id="no text"),
+        pytest.param(b"220 mx\r\n220 mx", id="twice"),
+    ],
+)
+async def test_an_odd_greeting_is_a_greeting(greeting: bytes) -> None:
     async with FakeMta() as mta:
-        mta.say(
-            Phase.GREETING,
-            f"220{'-' if '-' in text else ' '}{text}\r\n220 end" if "-" in text else f"220 {text}",
-        )
+        mta.say(Phase.GREETING, greeting + b"\r\n")
         await delivers(await connect(mta.port))
+
+
+ODD_REFUSALS = [
+    pytest.param(
+        b"454-4.7.1 Go\r\nfar, far\r\n454 away\r\n", "454 4.7.1 Go far, far away", id="a line of text"
+    ),
+    pytest.param(b"\r\n454 4.7.1 Go away\r\n", "454 4.7.1 Go away", id="an empty line first"),
+    pytest.param(b"250-hm\r\n454 4.7.1 Go away\r\n", "454 hm 4.7.1 Go away", id="codes that differ"),
+    pytest.param(b"454 " + b"x" * 40_000 + b"\r\n", "454 " + "x" * 2048, id="a long line"),
+    pytest.param(b"454 " + b"x" * 400_000, "454 " + "x" * 2048, id="a line without end"),
+    pytest.param(b"454-y\r\n" * 60_000, "454 " + "y " * 1000, id="lines without end"),
+    pytest.param(b"454 4.7.1 Go away", "454 4.7.1 Go away", id="a line that is not ended"),
+]
+
+
+@pytest.mark.parametrize("phase", [Phase.GREETING, Phase.EHLO, Phase.AUTH])
+@pytest.mark.parametrize(("octets", "told"), ODD_REFUSALS)
+async def test_the_code_of_an_odd_refusal_counts(raw: Raw, phase: Phase, octets: bytes, told: str) -> None:
+    replies = {Phase.GREETING: b"220 mx\r\n", Phase.EHLO: b"250-mx\r\n250 AUTH PLAIN\r\n", phase: octets}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for step in (Phase.GREETING, Phase.EHLO, Phase.AUTH):
+            writer.write(replies[step])
+            if step is phase:
+                break
+            await reader.readline()
+        await reader.read()
+
+    failure = await refused(connect((await raw(serve)).port, login=LOGIN, timeouts=SHORT))
+    assert (str(failure.reply)[:2000], failure.reply.phase) == (told.rstrip()[:2000], phase)
+
+
+@pytest.mark.parametrize("phase", [Phase.GREETING, Phase.EHLO])
+async def test_a_reply_without_end_that_agrees_is_none(raw: Raw, phase: Phase) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if phase is Phase.EHLO:
+            writer.write(b"220 mx\r\n")
+            await reader.readline()
+        writer.write(b"220 mx")
+        if phase is Phase.EHLO:
+            await reader.read()
+
+    failure = await refused(connect((await raw(serve)).port, timeouts=SHORT))
+    assert failure.reply.code == 451
+    assert failure.reply.phase is phase
+
+
+async def test_a_reply_that_is_too_long_is_called_so() -> None:
+    async with FakeMta() as mta:
+        mta.say(Phase.GREETING, b"\r\n" * 200_000)
+        failure = await refused(connect(mta.port))
+        assert str(failure.reply) == "451 4.5.0 [internal] protocol error: overlong reply"
+
+
+@pytest.mark.parametrize(
+    "ehlo",
+    [
+        pytest.param(b"250-\r\n250-STARTTLS\r\n250 SIZE", id="the name is missing"),
+        pytest.param(b"250-mx\r\nhello\r\n250-starttls\r\n250 SIZE", id="a line of text"),
+        pytest.param(b"250-mx\r\n" + b"250-X\r\n" * 500 + b"250 STARTTLS", id="many lines"),
+        pytest.param(b"250-mx " + b"x" * 20_000 + b"\r\n250-STARTTLS\r\n250 SIZE", id="a long line"),
+        pytest.param(b"250-mx\r\n250-SIZE \r\n250-STARTTLS \r\n250", id="blanks, and an empty line"),
+    ],
+)
+async def test_what_is_offered_in_an_odd_way_is_offered(certificate: tuple[Path, Path], ehlo: bytes) -> None:
+    async with FakeMta(tls=server_context(*certificate)) as mta:
+        mta.say(Phase.EHLO, ehlo + b"\r\n", times=1)
+        session = await delivers(await connect(mta.port, TlsPolicy.OPPORTUNISTIC))
+        assert session.peer.outbound_tls == 1
 
 
 # ── STARTTLS ─────────────────────────────────────────────────────────────────────────────
@@ -175,7 +252,7 @@ async def test_an_offer_is_ignored_when_tls_is_off(certificate: tuple[Path, Path
 
 
 @pytest.mark.parametrize(
-    "trouble", ["454 4.7.0 TLS not available", b"220 Go\r\nthis is no TLS\r\n", "drop", "hang"]
+    "trouble", ["454 4.7.0 TLS not available", b"220 Go\r\nthis is no TLS\r\n", b"what?\r\n", "drop", "hang"]
 )
 async def test_opportunistic_tls_that_fails_is_followed_by_clear_text(
     certificate: tuple[Path, Path], trouble: str | bytes
@@ -188,7 +265,7 @@ async def test_opportunistic_tls_that_fails_is_followed_by_clear_text(
 
 
 @pytest.mark.parametrize(
-    "trouble", ["454 4.7.0 TLS not available", b"220 Go\r\nthis is no TLS\r\n", "drop", "hang"]
+    "trouble", ["454 4.7.0 TLS not available", b"220 Go\r\nthis is no TLS\r\n", b"what?\r\n", "drop", "hang"]
 )
 async def test_required_tls_that_fails_is_no_session(
     certificate: tuple[Path, Path], trouble: str | bytes
@@ -330,7 +407,7 @@ async def test_nothing_more_is_told_to_a_third_prompt() -> None:
     said, outcome = await _prompted([b"334 VXNlcm5hbWU6", b"334 UGFzc3dvcmQ6", b"334 UGFzc3dvcmQ6"])
     assert said == ["AUTH LOGIN", USER, PASS]
     assert isinstance(outcome, NoSession)
-    assert str(outcome.reply) == "451 4.5.0 [internal] protocol error: malformed reply"
+    assert str(outcome.reply) == "451 4.5.0 [internal] protocol error: a third prompt"
 
 
 async def _prompted(replies: list[bytes]) -> tuple[list[str], object]:
