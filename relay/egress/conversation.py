@@ -48,6 +48,10 @@ NO_HOSTS = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any conne
 NOT_CONVERTIBLE = Reply(
     554, "5.6.3 [internal] the host takes no 8-bit content, and this cannot be converted", Phase.INTERNAL
 )
+_UNANSWERED = "4.4.3"
+"""Enhanced code of DNS that did not answer: there may be a host."""
+_OF_THIS_HOST = {"5.3.4", "5.6.7"}
+"""Enhanced codes of a session's own verdicts on what its host offers: SIZE, SMTPUTF8."""
 LOOP = Reply(554, "5.4.6 mail loop detected", Phase.INTERNAL)
 
 
@@ -89,14 +93,23 @@ class _Trial:
 
     left: Sequence[Claimed]
     """Mail that nobody took or refused for good."""
-    answers: dict[MessageId, Deferred] = field(default_factory=dict)
-    """What the last host to be asked said of it; nothing when that was about our connection alone."""
+    answers: dict[MessageId, Deferred | Bounced] = field(default_factory=dict)
+    """What the last host to be asked said of it; nothing when that was about our connection alone.
+
+    Bounced is a verdict of ours on hosts that offer too little, as long as none has put the mail off.
+    """
     untried: list[Claimed] = field(default_factory=list)
     """Recipients too many, which another transaction may take."""
     is_refused: bool = False
     """Whether a host refused mail that it may well take another time, or other mail."""
     is_detour: bool = False
     """Whether such a host was left for another."""
+
+    def offers_too_little(self, mail: Iterable[Claimed], verdict: Bounced) -> None:
+        """The host that was asked lacks what this mail needs, which others may have."""
+        for claimed in mail:
+            self.answers.setdefault(claimed.message.id, verdict)
+        self.is_refused = True
 
 
 class Conversation:
@@ -198,6 +211,8 @@ class Conversation:
             await self._transact(trial)
             if not trial.left:
                 return None
+        if failure is None and hosts.failure is not None and hosts.failure.enhanced == _UNANSWERED:
+            failure = NoSession(hosts.failure, Peer())
         if failure is not None or trial.answers:
             return failure
         if hosts.is_loop:
@@ -235,9 +250,10 @@ class Conversation:
         try:
             chunks = await self._as_taken(session, message, chunks)
         except Unconvertible:
-            self._settle(mail, Bounced(NOT_CONVERTIBLE, session.peer))
-            trial.left = ()
+            trial.offers_too_little(mail, Bounced(NOT_CONVERTIBLE, session.peer))
             return False
+        if is_kept and not session.is_usable:
+            return True  # It ended meanwhile.
         transcript = await session.transact(envelope, chunks)
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
         may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
@@ -256,6 +272,9 @@ class Conversation:
                 left.append(claimed)
                 trial.answers[claimed.message.id] = outcome
                 trial.is_refused |= session.is_usable and reply.phase is not Phase.MAIL
+            elif isinstance(outcome, Bounced) and _is_of_this_host(reply):
+                left.append(claimed)
+                trial.offers_too_little((claimed,), outcome)
             else:
                 if isinstance(outcome, Bounced) and is_shared:
                     outcome = replace(outcome, is_shared=reply.phase is Phase.BODY)
@@ -277,11 +296,13 @@ class Conversation:
     def _conclude(
         self, trial: _Trial, failure: NoSession | NotTried | Bounced | None
     ) -> tuple[Sequence[Claimed], bool]:
-        unasked = [claimed for claimed in trial.left if claimed.message.id not in trial.answers]
+        unasked: list[Claimed] = []
         goes_on = True
         for claimed in trial.left:
             answer = trial.answers.get(claimed.message.id)
-            if answer is not None:
+            if answer is None or (failure is not None and isinstance(answer, Bounced)):
+                unasked.append(claimed)
+            else:
                 self._station.settle(claimed.message, answer)
                 if answer.reply.code == 421:
                     self._path.back_off(self._means.first_retry)
@@ -334,3 +355,7 @@ class Conversation:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _is_of_this_host(reply: Reply) -> bool:
+    return reply.phase is Phase.INTERNAL and reply.enhanced in _OF_THIS_HOST

@@ -13,7 +13,7 @@ from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
 from relay.mail.xtext import embedded
 from relay.net.content import pieces
-from relay.net.pipeline import LOST, Pipeline
+from relay.net.pipeline import Pipeline
 from relay.ports import Transcript
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
@@ -148,8 +148,7 @@ class Session:
             said = await self._one_by_one(commands)
         failure = self._pipeline.failure
         if failure is not None:
-            was_dead = not said and failure.text == LOST
-            return Transcript(_decided(said, failure, len(paths)), is_lost=True, was_dead=was_dead)
+            return Transcript(_decided(said, failure, len(paths)), is_lost=True)
         mail, rcpt = said[0], said[1 : len(paths) + 1]
         accepted = [is_taken(mail) and is_taken(reply) for reply in rcpt]
         data = said[len(paths) + 1] if len(said) == len(commands) else None

@@ -61,8 +61,6 @@ class Transcript:
     """One for each recipient, in their order: the reply that decided its fate."""
     is_lost: bool = False
     """The connection ended."""
-    was_dead: bool = False
-    """Lost before any reply to MAIL: the session had died unnoticed, nothing was tried."""
     is_ambiguous: bool = False
     """Lost after the final dot."""
 

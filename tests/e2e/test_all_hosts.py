@@ -1,6 +1,7 @@
 """Hosts of a domain are taken in order until one has the message (RFC 5321 §5.1); sessions have enough."""
 
 import asyncio
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from relay.domain.events import Bounce, Delay, Delivery
+from relay.domain.events import Bounce, Delay, Delivery, Injection
+from relay.domain.ids import TransmissionId
 from relay.domain.reply import Phase
 from relay.net.timeouts import Timeouts
 from relay.testing.fake_dns import FakeDns
 from relay.testing.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.harness import Injected, RelayHarness
 from relay.testing.lab import lab_directory
+from relay.testing.wire import connect
 
 SHORT = Timeouts(greeting_s=0.4, ehlo_s=0.4, mail_s=0.4, rcpt_s=0.4, data_s=0.4, body_s=0.4)
 STEP_BY_STEP = tuple(name for name in EXTENSIONS if name != "PIPELINING")
@@ -175,6 +178,79 @@ async def test_equal_hosts_share_the_mail(tmp_path: Path) -> None:
         assert first > 0
         assert second > 0
         assert (first + second, worse) == (24, 0)
+
+
+# ── what a host lacks ────────────────────────────────────────────────────────────────────
+
+PLAIN = b"From: a@acme.test\r\nTo: bob@gmail.example\r\nSubject: t\r\n\r\nx\r\n"
+NOT_CONVERTIBLE = b"Content-Type: multipart/mixed\r\n" + PLAIN + "é\r\n".encode()
+NEEDS = [
+    pytest.param("8BITMIME", "bob@gmail.example", NOT_CONVERTIBLE, "554 5.6.3", id="8BITMIME"),
+    pytest.param("SMTPUTF8", "bøb@gmail.example", PLAIN, "553 5.6.7", id="SMTPUTF8"),
+    pytest.param("SIZE 50", "bob@gmail.example", PLAIN, "552 5.3.4", id="SIZE"),
+]
+
+
+def _lacks(mta: FakeMta, need: str) -> None:
+    left = [need] if need.startswith("SIZE") else [name for name in EXTENSIONS if name != need]
+    mta.say(Phase.EHLO, "250-mx\r\n" + "".join(f"250-{name}\r\n" for name in left) + "250 HELP")
+
+
+async def _needing(relay: RelayHarness, to: str, message: bytes) -> Injected:
+    login = b64encode("\0".join(("", *relay.login())).encode())
+    utf8 = b"" if to.isascii() else b" SMTPUTF8"
+    async with connect(relay.smtp_address) as wire:
+        await wire.reply()
+        mail = b"MAIL FROM:<a@acme.test> BODY=8BITMIME" + utf8
+        for line in (b"EHLO c", b"AUTH PLAIN " + login, mail, f"RCPT TO:<{to}>".encode(), b"DATA"):
+            await wire.ask(line)
+        said = await wire.ask(message + b".")
+    transmission = TransmissionId(said.split()[-1])
+    told = (await relay.inside.store.events.of_transmission(transmission))[0].event
+    assert isinstance(told, Injection)
+    await relay.quiet(15)
+    return Injected(transmission, (told.about.message_id,))
+
+
+@pytest.mark.parametrize(("need", "to", "message", "verdict"), NEEDS)
+async def test_what_one_host_lacks_another_may_offer(
+    tmp_path: Path, need: str, to: str, message: bytes, verdict: str
+) -> None:
+    async with _site(tmp_path) as (relay, (best, second)):
+        _lacks(best, need)
+        assert await _events(relay, await _needing(relay, to, message)) == [Delivery]
+        assert [attempt.recipient for attempt in second.accepted] == [to]
+        assert best.attempts == []
+
+
+@pytest.mark.parametrize(("need", "to", "message", "verdict"), NEEDS)
+async def test_what_all_hosts_lack_is_a_bounce_when_the_last_was_asked(
+    tmp_path: Path, need: str, to: str, message: bytes, verdict: str
+) -> None:
+    async with _site(tmp_path) as (relay, (best, second)):
+        _lacks(best, need)
+        _lacks(second, need)
+        injected = await _needing(relay, to, message)
+        event = (await relay.story(injected.message_id))[-1].event
+        assert isinstance(event, Bounce), event
+        assert event.raw_reason.startswith(verdict)
+        assert (best.connections, second.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+@pytest.mark.parametrize(
+    "act", [_says(Phase.GREETING, "451 4.3.0 not now"), _says(Phase.MAIL, "451 4.3.0 no")]
+)
+@pytest.mark.parametrize(("need", "to", "message", "verdict"), NEEDS)
+async def test_it_waits_while_another_host_may_yet_take_it(
+    tmp_path: Path, need: str, to: str, message: bytes, verdict: str, act: Act, lacking: int
+) -> None:
+    async with _site(tmp_path) as (relay, mtas):
+        _lacks(mtas[lacking], need)
+        act(mtas[1 - lacking])
+        assert await _events(relay, await _needing(relay, to, message)) == [Delay]
+        (waiting,) = await relay.queue()
+        assert waiting.last_reply.startswith("451 4.3.0")
 
 
 # ── sessions that have enough ────────────────────────────────────────────────────────────

@@ -1,8 +1,10 @@
 """Next hops that do not offer 8BITMIME get nothing above 127 (RFC 6152 §3), whoever wrote it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
 
@@ -10,12 +12,15 @@ import dkim  # type: ignore[import-untyped] # dkimpy 1.1 has no types
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import Check, SendingDomain
+from relay.domain.directory import Check, SendingDomain, Snapshot
 from relay.domain.events import Bounce, Delivery
 from relay.domain.ids import DEFAULT_POOL, AccountId
+from relay.domain.message import Message
 from relay.domain.reply import Phase
+from relay.egress import conversation
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
+from relay.service.seven_bit import converted
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
@@ -148,6 +153,35 @@ async def test_what_has_no_encoding_comes_back_and_is_never_sent(tmp_path: Path)
         injected = await relay.inject(TO, message=HEAD + b"\r\nx\r\n")
         await relay.quiet()
         assert isinstance((await relay.story(injected.message_id))[-1].event, Delivery)
+
+
+async def test_a_session_that_ends_while_its_mail_is_converted_is_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+        await relay.inject(TO, message=HEAD + b"\r\nx\r\n")
+        await relay.quiet()
+
+        async def slowly(
+            message: Message,
+            chunks: Sequence[bytes],
+            snapshot: Snapshot,
+            now: datetime,
+            *,
+            header: bool,
+            body: bool,
+        ) -> bytes:
+            if mta.connections == 1:
+                mta.drop_all()
+                await asyncio.sleep(0.1)
+            return await converted(message, chunks, snapshot, now, header=header, body=body)
+
+        monkeypatch.setattr(conversation, "converted", slowly)
+        injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
+        assert await relay.quiet() == []
+        event = (await relay.story(injected.message_id))[-1].event
+        assert isinstance(event, Delivery)
+        assert (event.num_retries, mta.connections) == (0, 2)
 
 
 @pytest.mark.parametrize("reply", ["550 5.1.1 Empfänger unbekannt", "550 5.1.1 unknown"])

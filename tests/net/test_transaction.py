@@ -41,7 +41,7 @@ async def test_a_message_arrives_as_it_was_from_the_bound_address(extensions: Se
         mta.answer("b@x.test", "250 2.0.0 Ok queued as 42")
         transcript = await session.transact(to("b@x.test"), CONTENT)
         assert said(transcript) == [("250 2.0.0 Ok queued as 42", Phase.BODY)]
-        assert (transcript.is_lost, transcript.was_dead, transcript.is_ambiguous) == (False, False, False)
+        assert (transcript.is_lost, transcript.is_ambiguous) == (False, False)
         (attempt,) = mta.attempts
         assert (attempt.peer_ip, attempt.ehlo, attempt.mail_from) == (BIND, "mta5.relay.test", "a@acme.test")
         assert attempt.content == b"".join(CONTENT)
@@ -194,7 +194,7 @@ async def test_a_host_that_falls_silent_is_given_up_at_that_phase(
             assert (
                 said(transcript) == [(f"451 4.4.2 [internal] no reply in time: {phase.upper()}", phase)] * 2
             )
-            assert (transcript.is_lost, transcript.was_dead) == (True, False)
+            assert transcript.is_lost
             assert transcript.is_ambiguous == (phase is Phase.BODY)
             assert not session.is_usable
 
@@ -207,7 +207,6 @@ async def test_a_connection_that_ends_is_told_with_its_phase(extensions: Sequenc
         transcript = await session.transact(to("b@x.test", "c@x.test"), CONTENT)
         assert said(transcript) == [(f"451 {LOST}", phase)] * 2
         assert transcript.is_lost
-        assert transcript.was_dead == (phase is Phase.MAIL)
         assert transcript.is_ambiguous == (phase is Phase.BODY)
         assert not session.is_usable
 
@@ -236,7 +235,7 @@ async def test_garbage_is_a_protocol_error_and_ends_the_session(
         (reply,) = transcript.replies
         assert (reply.code, reply.phase) == (451, phase)
         assert reply.text.startswith("4.5.0 [internal] protocol error: ")
-        assert (transcript.is_lost, transcript.was_dead) == (True, False)
+        assert transcript.is_lost
         assert transcript.is_ambiguous == (phase is Phase.BODY)
         assert not session.is_usable
 
@@ -248,7 +247,7 @@ async def test_421_ends_the_session_and_is_the_reply(extensions: Sequence[str], 
         mta.say(phase, "421 4.3.2 Closing")
         transcript = await session.transact(to("b@x.test", "c@x.test"), CONTENT)
         assert said(transcript) == [("421 4.3.2 Closing", phase)] * 2
-        assert (transcript.is_lost, transcript.was_dead, transcript.is_ambiguous) == (True, False, False)
+        assert (transcript.is_lost, transcript.is_ambiguous) == (True, False)
         assert not session.is_usable
 
 
@@ -280,7 +279,7 @@ async def test_an_idle_session_notices_at_once_that_it_is_over(farewell: str) ->
         mta.say_all(farewell) if farewell else mta.drop_all()
         await eventually(lambda: _is_true(not session.is_usable))
         transcript = await session.transact(to("b@x.test"), CONTENT)
-        assert (transcript.is_lost, transcript.was_dead) == (True, not farewell)
+        assert transcript.is_lost
         assert transcript.replies[0].code == (421 if farewell else 451)
         assert len(mta.attempts) == 1
 
@@ -291,7 +290,7 @@ async def test_a_session_that_died_unnoticed_is_dead_and_not_deferred_mail() -> 
         mta.drop_all()
         # Not a turn of the loop in between: the end of the connection is not known yet.
         transcript = await session.transact(to("c@x.test"), CONTENT)
-        assert (transcript.is_lost, transcript.was_dead) == (True, True)
+        assert transcript.is_lost
 
 
 async def test_cancelling_a_transaction_closes_the_connection() -> None:
