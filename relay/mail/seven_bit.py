@@ -31,6 +31,15 @@ def seven_bit(message: bytes, *, keeps_header: bool = False) -> bytes:
     return _entity(message, 0, keeps_header=keeps_header, is_message=True)
 
 
+def is_convertible(message: bytes) -> bool:
+    """Whether `seven_bit` can convert what stands below its own header section."""
+    try:
+        seven_bit(message, keeps_header=True)
+    except Unconvertible:
+        return False
+    return True
+
+
 def _entity(
     octets: bytes,
     depth: int,

@@ -16,6 +16,7 @@ from relay.domain.retry import RetryPolicy
 from relay.mail.dsn import SUBJECTS, Fate, build_dsn
 from relay.mail.gate import check_body, check_composed, read_section, split_at_empty_line
 from relay.mail.headers import split_message
+from relay.mail.seven_bit import is_convertible
 from relay.ports import Clock, Directory, EventLog, QueueStore
 from relay.service.identify import Ids
 from relay.service.sign import Signatures, hash_body, signing_of
@@ -76,16 +77,24 @@ class Notifier:
         now = self._clock.now()
         transmission_id = self._ids.transmission_id()
         is_whole = fate.report is Report.FAILED and fate.asked.ret == "FULL" and len(whole) <= _WHOLE_BYTES
-        content = build_dsn(
-            fate,
-            original.mail_from,
-            whole if is_whole else split_message(whole)[0],
-            transmission_id,
-            self._hostname,
-            message.accepted,
-            now,
-            is_whole=is_whole,
-        )
+
+        def build(is_whole: bool) -> bytes:
+            returned = whole if is_whole else split_message(whole)[0]
+            return build_dsn(
+                fate,
+                original.mail_from,
+                returned,
+                transmission_id,
+                self._hostname,
+                message.accepted,
+                now,
+                is_whole=is_whole,
+            )
+
+        content = build(is_whole)
+        if is_whole and not is_convertible(content):
+            # Its next hop may take 7 bits alone, and then nobody would be told.
+            content = build(False)
         own_header, body = split_at_empty_line(content)
         check_composed(read_section(own_header))
         check_body(body)

@@ -37,6 +37,7 @@ async def hand_in(
     mail_from: str = FROM,
     msys: Mapping[str, object] | None = None,
     text: str = "Secret body.\r\n",
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """One message; each recipient with parameters of its own."""
     host, port = relay.smtp_address
@@ -47,7 +48,8 @@ async def hand_in(
             words = [f"TO:<{recipient}>", *options]
             said = await client.execute_command(b"RCPT", *[word.encode() for word in words])
             assert said.code == 250, said
-        await client.data(compose(recipients[0][0], FROM, ip_pool="receipts", msys=msys, text=text))
+        message = compose(recipients[0][0], FROM, ip_pool="receipts", msys=msys, text=text, headers=headers)
+        await client.data(message)
 
 
 async def tell_account(relay: RelayHarness) -> None:
@@ -366,3 +368,21 @@ async def test_a_whole_message_of_8_bits_comes_back_by_a_hop_of_7(
     assert returned.get_content_type() == "message/rfc822"
     (original,) = parts_of(returned)
     assert original.get_payload(decode=True) == "Secret bödy.\r\n".encode()
+
+
+async def test_of_what_has_no_7_bits_the_header_comes_back(tmp_path: Path, clock: HandMovedClock) -> None:
+    """What is signed is not encoded anew, and a notice of it must arrive all the same."""
+    headers = {"MIME-Version": "1.0", "Content-Type": "multipart/signed; boundary=b"}
+    signed = "--b\r\n\r\nSecret bödy.\r\n--b--\r\n"
+    async with (
+        FakeMta(extensions=("PIPELINING",)) as mta,
+        RelayHarness(tmp_path, mta, clock=clock) as relay,
+    ):
+        await tell_account(relay)
+        await hand_in(relay, (TO, []), mail=["RET=FULL"], text=signed, headers=headers)
+        assert await relay.quiet() == []
+        (dsn,) = mta.attempts_for(FROM)
+    _, status, returned = parts_of(message_from_bytes(dsn.content))
+    assert b"Status: 5.6.3" in status.as_bytes()
+    assert returned.get_content_type() == "text/rfc822-headers"
+    assert b"Subject: Hello" in dsn.content

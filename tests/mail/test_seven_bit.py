@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.seven_bit import Unconvertible, seven_bit
+from relay.mail.seven_bit import Unconvertible, is_convertible, seven_bit
 
 HEAD = b"From: a@x.test\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
@@ -245,6 +245,11 @@ def test_header_sections_are_written_in_ascii() -> None:
     message = read(found)
     assert [part.get_filename() for part in message.iter_attachments()] == ["Prüfung.txt"] * 2
     assert seven_bit("Subject: é\r\n\r\nx".encode()) == b"Subject: =?utf-8?b?w6k=?=\r\n\r\nx"
+
+
+def test_it_is_known_beforehand_what_can_be_converted() -> None:
+    assert is_convertible("To: bøb@x.test\r\n".encode() + HEAD + TEXT + b"\r\n" + CAFE)
+    assert not is_convertible(HEAD + SIGNED)
 
 
 def test_a_header_section_that_may_stay_stays() -> None:
