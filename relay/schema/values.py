@@ -37,12 +37,20 @@ class Endpoint:
             check_is_one_host(host[1:-1] if in_brackets else host)
             if in_brackets and _is_ipv6(host[1:-1]):
                 return cls(host[1:-1], int(port))
-            if not in_brackets and re.fullmatch(r"[A-Za-z0-9._-]+", host):
-                return cls(host, int(port))
+            if not in_brackets and re.fullmatch(r"[A-Za-z0-9._-]+", name := _in_ascii(host)):
+                return cls(name, int(port))
         raise ValueError(f'"HOST:PORT", such as {such_as}')
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _in_ascii(name: str) -> str:
+    """An internationalised name as A-labels, where it has them (RFC 5891)."""
+    try:
+        return name if name.isascii() else normalise_domain(name)
+    except MalformedAddress:
+        return name
 
 
 def check_is_one_host(text: str) -> None:

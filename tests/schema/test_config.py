@@ -46,6 +46,16 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     assert config.retry_policy == RetryPolicy()
 
 
+@pytest.mark.parametrize("name", ["mail.straße.test", "MAIL.STRAßE.test"])
+def test_a_name_beyond_ascii_is_an_endpoint_by_its_a_labels(name: str) -> None:
+    assert Endpoint.parse(f"{name}:25") == Endpoint("mail.xn--strae-oqa.test", 25)
+
+
+def test_a_name_without_a_labels_is_no_endpoint() -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        Endpoint.parse("mail.a\N{ZERO WIDTH SPACE}b..test:25")
+
+
 def test_the_shipped_file_says_the_defaults_but_for_what_a_lab_is_easier_with() -> None:
     shipped = load_config(SHIPPED, {})
     assert shipped.smtp.auth_without_tls
