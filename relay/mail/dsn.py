@@ -8,6 +8,7 @@ from relay.mail.trace import date_field
 from relay.mail.xtext import decode_xtext, embedded
 
 _BOUNDARY_PREFIX = "=_relay_"
+_MAX_OCTETS = 900
 SUBJECTS = {
     Report.FAILED: "Undelivered Mail Returned to Sender",
     Report.RELAYED: "Mail Passed On Without Further Reports",
@@ -64,7 +65,7 @@ def build_dsn(
     diagnostic, recipient = _one_line(fate.diagnostic), _one_line(fate.recipient)
     # A field of a delivery-status is ASCII.
     code = diagnostic if is_utf8 else diagnostic.encode("ascii", "replace").decode()
-    remote_mta = f"Remote-MTA: dns; [{fate.remote}]\r\n" if fate.remote else ""
+    remote_mta = f"Remote-MTA: dns; [{_literal(fate.remote)}]\r\n" if fate.remote else ""
     status = (
         f"{_envelope_id(fate.asked)}"
         f"Reporting-MTA: dns; {hostname}\r\n"
@@ -138,8 +139,14 @@ def _original_recipient(asked: DsnRequest) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Text fit for a header value: no control character, and short enough for one line."""
-    return "".join(char if char.isprintable() else " " for char in text[:900])
+    """Text fit for a header value: no control character, and octets for one line (RFC 5322 §2.1.1)."""
+    line = "".join(char if char.isprintable() else " " for char in text[:_MAX_OCTETS])
+    return line.encode("utf-8", "replace")[:_MAX_OCTETS].decode("utf-8", "ignore")
+
+
+def _literal(address: str) -> str:
+    """Between the brackets of an address literal (RFC 5321 §4.1.3)."""
+    return f"IPv6:{address}" if ":" in address else address
 
 
 def _date(moment: datetime) -> str:

@@ -41,6 +41,22 @@ def test_a_report_has_its_three_parts_and_names_recipient_status_and_server() ->
     assert "Subject: hello" in header.as_string()
 
 
+def test_a_server_with_an_ipv6_address_is_named_by_its_literal() -> None:
+    told = dsn(Fate("bob@dst.test", "5.0.0", "550 no", "2001:db8::1")).as_string()
+    assert "Remote-MTA: dns; [IPv6:2001:db8::1]" in told
+
+
+@pytest.mark.parametrize("char", ["x", "ü", "中", "😀", "\N{REPLACEMENT CHARACTER}"])
+@pytest.mark.parametrize("recipient", ["bob@dst.test", "bøb@dst.test"])
+def test_no_line_is_longer_than_998_octets(char: str, recipient: str) -> None:
+    octets = build_dsn(
+        Fate(recipient, "5.0.0", "550 " + char * 2044, ""), "a@src.test", HEADER, "1", "relay.test", T0, T0
+    )
+    assert max(map(len, octets.split(b"\r\n"))) <= 998
+    assert f"  550 {char * 200}".encode() in octets
+    octets.decode()
+
+
 def test_a_failure_of_our_own_names_no_server() -> None:
     assert "Remote-MTA" not in dsn(Fate("bob@dst.test", "5.4.7", "554 5.4.7 time-out", "")).as_string()
 
