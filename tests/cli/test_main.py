@@ -196,7 +196,7 @@ def test_check_says_for_each_ip_whether_this_node_has_it(cli: Cli) -> None:
     cli.directory.write_text(more.format("192.0.2.1", "n1") + more.format("192.0.2.2", "n2") + text)
     printed = cli("check", "--json")
     assert printed.status == 0
-    assert "warning: not on this machine (n1): 192.0.2.1; their mail waits" in printed.err
+    assert "sending_ip: not on this machine (n1): 192.0.2.1; their mail waits" in printed.err
     states = {row["address"]: row["state"] for row in cli.json("check")["sending_ips"]}
     assert states["192.0.2.1"] == "missing"
     assert states["192.0.2.2"] == "on another node"
