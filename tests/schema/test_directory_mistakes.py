@@ -41,7 +41,9 @@ BROKEN = [
     ),
     pytest.param(ip("0.0.0.0"), "sending_ip[0.0.0.0].address", '"0.0.0.0"', "one host", id="any address"),
     pytest.param(ip("ff02::1"), "sending_ip[ff02::1].address", '"ff02::1"', "one host", id="a group"),
-    pytest.param(ip("fe80::1%eth0"), "sending_ip[fe80::1%eth0].address", '"fe80', "one host", id="a zone"),
+    pytest.param(
+        ip("fe80::1%eth0"), "sending_ip[fe80::1%eth0].address", '"fe80', "no link-local address", id="a zone"
+    ),
     pytest.param(
         ip(more='bind = "::1"'), "sending_ip[127.0.0.1].bind", '"::1"', "the same family", id="two families"
     ),
