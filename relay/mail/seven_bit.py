@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from relay.domain.errors import RelayError
 from relay.mail.fields import section_in_ascii
+from relay.mail.gate import has_crlf_alone
 from relay.mail.headers import Field, fields_of, first
 from relay.mail.mime import DEFAULT_TYPE, SIGNED, codes_nothing, type_within
 from relay.mail.parameters import TooManyParameters, first_word, parameters_of
+from relay.mail.transfer import of_base64, of_quoted_printable
 
 _MAX_DEPTH = 20
 _PIECE = 255 * 1024
@@ -62,6 +64,8 @@ def _entity(
     if body.isascii():
         return header + octets[end:]
     fields = fields_of(header)
+    if sum(len(field.raw) for field in fields) != len(header):
+        raise Unconvertible  # For some readers the body begins at what is no field.
     type_ = _word(fields, "content-type") or default_type
     encoding = _word(fields, _ENCODING)
     if type_ == SIGNED:
@@ -141,21 +145,22 @@ def _piece(octets: bytes, is_part: bool, depth: int, default_type: str) -> Itera
 
 def _encoded(body: bytes, type_: str, encoding: str) -> tuple[str, bytes]:
     """The encoding, and the body in it; what an encoding should have kept below 128 is decoded first."""
-    try:
-        if encoding == "base64":
-            return encoding, _base64(binascii.a2b_base64(body))
-        if encoding == "quoted-printable":
-            body = binascii.a2b_qp(body)
-        elif encoding and not codes_nothing(encoding):
+    if encoding == "base64":
+        body, is_whole = of_base64(body)
+        if not is_whole:
             raise Unconvertible
-    except binascii.Error as error:
-        raise Unconvertible from error
-    if type_.startswith("text/"):
+    elif encoding == "quoted-printable":
+        body = of_quoted_printable(body)
+    elif encoding and not codes_nothing(encoding):
+        raise Unconvertible
+    # What was decoded may have a CR or LF of its own, which quoted-printable would send as it is.
+    if type_.startswith("text/") and encoding != "base64" and has_crlf_alone(body):
         return "quoted-printable", b"".join(_quoted(body))
     return "base64", _base64(body)
 
 
 def _quoted(body: bytes) -> Iterator[bytes]:
+    """Of a body that has CRLF alone."""
     start = 0
     while start < len(body):
         end = len(body)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from relay.domain.directory import Principal, Snapshot
+from relay.domain.errors import Unsendable
 from relay.domain.message import Message
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.fields import section_in_ascii
-from relay.mail.gate import split_at_empty_line
+from relay.mail.gate import check_body, check_header, split_at_empty_line
 from relay.mail.headers import Field, fields_of, split_message
-from relay.mail.seven_bit import seven_bit
+from relay.mail.seven_bit import Unconvertible, seven_bit
 from relay.service.sign import sending_domain_of, signing_of
 
 _LARGE_BYTES = 16 * 1024
@@ -46,7 +47,21 @@ def _convert(
         converted = b"".join((section_in_ascii(header), b"\r\n", body))
     if with_body:
         converted = seven_bit(converted, keeps_header=message.smtputf8)
-    return content if converted == content else _signed(converted, message, snapshot, now)
+    if converted == content:
+        return content
+    signed = _signed(converted, message, snapshot, now)
+    _check(signed)
+    return signed
+
+
+def _check(content: bytes) -> None:
+    """The gate that it passed when it was stored, once more. Raises Unconvertible."""
+    header, body = split_at_empty_line(content)
+    try:
+        check_header(header)
+        check_body(body)
+    except Unsendable as error:
+        raise Unconvertible from error
 
 
 def _signed(converted: bytes, message: Message, snapshot: Snapshot, now: datetime) -> bytes:

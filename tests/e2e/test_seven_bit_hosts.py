@@ -51,6 +51,20 @@ async def test_a_text_arrives_in_quoted_printable(tmp_path: Path, size: int) -> 
         assert message_from_bytes(attempt.content).get_payload(decode=True) == CAFE * size
 
 
+async def test_what_quoted_printable_hid_ends_no_line(tmp_path: Path) -> None:
+    """RFC 5321 §2.3.8, §4.1.1.4: else whoever writes the text writes mail of others too."""
+    hidden = b"first=0A.=0D=0D.=0D\r\nMAIL FROM:<evil@bank.test>=0D\r\nlast "
+    async with _relay(tmp_path) as (relay, mta):
+        coded = TEXT.replace(b"8bit", b"quoted-printable")
+        await relay.inject(TO, message=HEAD + coded + b"\r\n" + hidden + CAFE)
+        assert await relay.quiet() == []
+        (attempt,) = mta.accepted
+        rest = attempt.content.replace(b"\r\n", b"")
+        assert (b"\r" in rest, b"\n" in rest, attempt.content.isascii()) == (False, False, True)
+        said = message_from_bytes(attempt.content).get_payload(decode=True)
+        assert said == b"first\n.\r\r.\r\r\nMAIL FROM:<evil@bank.test>\r\r\nlast " + CAFE
+
+
 async def test_a_host_that_offers_8bitmime_gets_it_as_it_came(tmp_path: Path) -> None:
     async with _relay(tmp_path, "8BITMIME") as (relay, mta):
         await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE)

@@ -5,9 +5,11 @@ import email.policy
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from relay.mail.gate import check_body, check_header, split_at_empty_line
+from relay.mail.mime import BadMime, read_leaves
 from relay.mail.seven_bit import Unconvertible, is_convertible, seven_bit
 
 HEAD = b"From: a@x.test\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
@@ -269,3 +271,82 @@ def test_a_status_report_of_internationalised_mail_has_encodings() -> None:
 def test_any_text_reads_as_before(lines: list[str]) -> None:
     body = "\r\n".join(["é", *lines]).encode()
     assert read(seven_bit(HEAD + TEXT + b"\r\n" + body)).get_payload(decode=True) == body
+
+
+# ── whatever the gate takes ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        pytest.param(b"first=0A.=0D=0D.=0D\r\nMAIL FROM:<evil@bank.test>=0D\r\n", id="before a line end"),
+        pytest.param(b"a=0D=0A.=0Ab", id="beside CRLF"),
+        pytest.param(b"=0A.=0A", id="LF alone"),
+        pytest.param(b"=0D", id="CR alone"),
+    ],
+)
+def test_a_decoded_cr_or_lf_stays_in_code(coded: bytes) -> None:
+    """RFC 5321 §2.3.8: bare ones would end lines, and the message, for some next hops."""
+    entity = TEXT.replace(b"8bit", b"quoted-printable") + b"\r\n" + coded + CAFE
+    for message in (
+        HEAD + entity,
+        HEAD + parts(entity),
+        HEAD + b"Content-Type: message/rfc822\r\n\r\n" + HEAD + entity,
+    ):
+        found = converted(message)
+        check_gate(found)
+        leaves = [list(read(octets).walk())[-1] for octets in (message, found)]
+        assert leaves[0].get_payload(decode=True) == leaves[1].get_payload(decode=True)
+
+
+def test_texts_that_were_each_coded_in_base64_stay_whole() -> None:
+    head = HEAD + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    assert seven_bit(head + b"Y2Fm\xc3\xa9w6k=\r\nw6k=\r\n") == head + b"Y2Fmw6nDqQ==\r\n"
+
+
+def texts(message: bytes) -> list[tuple[str, str | None]]:
+    """Of its parts that are texts; none where it cannot be read."""
+    try:
+        return [(leaf.type, leaf.text) for leaf in read_leaves(message)]
+    except BadMime:
+        return []
+
+
+def check_gate(message: bytes) -> None:
+    header, body = split_at_empty_line(message)
+    check_header(header)
+    check_body(body)
+
+
+TYPES = (
+    *(b"text/plain", b"text/html; charset=utf-16", b"application/x", b"message/rfc822", b"message/global"),
+    *(b"multipart/mixed; boundary=b", b"multipart/digest; boundary=b"),
+)
+ENCODINGS = (b"", b"8bit", b"quoted-printable", b"base64", b"Quoted-Printable (x)")
+TOKENS = (
+    *(b"=0A", b"=0D", b"=00", b"=0D=0A", b".", b"=", b"=\r\n", b"\r\n", b"\xc3\xa9", b"\xff", b" ", b"YQ"),
+    *(b"--b\r\n", b"\r\n--b--\r\n", b"X: y\r\n", b"\r\n\r\n", b"\r\n.\r\n", b"no field\r\n"),
+    *(b"Content-Transfer-Encoding: quoted-printable\r\n", b"Content-Type: message/rfc822\r\n"),
+)
+
+
+@given(
+    st.sampled_from(TYPES),
+    st.sampled_from(ENCODINGS),
+    st.lists(st.sampled_from(TOKENS), max_size=16),
+    st.booleans(),
+)
+@example(b"text/plain", b"quoted-printable", [b"\xc3\xa9", b"=0A", b".", b"=0D"], False)
+def test_what_is_converted_passes_the_gate_and_says_the_same(
+    type_: bytes, encoding: bytes, tokens: list[bytes], is_within: bool
+) -> None:
+    field = b"Content-Transfer-Encoding: " + encoding + b"\r\n" if encoding else b""
+    message = b"Content-Type: " + type_ + b"\r\n" + field + b"\r\n" + b"".join(tokens)
+    message = HEAD + (parts(message, boundary=b"outer") if is_within else message)
+    try:
+        found = seven_bit(message)
+    except Unconvertible:
+        return
+    assert found.isascii()
+    check_gate(found)
+    assert texts(found) == texts(message)
