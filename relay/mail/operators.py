@@ -11,7 +11,9 @@ from relay.mail.budget import OCTETS_A_STEP, Budget
 Value = Any
 """What JSON can say."""
 
-_DIGITS = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_DIGITS = re.compile(r"\s*+[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?\s*+", re.ASCII)
+_LONGEST_NUMBER = 400
+"""A text of more characters is no number: reading it would cost more than the step that it is."""
 _WHOLE = 10.0**14
 """Whole numbers up to here are told with all their digits."""
 
@@ -48,7 +50,9 @@ def _is_number(value: Value) -> bool:
 
 def number_of(value: Value) -> float:
     """What arithmetic takes it for. Raises ValueError."""
-    if _is_number(value) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
+    if _is_number(value):
+        return float(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _DIGITS.fullmatch(value):
         return float(value)
     raise ValueError(value)
 

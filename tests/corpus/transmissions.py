@@ -178,6 +178,21 @@ CASES = (
         (200, 400, 422),
     ),
     # ── JSON ──
+    Case(
+        "digits that are no number",
+        lambda n: body({"text": "{{ n + 0 }}"}, substitution_data={"n": "1" * n + "x"}),
+        90_000,
+        (400, 422),
+    ),
+    Case(
+        "many long numbers",
+        lambda n: body(
+            {"text": "{{ each a }}{{ n + 0 }}{{ end }}"},
+            substitution_data={"a": [0] * (n // 10), "n": "0." + "1" * n},
+        ),
+        40_000,
+        (400, 422),
+    ),
     Case("long names", lambda n: body(recipients=_named(60, name="x" * n)), 16_000, (200, 400, 422)),
     Case(
         "long names beyond ASCII", lambda n: body(recipients=_named(60, name="é" * n)), 8_000, (200, 400, 422)

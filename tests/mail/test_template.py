@@ -334,6 +334,8 @@ def test_what_cannot_be_compiled_is_told_with_its_line(text: str, error: str) ->
     ("text", "data", "error"),
     [
         ("\n{{a + 1}}", {"a": "x"}, "line 2: '+' needs two numbers"),
+        ("{{a + 1}}", {"a": "0." + "1" * 399}, "line 1: '+' needs two numbers"),
+        ("{{a + 1}}", {"a": "1" * 300_000 + "x"}, "line 1: '+' needs two numbers"),
         ("{{1 * a}}", {"a": None}, "line 1: '*' needs two numbers"),
         ("{{-a}}", {"a": [1]}, "line 1: '-' needs two numbers"),
         ("{{a - 1}}", {"a": True}, "line 1: '-' needs two numbers"),
