@@ -14,7 +14,6 @@ from typing import assert_never
 from relay.domain.address import Mailbox
 from relay.domain.errors import NoSender, RelayError
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
-from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.entities import file_entity, multipart
 from relay.mail.fields import in_ascii, section_in_ascii, text_of
@@ -27,7 +26,7 @@ from relay.mail.headers import (
     split_message,
     unfolded,
 )
-from relay.mail.mailboxes import one_line, read_name, split_template
+from relay.mail.mailboxes import read_name, split_template
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
 from relay.mail.pieces import (
     Data,
@@ -41,8 +40,8 @@ from relay.mail.pieces import (
 from relay.mail.sender import Sender, from_field, shown, sole
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal
+from relay.mail.to import To
 from relay.mail.weight import estimated_bytes
-from relay.mail.words import mailbox
 
 RETURN_PATH = ("env_from", "return_path")
 """Its names among the values; empty: it is the sender."""
@@ -116,12 +115,12 @@ class Blueprint:
         subject, sender = self.subject.portable(), self.sender.portable()
         return replace(self, subject=subject, sender=sender, is_whole=False, _to=(), _own_fields=(), _body=())
 
-    def fill(self, data: Data, to: bytes | None, budget: Budget) -> Filled:
+    def fill(self, data: Data, to: To | None, budget: Budget) -> Filled:
         """The copy for the recipient with these values, made within the budget. Raises BadTemplate, NoSender.
 
-        to: the value of the field To; None keeps what the client wrote.
+        to: None keeps the field that the client wrote.
         """
-        given = None if to is None else b"To: " + to + b"\r\n"
+        given = None if to is None else to.field(budget)
         if self.is_constant and self.sender.fixed is not None:
             header_to = joined(self._to, data, budget) if given is None else given
             return Filled(header_to, None, self.subject.constant, self.sender.fixed[1])
@@ -179,17 +178,6 @@ def unreadable() -> Blueprint:
     """What stands for a content that cannot be composed (any more): nobody gets a copy of it."""
     nothing = literal("")
     return Blueprint(b"\r\n", nothing, Sender(nothing, nothing, None), 0, frozenset(), (), (), ())
-
-
-def to_field(name: str, address: Mailbox, header_to: str) -> bytes:
-    """The value of To: the recipient, or what `header_to` says instead, whatever that is."""
-    if not one_line(header_to):
-        return mailbox(name, address)
-    match read_forgivingly(header_to):
-        case [("", Mailbox() as shown_instead)]:
-            return mailbox(name, shown_instead)
-        case listed:
-            return written(listed)
 
 
 def _with_return_path(data: Data, sender: Mailbox) -> Data:

@@ -6,6 +6,8 @@ nobody behind us reads anything else. Each reader passes over its text once.
 """
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress
@@ -83,9 +85,12 @@ def read_mailboxes(text: str) -> list[Named]:
 
     A comma separates behind `>` and behind a bare address; elsewhere it belongs to a name.
     """
-    text = one_line(text)
-    found: list[Named] = []
-    start, is_quoted = 0, False
+    return list(_mailboxes(one_line(text)))
+
+
+def _mailboxes(text: str) -> Iterator[Named]:
+    """Raises MalformedAddress."""
+    start, is_quoted, is_empty = 0, False, True
     for mark in _MARK.finditer(text):
         is_quoted ^= mark[0] == '"'
         if mark[0] == "," and not is_quoted:
@@ -94,16 +99,15 @@ def read_mailboxes(text: str) -> list[Named]:
                 # An empty place between commas (RFC 5322 §4.4).
                 start = end + 1
             elif ends_mailbox(text, start, end):
-                found.append(read_mailbox(text[start:end]))
-                start = end + 1
-    if text[start:].strip() or not found:
-        found.append(read_mailbox(text[start:]))
-    return found
+                yield read_mailbox(text[start:end])
+                start, is_empty = end + 1, False
+    if is_empty or text[start:].strip():
+        yield read_mailbox(text[start:])
 
 
 def sole_mailbox(text: str) -> Named:
     """The mailbox that the text lists and no other. Raises MalformedAddress."""
-    found = read_mailboxes(text)
+    found = tuple(islice(_mailboxes(one_line(text)), 2))
     if len(found) != 1:
         raise MalformedAddress(text)
     return found[0]

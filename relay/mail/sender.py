@@ -7,6 +7,7 @@ from typing import Any
 from relay.domain.address import Mailbox, parse_mailbox
 from relay.domain.errors import MalformedAddress, NoSender
 from relay.mail.budget import Budget
+from relay.mail.fields import steps_of
 from relay.mail.headers import MAX_TOLD
 from relay.mail.mailboxes import Named, one_line, sole_mailbox
 from relay.mail.template import Template
@@ -26,7 +27,9 @@ class Sender:
         """The one mailbox that it is for the recipient with these values. Raises NoSender, BadTemplate."""
         if self.fixed is not None:
             return self.fixed
-        return sole(self.name.render(data, budget), self.email.render(data, budget))
+        name, email = self.name.render(data, budget), self.email.render(data, budget)
+        budget.spend(steps_of("from", name) + steps_of("from", email))
+        return sole(name, email)
 
     def portable(self) -> "Sender":
         """What can be handed to another process."""

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from relay.domain.transmission import Content, InlineContent, Rfc822Content
-from relay.mail.headers import split_message
+from relay.mail.fields import steps_of
+from relay.mail.headers import fields_of, split_message
 
 _LIGHT_BYTES, _LIGHT_BRACES = 64 << 10, 200
-_LIGHT_BEYOND, _LIGHT_ADDRESSES = 4 << 10, 50
-"""Characters of header fields outside ASCII, and addresses in them: each domain is encoded for itself."""
+_LIGHT_FIELDS, _LIGHT_WORDS, _LIGHT_BEYOND = 300, 200, 4 << 10
+"""Header fields (or lines of them), encoded words, and characters of fields outside ASCII."""
+_LIGHT_STEPS = 10_000
+"""Of writing fields that list mailboxes anew: some hundred addresses."""
 
 
 def estimated_bytes(content: Content) -> int:
@@ -23,33 +26,41 @@ def estimated_bytes(content: Content) -> int:
 
 def is_light(content: Content) -> bool:
     """Whether composing it takes a few milliseconds at most, however it was meant."""
-    if isinstance(content, InlineContent) and sum(map(len, _texts_of(content))) > _LIGHT_BYTES:
-        return False
     if estimated_bytes(content) > _LIGHT_BYTES:
         return False
     if isinstance(content, Rfc822Content):
         header, _ = split_message(content.message)
-        return content.message.count(b"{{") <= _LIGHT_BRACES and _are_light(
-            [header.decode("utf-8", "replace")]
-        )
-    fields = (
-        content.from_name,
-        content.from_email,
-        content.subject,
-        content.reply_to,
-        *content.headers.values(),
-    )
-    texts = (*_texts_of(content), *fields)
-    return sum(text.count("{{") for text in texts) <= _LIGHT_BRACES and _are_light(fields)
+        num_braces, num_lines = content.message.count(b"{{"), header.count(b"\n")
+        return num_braces <= _LIGHT_BRACES and num_lines <= _LIGHT_FIELDS and _are_light(_to_be_read(header))
+    if len(content.headers) > _LIGHT_FIELDS:
+        return False
+    fields = [
+        ("from", content.from_name),
+        ("from", content.from_email),
+        ("subject", content.subject),
+        ("reply-to", content.reply_to),
+        *((name.lower(), text) for name, text in content.headers.items()),
+    ]
+    texts = [*_texts_of(content), *(text for _, text in fields)]
+    is_short = sum(map(len, texts)) <= _LIGHT_BYTES
+    return is_short and sum(text.count("{{") for text in texts) <= _LIGHT_BRACES and _are_light(fields)
 
 
-def _are_light(fields: Sequence[str]) -> bool:
-    beyond = [text for text in fields if not text.isascii()]
-    return (
-        sum(map(len, fields)) <= _LIGHT_BYTES
-        and sum(map(len, beyond)) <= _LIGHT_BEYOND
-        and sum(text.count("@") for text in beyond) <= _LIGHT_ADDRESSES
-    )
+def _are_light(fields: Sequence[tuple[str, str]]) -> bool:
+    """Of lower-case names and what they say."""
+    num_beyond = sum(len(text) for _, text in fields if not text.isascii())
+    num_words = sum(text.count("=?") for _, text in fields)
+    steps = sum(steps_of(name, text) for name, text in fields)
+    return num_beyond <= _LIGHT_BEYOND and num_words <= _LIGHT_WORDS and steps <= _LIGHT_STEPS
+
+
+def _to_be_read(header: bytes) -> list[tuple[str, str]]:
+    """The fields that are not passed on as they came, with no more than their octets looked at."""
+    return [
+        (field.name, field.value.decode("utf-8", "replace"))
+        for field in fields_of(header)
+        if field.name == "from" or not field.value.isascii() or b"{{" in field.value or b"=?" in field.value
+    ]
 
 
 def _texts_of(content: InlineContent) -> Iterator[str]:

@@ -10,6 +10,7 @@ from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
 from relay.mail.restyle import restyled
+from relay.mail.to import To
 from relay.schema.preview import parse_preview, previewed
 from relay.schema.scan import MAX_VALUES, read_object
 from relay.schema.suppressions import wanted_of_bulk
@@ -67,7 +68,7 @@ def compose_content(argument: "ToCompose", octets: list[bytearray]) -> Iterator[
 
 
 def fill_content(
-    argument: tuple["ToCompose", Sequence[tuple[Mapping[str, Any], bytes | None]], int],
+    argument: tuple["ToCompose", Sequence[tuple[Mapping[str, Any], To | None]], int],
     octets: list[bytearray],
 ) -> Iterator[object]:
     """For each recipient, from the first on, what it gets or why nothing; some are left when time is up."""

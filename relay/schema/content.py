@@ -16,6 +16,8 @@ from relay.schema.fault import Fault, Faults, sized, typed
 MAX_FILE_NAME_BYTES = 255
 MAX_FILE_TYPE_BYTES = 500
 """With its parameters: it stands on one line."""
+MAX_FROM_BYTES = 5_000
+"""Of its name and of its address, which are read while others wait."""
 MAX_HEADERS = 200
 MAX_HEADER_BYTES = 10_000
 
@@ -111,13 +113,13 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
         raise Fault(1400, "content.from is a required field")
     if isinstance(given, dict):
         faults = Faults()
-        name = faults.take("", typed, given, "name", str, "", "content.from.")
-        email = faults.take("?", typed, given, "email", str, "", "content.from.")
+        name = faults.take("", sized, given, "name", MAX_FROM_BYTES, "content.from.")
+        email = faults.take("?", sized, given, "email", MAX_FROM_BYTES, "content.from.")
         if not email:
             faults.add(Fault(1400, "content.from.email is a required field"))
         faults.check()
     else:
-        text = typed(content, "from", str, "", "content.")
+        text = sized(content, "from", MAX_FROM_BYTES, "content.")
         if "{{" in text:
             name, email = split_template(text)
             return read_name(name), email

@@ -15,6 +15,8 @@ QUICK_BYTES = 64 << 10
 """Larger bodies are looked at where their recipients begin, and no further than that."""
 _MAX_VALUES = 10_000
 _MAX_CHARACTERS = 320
+_MAX_SENDER = 5_000
+"""Characters of a From that is read."""
 _MAX_HEADER = 16 << 10
 """Characters of a whole message in which From is looked for."""
 _RECIPIENTS = b'"recipients"'
@@ -76,7 +78,7 @@ def _sender(content: Mapping[str, object]) -> str:
 
 def address_in(value: object) -> str:
     """The address of the one mailbox that the text is; empty where it is none, or waits for values."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _MAX_SENDER:
         return ""
     try:
         if "{{" not in value:

@@ -120,7 +120,6 @@ class _Maker:
         ) + date_field(now) * ("date" not in plant.blueprint.names)
         self._body_id = BodyId(f"{transmission.id}-{entropy.hex()}")
         self._expires = now + plant.policy.expire_after
-        self._nothing = Budget(0, 0)
         self._shared_facts: _Facts | None = None
         self._bodies: list[Body] = []
         self.messages: list[Message] = []
@@ -177,8 +176,6 @@ class _Maker:
     def _filled_here(self, recipient: Recipient) -> Filled:
         """Raises BadTemplate, NoSender."""
         plant, limit = self._plant, self._limit
-        if plant.blueprint.is_constant:
-            return plant.blueprint.fill({}, to_of(plant, recipient), self._nothing)
         given = min(limit.steps_each, limit.steps - self._steps)
         budget = Budget(given, min(limit.octets_each, plant.max_message_bytes))
         try:

@@ -202,7 +202,7 @@ class DueTransmissions:
                 transmission.substitutes,
                 transmission.options.inline_css,
             )
-        except (NoSender, BadPart, BadMime, MalformedOptions, TooMuchWork) as error:
+        except (NoSender, BadPart, BadMime, MalformedOptions, OverBudget, TooMuchWork) as error:
             return unreadable(), error
         return blueprint, None
 
@@ -261,7 +261,7 @@ class DueTransmissions:
 
 
 def _unmade(decision: Decision, error: RelayError) -> Rejection:
-    if isinstance(error, TooMuchWork | NoSender):
+    if isinstance(error, TooMuchWork | OverBudget | NoSender):
         kind, reason = reason_of(error)
         return Rejection(decision, reason, is_failure=kind is GenerationFailure)
     return Rejection(decision, f"550 5.6.0 [internal] the content cannot be composed: {error!r}")

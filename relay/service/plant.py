@@ -11,9 +11,10 @@ from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
-from relay.mail.compose import RETURN_PATH, Blueprint, to_field
+from relay.mail.compose import RETURN_PATH, Blueprint
 from relay.mail.headers import MAX_TOLD
 from relay.mail.sender import shown
+from relay.mail.to import To
 from relay.service.generate import path_at, reverse_path
 from relay.service.sign import Signing, check_dkim_key, signing_of, usable_domain
 
@@ -119,10 +120,10 @@ def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
     }
 
 
-def to_of(plant: Plant, recipient: Recipient) -> bytes | None:
-    """The value of To for that recipient; None: the client wrote one."""
+def to_of(plant: Plant, recipient: Recipient) -> To | None:
+    """What makes the field To for that recipient; None: the client wrote one."""
     if recipient.header_to or "to" not in plant.blueprint.names:
-        return to_field(recipient.name, recipient.mailbox, recipient.header_to)
+        return To(recipient.name, recipient.mailbox, recipient.header_to)
     return None
 
 

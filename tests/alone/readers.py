@@ -35,6 +35,7 @@ from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, named_parameters, parameters_of
 from relay.mail.submitted import tidied
 from relay.mail.template import Kind, compile_template
+from relay.mail.to import To
 from relay.mail.words import by_words, parameter, phrase, unstructured
 from relay.net.content import pieces
 from relay.schema.domains import parse_domain
@@ -80,7 +81,7 @@ def _rendered(text: str) -> str:
 
 def _composed(message: bytes) -> None:
     blueprint = compose(Rfc822Content(message), "boundary")
-    blueprint.fill({"a": "x", "l": [1, 2, 3]}, b"a@b.test", Budget())
+    blueprint.fill({"a": "x", "l": [1, 2, 3]}, To("", parse_mailbox("a@b.test")), Budget())
 
 
 def _inline(field: str) -> Callable[[str], None]:
@@ -88,7 +89,7 @@ def _inline(field: str) -> Callable[[str], None]:
         content = InlineContent("a@acme.test", "s", text="t")
         given: Any = {"X-A": text, "Cc": text} if field == "headers" else text
         content = replace(content, **{field: given})
-        compose(content, "boundary").fill({"a": "x" * 100}, b"a@b.test", Budget())
+        compose(content, "boundary").fill({"a": "x" * 100}, To("", parse_mailbox("a@b.test")), Budget())
 
     return work
 

@@ -204,6 +204,52 @@ CASES = (
         (200, 400, 422),
     ),
     Case(
+        "lists to be shown", lambda n: body(None, recipients=_named(50, header_to="a@b," * n)), 2_490, (200,)
+    ),
+    Case(
+        "lists beyond ASCII to be shown",
+        lambda n: body(None, recipients=_named(50, header_to="a@é," * n)),
+        1_990,
+        (200,),
+    ),
+    Case(
+        "lists to be shown beside rules",
+        lambda n: body(
+            {"html": "<style>p{color:red}</style><p>{{ x }}</p>"},
+            recipients=_named(50, header_to="a@b," * n),
+            options={"ip_pool": "marketing", "inline_css": True},
+        ),
+        2_490,
+        (200,),
+    ),
+    Case("a list to reply to", lambda n: body({"reply_to": "a@b," * n}), 4_000, (200,), leaves=True),
+    Case("a long list to reply to", lambda n: body({"reply_to": "a@b," * n}), 15_000, (422,)),
+    Case("a list in a field", lambda n: body({"headers": {"Cc": "a@b," * n}}), 2_490, (200,), leaves=True),
+    Case("a list in From", lambda n: body({"from": {"email": "a@b," * n}}), 1_200, (400,)),
+    Case("a name with commas in From", lambda n: body({"from": "x," * n + " <a@acme.test>"}), 2_490, (200,)),
+    Case("a long name with commas in From", lambda n: body({"from": "x," * n}), 30_000, (422,)),
+    Case("a list in From of a message", lambda n: _rfc822("From: " + "a@b, " * n), 12_000, (400,)),
+    Case("a list filled into From", lambda n: _from("{{ e }}", "a@b, " * n), 12_000, (400, 422)),
+    Case(
+        "many header fields",
+        lambda n: body({"headers": {f"X-{one}": "x" for one in range(n)}}),
+        8_000,
+        (422,),
+    ),
+    Case(
+        "many header fields of a message",
+        lambda n: _rfc822("From: a@acme.test\r\n" + "X: y\r\n" * n + "\r\nHello\r\n"),
+        9_000,
+        (200, 422),
+    ),
+    Case(
+        "words in Subject of a message",
+        lambda n: _rfc822("From: a@acme.test\r\nSubject:" + " =?utf-8?q?a?=" * n + "\r\n\r\nHello\r\n"),
+        4_000,
+        (200,),
+        leaves=True,
+    ),
+    Case(
         "values for each of many",
         lambda n: body({"text": "{{ a }}"}, 60, substitution_data={f"a{number}": 1 for number in range(n)}),
         9_000,

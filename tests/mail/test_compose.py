@@ -14,21 +14,23 @@ from hypothesis import strategies as st
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.mail.budget import BadTemplate, Budget
-from relay.mail.compose import BadPart, compose, to_field
+from relay.mail.budget import MAX_STEPS, BadTemplate, Budget, OverBudget
+from relay.mail.compose import BadPart, compose
 from relay.mail.headers import decoded
 from relay.mail.mime import MAX_DEPTH, BadMime
 from relay.mail.sender import shown
+from relay.mail.to import To
 from relay.mail.weight import estimated_bytes, is_light
 from relay.mail.words import parameter, phrase, unstructured
 
+BOB = To("", parse_mailbox("bob@b.example"))
 PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
 
 
 def message_of(
     content: Content,
     data: dict[str, Any] | None = None,
-    to: bytes | None = b"bob@b.example",
+    to: To | None = BOB,
     inlines_css: bool = False,
 ) -> bytes:
     """The whole message as its recipient gets it."""
@@ -39,9 +41,7 @@ def message_of(
     return filled.own_fields + body
 
 
-def parsed(
-    content: Content, data: dict[str, Any] | None = None, to: bytes | None = b"bob@b.example"
-) -> EmailMessage:
+def parsed(content: Content, data: dict[str, Any] | None = None, to: To | None = BOB) -> EmailMessage:
     raw = message_of(content, data, to)
     assert b"\n" not in raw.replace(b"\r\n", b"")
     assert b"\r" not in raw.replace(b"\r\n", b"")
@@ -177,7 +177,7 @@ def test_a_body_without_substitutions_is_shared() -> None:
     blueprint = compose(InlineContent("a@b.test", "Dear {{name}}", text="t"), "=_b")
     assert blueprint.shared is not None
     assert b"Subject" not in blueprint.shared
-    filled = blueprint.fill({"name": "Zoë"}, b"z@z.example", Budget())
+    filled = blueprint.fill({"name": "Zoë"}, To("", parse_mailbox("z@z.example")), Budget())
     assert filled.body is None
     assert filled.own_fields.startswith(b"To: z@z.example\r\nSubject: =?utf-8?b?")
     assert filled.subject == "Dear Zoë"
@@ -341,7 +341,27 @@ def test_all_parts_that_cannot_be_compiled_are_told_at_once(content: Content, pa
     ],
 )
 def test_header_to_stands_for_the_recipient(name: str, header_to: str, shown: bytes) -> None:
-    assert to_field(name, parse_mailbox("bob@b.example"), header_to) == shown
+    field = To(name, parse_mailbox("bob@b.example"), header_to).field(Budget())
+    assert field == b"To: " + shown + b"\r\n"
+
+
+@pytest.mark.parametrize("content", [PLAIN, InlineContent("a@b.test", "{{x}}", text="t")])
+def test_what_it_takes_to_read_header_to_is_counted(content: InlineContent) -> None:
+    blueprint = compose(content, "=_b")
+    for header_to, least in (("a@b," * 2490, 90_000), ("a@é," * 1990, 300_000), ("x" * 10_000, 10_000)):
+        budget = Budget()
+        blueprint.fill({}, BOB._replace(header_to=header_to), budget)
+        assert least < MAX_STEPS - budget.steps < MAX_STEPS // 2
+        with pytest.raises(OverBudget):
+            blueprint.fill({}, BOB._replace(header_to=header_to), Budget(steps=least))
+    with pytest.raises(OverBudget):
+        blueprint.fill({}, BOB._replace(name="x" * 10_000), Budget(steps=9_000))
+
+
+def test_what_it_takes_to_read_a_from_that_is_filled_in_is_counted() -> None:
+    blueprint = compose(InlineContent("{{x}}", "s", text="t"), "=_b")
+    with pytest.raises(OverBudget):
+        blueprint.fill({"x": "a@b.test, " * 1000}, BOB, Budget(steps=20_000))
 
 
 # ── whole messages ───────────────────────────────────────────────────────────────────────
@@ -388,7 +408,7 @@ def test_a_clients_message_without_substitutions_is_shared_octet_for_octet() -> 
 
 
 def test_header_to_replaces_what_the_client_wrote() -> None:
-    message = parsed(Rfc822Content(MULTIPART), {}, b"other@b.example")
+    message = parsed(Rfc822Content(MULTIPART), {}, To("", parse_mailbox("other@b.example")))
     assert message.get_all("to") == ["other@b.example"]
 
 
@@ -758,6 +778,38 @@ def test_what_is_light_is_short_and_has_few_braces() -> None:
     )
     assert not is_light(Rfc822Content(b"A: b\r\n\r\n" + b"{{a}}" * 300))
     assert is_light(Rfc822Content(b"A: b\r\n\r\n"))
+
+
+MANY = "a@b, " * 10_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(InlineContent(MANY, "s", text="t"), id="From"),
+        pytest.param(InlineContent("a@b.test", "s", text="t", reply_to=MANY), id="Reply-To"),
+        pytest.param(InlineContent("a@b.test", "s", text="t", headers={"CC": MANY}), id="Cc"),
+        pytest.param(
+            InlineContent("a@b.test", "s", text="t", headers={f"X-{n}": "" for n in range(9000)}), id="fields"
+        ),
+        pytest.param(InlineContent("a@b.test", "=?utf-8?q?a?= " * 4000, text="t"), id="words"),
+        pytest.param(Rfc822Content(f"From: {MANY}\r\n\r\n".encode()), id="From of a message"),
+        pytest.param(Rfc822Content(f"Cc: {MANY} {{{{x}}}}\r\n\r\n".encode()), id="Cc of a message"),
+        pytest.param(Rfc822Content(b"X: y\r\n" * 9000 + b"\r\n"), id="fields of a message"),
+        pytest.param(
+            Rfc822Content(b"Subject:" + b" =?utf-8?q?a?=" * 4000 + b"\r\n\r\n"), id="words of a message"
+        ),
+    ],
+)
+def test_what_is_light_has_few_addresses_fields_and_words(content: Content) -> None:
+    assert not is_light(content)
+
+
+def test_an_ordinary_message_is_light() -> None:
+    listed = "Ann Smith <ann.smith@example.com>, " * 50
+    assert is_light(InlineContent("a@b.test", "s" * 900, text="t" * 9000, headers={"Cc": listed}))
+    message = f"From: a@b.test\r\nTo: {listed}\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n" + "X: y\r\n" * 99
+    assert is_light(Rfc822Content(f"{message}\r\nHello {{{{name}}}}\r\n".encode()))
 
 
 HIDDEN = "=?x-unknown?B?e3t4fX0=?="

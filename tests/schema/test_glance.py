@@ -35,6 +35,7 @@ def glance(body: object) -> Glance:
             id="sender and pool",
         ),
         pytest.param({"recipients": [{"address": "x" * 5000}]}, Glance(rcpt_to="x" * 320), id="too long"),
+        pytest.param({"content": {"from": "x" * 5000 + "<a@acme.test>"}}, Glance(), id="a long name"),
     ],
 )
 def test_what_there_is_is_seen(body: object, seen: Glance) -> None:

@@ -271,6 +271,20 @@ def parse(sent: Any) -> Asked:
             id="none valid",
         ),
         pytest.param(
+            body(content=CONTENT | {"from": "x," * 2495 + "<a@acme.test>"}),
+            422,
+            "1300",
+            "field 'content.from' is of length '5003', but needs to be of max length '5000'",
+            id="a long From",
+        ),
+        pytest.param(
+            body(content=CONTENT | {"from": {"email": "a@acme.test", "name": "ü" * 2501}}),
+            422,
+            "1300",
+            "field 'content.from.name' is of length '5002', but needs to be of max length '5000'",
+            id="a long name in From",
+        ),
+        pytest.param(
             body(campaign_id="ü" * 33),
             422,
             "1300",
