@@ -38,6 +38,7 @@ from relay.service.live import LiveDirectory
 from relay.service.notify import Notifier
 from relay.service.rejections import Rejections
 from relay.service.retention import keep_trim
+from relay.service.seven_bit import Converter
 from relay.service.summaries import keep_summaries
 from relay.service.transmit import Transmitter
 from relay.service.turns import Turns
@@ -306,6 +307,7 @@ class Relay:
             self._policy.first_retry,
             Solitude(),
             self.directory,
+            Converter(self._sandbox, budget),
             self._is_ours,
             config.sink.domains,
         )
@@ -325,9 +327,8 @@ class Relay:
         )
 
     def _injector(self, departures: Departures, turns: Turns) -> Injector:
-        store = self.store
         return Injector(
-            store.queue,
+            self.store.queue,
             self.directory,
             departures,
             self._clock,

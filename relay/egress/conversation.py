@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 from uuid import uuid4
 
 from relay.domain.address import Mailbox
-from relay.domain.errors import OverCapacity, SourceUnplumbed
+from relay.domain.errors import Busy, OverCapacity, SourceUnplumbed
 from relay.domain.ids import IpAddress, MessageId
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Envelope, Message
@@ -30,13 +31,13 @@ from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
 from relay.mail.seven_bit import Unconvertible
 from relay.ports import Claimed, Clock, Dialer, Directory, Host, Login, MxResolver, NoSession, SmtpSession
-from relay.service.seven_bit import converted
+from relay.service.seven_bit import Converter
 
 _IDLE_S = 10.0
 _SUSPENSION = timedelta(seconds=60)
 """How long mail waits when its IP is not on this machine, or when a bug of ours met it."""
 _SHORTAGE = timedelta(seconds=10)
-"""How long it waits when this process can open no more connections."""
+"""How long it waits when this process can open no more connections, or has no place for hard work."""
 _TOO_MANY = {452, 552}
 """Codes for a recipient too many (RFC 5321 §4.5.3.1.10)."""
 
@@ -48,6 +49,7 @@ NO_HOSTS = Reply(451, "4.4.1 [internal] No valid hosts (unable to make any conne
 NOT_CONVERTIBLE = Reply(
     554, "5.6.3 [internal] the host takes no 8-bit content, and this cannot be converted", Phase.INTERNAL
 )
+NO_PLACE = "451 4.3.1 [internal] No place to convert it for a host that takes no 8-bit content"
 _UNANSWERED = "4.4.3"
 """Enhanced code of DNS that did not answer: there may be a host."""
 _OF_THIS_HOST = {"5.3.4", "5.6.7"}
@@ -81,6 +83,7 @@ class Means:
     first_retry: timedelta
     solitude: Solitude
     directory: Directory
+    converter: Converter
     is_ours: Callable[[Host], bool]
     """Whether an address and port is a listener of this relay: mail sent there would loop, or worse."""
     sinks: Sequence[str] = ()
@@ -248,13 +251,17 @@ class Conversation:
         )
         chunks: Sequence[bytes] = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
         try:
-            chunks = await self._as_taken(session, message, chunks)
+            async with self._as_taken(session, message, chunks) as taken:
+                if is_kept and not session.is_usable:
+                    return True  # It ended meanwhile.
+                transcript = await session.transact(envelope, taken)
         except Unconvertible:
             trial.offers_too_little(mail, Bounced(NOT_CONVERTIBLE, session.peer))
             return False
-        if is_kept and not session.is_usable:
-            return True  # It ended meanwhile.
-        transcript = await session.transact(envelope, chunks)
+        except Busy:
+            self._settle(mail, NotTried(self._means.clock.now() + _SHORTAGE, NO_PLACE))
+            trial.left = ()
+            return False
         was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
         may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
         self._has_begun |= any(reply.phase in _BEHIND_MAIL for reply in transcript.replies)
@@ -282,16 +289,20 @@ class Conversation:
         trial.left = left
         return is_again
 
-    async def _as_taken(
+    def _as_taken(
         self, session: SmtpSession, message: Message, chunks: Sequence[bytes]
-    ) -> Sequence[bytes]:
-        """What this host takes of it. Raises Unconvertible; what needs SMTPUTF8 is the session's business."""
+    ) -> AbstractAsyncContextManager[Sequence[bytes]]:
+        """What this host takes of it; what needs SMTPUTF8 is the session's business.
+
+        Raises Unconvertible, Busy.
+        """
         header = message.smtputf8 and "SMTPUTF8" not in session.extensions
         body = message.eight_bit and "8BITMIME" not in session.extensions
         if not (header or body):
-            return chunks
-        snapshot, now = self._means.directory.snapshot, self._means.clock.now()
-        return (await converted(message, chunks, snapshot, now, header=header, body=body),)
+            return nullcontext(chunks)
+        means = self._means
+        snapshot, now = means.directory.snapshot, means.clock.now()
+        return means.converter.copy(message, chunks, snapshot, now, header=header, body=body)
 
     def _conclude(
         self, trial: _Trial, failure: NoSession | NotTried | Bounced | None

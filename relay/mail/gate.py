@@ -17,6 +17,8 @@ MAX_HEADER_OCTETS = 256 * 1024
 MAX_HEADER_LINES = 5000
 MAX_LINE_OCTETS = 100 * 1024
 """A hundred times what RFC 5321 §4.5.3.1.6 allows; what is longer is no text that anybody wrote."""
+_PIECE = 256 * 1024
+"""Octets that are looked at while nobody else runs."""
 
 _SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*+)*+")
 _NAME = re.compile(rb"^([!-9;-~]++)", re.MULTILINE)
@@ -34,18 +36,21 @@ def check_header(header: bytes) -> None:
         raise Unsendable(f"a line of the header section is neither a field nor the rest of one: {line!r}")
 
 
-def check_body(body: bytes) -> None:
-    """Of any mail: what stands behind the empty line, which may be nothing. Raises Unsendable."""
-    if b"\0" in body:
+def check_body(*body: bytes) -> None:
+    """Of any mail: what stands behind the empty line, in pieces; it may be nothing. Raises Unsendable."""
+    if any(b"\0" in piece for piece in body):
         raise Unsendable("a NUL octet in the body")
-    if not has_crlf_alone(body):
+    if not has_crlf_alone(*body):
         raise Unsendable("a bare CR or LF in the body")
 
 
-def has_crlf_alone(octets: bytes) -> bool:
+def has_crlf_alone(*octets: bytes) -> bool:
     """Whether each CR and LF belongs to a CRLF. A text decoder tells it sooner than counting does."""
     decoder = IncrementalNewlineDecoder(None, translate=False)
-    decoder.decode(octets.decode("latin-1"), final=True)
+    for piece in octets:
+        for at in range(0, len(piece), _PIECE):
+            decoder.decode(piece[at : at + _PIECE].decode("latin-1"))
+    decoder.decode("", final=True)
     return decoder.newlines in (None, "\r\n")
 
 

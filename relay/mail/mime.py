@@ -99,7 +99,7 @@ def check_section(message: bytes, header: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
+class Described:
     """What the fields of an entity say of its body; what is missing as RFC 2045 §5.2 has it."""
 
     type: str
@@ -109,12 +109,69 @@ class _Described:
     """Of Content-Type."""
 
 
-class _Reader:
+class Walk:
+    """Finds the entities of a message, for no more than reading it may cost. Raises BadMime."""
+
     def __init__(self, message: bytes) -> None:
-        self._message = message
+        self.message = message
         self._parts = 0
         self._left_bytes = _FREE_BYTES + MAX_READINGS * len(message)
 
+    def enter(self, depth: int, max_depth: int = MAX_DEPTH) -> None:
+        """One entity more, at that depth."""
+        self._parts += 1
+        if depth > max_depth:
+            raise BadMime(f"its parts are nested more than {max_depth} deep")
+        if self._parts > MAX_PARTS:
+            raise BadMime(f"it has more than {MAX_PARTS} parts")
+
+    def header(self, start: int, end: int, depth: int) -> tuple[bytes, int]:
+        """The header section of the entity, and where its body begins."""
+        limit_bytes = MAX_HEADER_BYTES if depth else MAX_TOP_HEADER_BYTES
+        window = self.message[start : min(end, start + limit_bytes + 1)]
+        header, body = split_message(window)
+        is_cut = start + len(window) < end
+        goes_on = is_cut and b"\n" not in body and _BEGINS_FIELD.match(window, len(header))
+        if len(header) > limit_bytes or goes_on:
+            raise BadMime(f"the header section of a part has more than {limit_bytes} bytes")
+        return header, start + len(window) - len(body)
+
+    def marks(self, described: Described, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """Of each boundary line of a multipart, one at least: where the part before it ends, where the
+        next begins, if it is the last."""
+        boundary = described.parameters.get("boundary", "").rstrip()
+        is_usable = boundary.isascii() and boundary.isprintable() and 0 < len(boundary) <= MAX_BOUNDARY_BYTES
+        if not is_usable:
+            raise BadMime(f"a multipart needs a boundary of 1 to {MAX_BOUNDARY_BYTES} ASCII characters")
+        self.spend(end - start)
+        is_any = False
+        for found in self._lines(b"--" + boundary.encode("ascii"), start, end):
+            is_any = True
+            yield found
+        if not is_any:
+            raise BadMime(f"no part begins with the boundary {boundary!r}")
+
+    def _lines(self, mark: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        message, line_mark = self.message, b"\r\n" + mark
+        found = start if message.startswith(mark, start, end) else message.find(line_mark, start, end)
+        while found >= 0:
+            at = found + len(mark if found == start and message.startswith(mark, start) else line_mark)
+            after = _AFTER_BOUNDARY.match(message, at, end)
+            if after is not None:
+                at = after.end()
+                yield found, min(at + 2, end), after[1] is not None
+            else:
+                self.spend(_FALSE_MARK_BYTES)
+            found = message.find(line_mark, at, end)
+
+    def spend(self, size_bytes: int) -> None:
+        """So many octets are read."""
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            raise BadMime(f"its parts of parts have more than {MAX_READINGS} times its bytes")
+
+
+class _Reader(Walk):
     def read(
         self,
         start: int,
@@ -123,19 +180,15 @@ class _Reader:
         default_type: str = DEFAULT_TYPE,
         is_signed: bool = False,
     ) -> Iterator[Leaf]:
-        self._parts += 1
-        if depth > MAX_DEPTH:
-            raise BadMime(f"its parts are nested more than {MAX_DEPTH} deep")
-        if self._parts > MAX_PARTS:
-            raise BadMime(f"it has more than {MAX_PARTS} parts")
-        header, body_start = self._header(start, end, MAX_HEADER_BYTES if depth else MAX_TOP_HEADER_BYTES)
+        self.enter(depth)
+        header, body_start = self.header(start, end, depth)
         fields = fields_of(header)
-        described = _described(fields, default_type)
+        described = describe(fields, default_type)
         is_signed = is_signed or described.type == SIGNED
         if described.type.startswith("multipart/"):
             yield from self._read_parts(described, body_start, end, depth, is_signed)
         elif _TEXT.fullmatch(described.type) and described.disposition != "attachment":
-            text, has_braces = _decoded(self._message[body_start:end], described)
+            text, has_braces = _decoded(self.message[body_start:end], described)
             if text is not None or has_braces:
                 kept = tuple(
                     field.raw
@@ -146,57 +199,23 @@ class _Reader:
                 type_value = b"" if type_field is None else type_field.value
                 yield Leaf(described.type, text, start, end, kept, type_value, is_signed)
 
-    def _header(self, start: int, end: int, limit_bytes: int) -> tuple[bytes, int]:
-        """The header section of the entity, and where its body begins."""
-        window = self._message[start : min(end, start + limit_bytes + 1)]
-        header, body = split_message(window)
-        is_cut = start + len(window) < end
-        goes_on = is_cut and b"\n" not in body and _BEGINS_FIELD.match(window, len(header))
-        if len(header) > limit_bytes or goes_on:
-            raise BadMime(f"the header section of a part has more than {limit_bytes} bytes")
-        return header, start + len(window) - len(body)
-
     def _read_parts(
-        self, described: _Described, start: int, end: int, depth: int, is_signed: bool
+        self, described: Described, start: int, end: int, depth: int, is_signed: bool
     ) -> Iterator[Leaf]:
-        boundary = described.parameters.get("boundary", "").rstrip()
-        is_usable = boundary.isascii() and boundary.isprintable() and 0 < len(boundary) <= MAX_BOUNDARY_BYTES
-        if not is_usable:
-            raise BadMime(f"a multipart needs a boundary of 1 to {MAX_BOUNDARY_BYTES} ASCII characters")
-        self._spend(end - start)
         within = type_within(described.type)
         begin = None
-        for at, after, is_last in self._marks(b"--" + boundary.encode("ascii"), start, end):
+        for at, after, is_last in self.marks(described, start, end):
             if begin is not None:
                 yield from self.read(begin, max(begin, at), depth + 1, within, is_signed)
             begin = after
             if is_last:
                 return
-        if begin is None:
-            raise BadMime(f"no part begins with the boundary {boundary!r}")
+        assert begin is not None
         yield from self.read(begin, end, depth + 1, within, is_signed)
 
-    def _marks(self, mark: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
-        """Of each boundary line: where the part before it ends, where the next begins, if it is the last."""
-        message, line_mark = self._message, b"\r\n" + mark
-        found = start if message.startswith(mark, start, end) else message.find(line_mark, start, end)
-        while found >= 0:
-            at = found + len(mark if found == start and message.startswith(mark, start) else line_mark)
-            after = _AFTER_BOUNDARY.match(message, at, end)
-            if after is not None:
-                at = after.end()
-                yield found, min(at + 2, end), after[1] is not None
-            else:
-                self._spend(_FALSE_MARK_BYTES)
-            found = message.find(line_mark, at, end)
 
-    def _spend(self, size_bytes: int) -> None:
-        self._left_bytes -= size_bytes
-        if self._left_bytes < 0:
-            raise BadMime(f"its parts of parts have more than {MAX_READINGS} times its bytes")
-
-
-def _described(fields: tuple[Field, ...], default_type: str) -> _Described:
+def describe(fields: tuple[Field, ...], default_type: str) -> Described:
+    """Raises BadMime."""
     values = {
         name: b"" if (field := first(fields, name)) is None else field.value
         for name in ("content-type", "content-disposition", "content-transfer-encoding")
@@ -207,7 +226,7 @@ def _described(fields: tuple[Field, ...], default_type: str) -> _Described:
         parameters = parameters_of(values["content-type"])
     except TooManyParameters as error:
         raise BadMime(f"Content-Type has more than {error.limit} parameters") from error
-    return _Described(
+    return Described(
         type_ if type_.count("/") == 1 else DEFAULT_TYPE,
         first_word(values["content-disposition"]),
         first_word(values["content-transfer-encoding"]) or "7bit",
@@ -215,7 +234,7 @@ def _described(fields: tuple[Field, ...], default_type: str) -> _Described:
     )
 
 
-def _decoded(body: bytes, described: _Described) -> tuple[str | None, bool]:
+def _decoded(body: bytes, described: Described) -> tuple[str | None, bool]:
     """The text, None when it cannot be read; and whether there may be braces in it."""
     charset = described.parameters.get("charset", "").partition("(")[0].strip() or "utf-8"
     encoding = described.encoding

@@ -10,6 +10,7 @@ from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
 from relay.mail.restyle import restyled
+from relay.mail.seven_bit import rewritten
 from relay.mail.to import To
 from relay.schema.preview import parse_preview, previewed
 from relay.schema.scan import MAX_VALUES, read_object
@@ -96,6 +97,17 @@ def restyle_message(argument: None, octets: list[bytearray]) -> Iterator[bytes |
     yield restyled(b"".join(octets))
 
 
+def convert_message(argument: tuple[bool, bool, bool], octets: list[bytearray]) -> Iterator[bytes]:
+    """What a host gets instead of the message that the pieces make; nothing: as it came.
+
+    argument: of `rewritten`.
+    """
+    header, body, keeps_header = argument
+    message = b"".join(octets)
+    octets.clear()
+    yield from rewritten(message, header=header, body=body, keeps_header=keeps_header)
+
+
 ToCompose = tuple[Content, str, bool, bool]
 """The arguments of `compose`."""
 
@@ -106,4 +118,5 @@ JOBS: Mapping[str, Job] = {
     "fill": fill_content,
     "preview": preview_content,
     "restyle": restyle_message,
+    "convert": convert_message,
 }

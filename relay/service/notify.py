@@ -1,5 +1,6 @@
 """Telling the sender what became of mail, where the account asks for it (RFC 3461, RFC 3464, C §2.6)."""
 
+import asyncio
 import logging
 from datetime import datetime
 
@@ -92,7 +93,7 @@ class Notifier:
             )
 
         content = build(is_whole)
-        if is_whole and not is_convertible(content):
+        if is_whole and not await asyncio.to_thread(is_convertible, content):
             # Its next hop may take 7 bits alone, and then nobody would be told.
             content = build(False)
         own_header, body = split_at_empty_line(content)

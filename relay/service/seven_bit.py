@@ -1,72 +1,119 @@
 """Mail for a host without 8BITMIME or SMTPUTF8: converted, and signed anew where we had signed it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
 from relay.domain.directory import Principal, Snapshot
-from relay.domain.errors import Unsendable
+from relay.domain.errors import Busy, TooMuchWork, Unsendable
+from relay.domain.ids import AccountId
 from relay.domain.message import Message
 from relay.mail.dkim import Signer, body_hash, signature_field
-from relay.mail.fields import section_in_ascii
 from relay.mail.gate import check_body, check_header, split_at_empty_line
-from relay.mail.headers import Field, fields_of, split_message
-from relay.mail.seven_bit import Unconvertible, seven_bit
+from relay.mail.headers import Field, fields_of
+from relay.mail.seven_bit import Unconvertible, rewritten
+from relay.ports import Sandbox
+from relay.service.budget import BodyBudget
 from relay.service.sign import sending_domain_of, signing_of
 
-_LARGE_BYTES = 16 * 1024
+_SHORT_BYTES = 2 * 1024
+_FEW = 16
+_GROWTH = 3
+"""At most three octets are written for one."""
 
 
-async def converted(
-    message: Message,
-    chunks: Sequence[bytes],
-    snapshot: Snapshot,
-    now: datetime,
-    *,
-    header: bool,
-    body: bool,
-) -> bytes:
-    """What DATA carries instead of the chunks.
+class Converter:
+    """Makes the copies, in the sandbox but for short ones; what is in memory of them counts as bodies do."""
 
-    header: it is written in ASCII, as far as can be, for a host without SMTPUTF8.
-    body: for a host without 8BITMIME; and the header section too, where SMTPUTF8 was not asked for.
-    Raises Unconvertible; see `seven_bit`.
-    """
-    content = b"".join(chunks)
-    if len(content) < _LARGE_BYTES:
-        return _convert(content, message, snapshot, now, header, body)
-    return await asyncio.to_thread(_convert, content, message, snapshot, now, header, body)
+    def __init__(self, sandbox: Sandbox, budget: BodyBudget) -> None:
+        self._sandbox, self._budget = sandbox, budget
+        self._held = 0
+        """Copies that are being made or sent."""
+
+    @asynccontextmanager
+    async def copy(
+        self,
+        message: Message,
+        chunks: Sequence[bytes],
+        snapshot: Snapshot,
+        now: datetime,
+        *,
+        header: bool,
+        body: bool,
+    ) -> AsyncIterator[Sequence[bytes]]:
+        """What DATA carries instead of the chunks.
+
+        header: it is written in ASCII, as far as can be, for a host without SMTPUTF8.
+        body: for a host without 8BITMIME; and the header section too, where SMTPUTF8 was not asked for.
+        Raises Unconvertible, see `seven_bit`; Busy.
+        """
+        keeps_header = message.smtputf8
+        if _is_short(chunks):
+            found = list(rewritten(b"".join(chunks), header=header, body=body, keeps_header=keeps_header))
+            yield _finished(found, message, snapshot, now) if found else chunks
+            return
+        with self._room(_GROWTH * sum(map(len, chunks))):
+            pieces = await self._pieces(message.account, (header, body, keeps_header), chunks)
+            if pieces:
+                chunks = await asyncio.to_thread(self._read, pieces, message, snapshot, now)
+                del pieces
+            yield chunks
+
+    @contextmanager
+    def _room(self, size_bytes: int) -> Iterator[None]:
+        """One copy always has room, or mail would wait for ever where there is little. Raises Busy."""
+        if not self._budget.take(size_bytes):
+            if self._held:
+                raise Busy
+            self._budget.count(size_bytes)
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._budget.give_back(size_bytes)
+
+    async def _pieces(
+        self, account: AccountId, argument: tuple[bool, bool, bool], chunks: Sequence[bytes]
+    ) -> Sequence[bytes]:
+        output = await self._sandbox.run(account, "convert", argument, chunks)
+        if isinstance(output.error, TooMuchWork):
+            raise Unconvertible from output.error
+        if output.error is not None:
+            raise output.error
+        return output.pieces
+
+    def _read(
+        self, pieces: Sequence[bytes], message: Message, snapshot: Snapshot, now: datetime
+    ) -> Sequence[bytes]:
+        return _finished(list(map(self._sandbox.read, pieces)), message, snapshot, now)
 
 
-def _convert(
-    content: bytes, message: Message, snapshot: Snapshot, now: datetime, with_header: bool, with_body: bool
-) -> bytes:
-    converted = content
-    if with_header:
-        header, body = split_at_empty_line(content)
-        converted = b"".join((section_in_ascii(header), b"\r\n", body))
-    if with_body:
-        converted = seven_bit(converted, keeps_header=message.smtputf8)
-    if converted == content:
-        return content
-    signed = _signed(converted, message, snapshot, now)
-    _check(signed)
-    return signed
+def _is_short(chunks: Sequence[bytes]) -> bool:
+    """Whether it is surely done in a few milliseconds."""
+    if sum(map(len, chunks)) > _SHORT_BYTES:
+        return False
+    message = b"".join(chunks)
+    return message.count(b"@") <= _FEW and b"multipart" not in message.lower()
 
 
-def _check(content: bytes) -> None:
-    """The gate that it passed when it was stored, once more. Raises Unconvertible."""
-    header, body = split_at_empty_line(content)
+def _finished(found: Sequence[bytes], message: Message, snapshot: Snapshot, now: datetime) -> Sequence[bytes]:
+    """Looked at by the gate that it passed when it was stored, and signed. Raises Unconvertible."""
+    header, rest = split_at_empty_line(found[0])
+    body = (rest, *found[1:])
     try:
         check_header(header)
-        check_body(body)
+        check_body(*body)
     except Unsendable as error:
         raise Unconvertible from error
+    return (_signed(header, body, message, snapshot, now) + b"\r\n", *body)
 
 
-def _signed(converted: bytes, message: Message, snapshot: Snapshot, now: datetime) -> bytes:
-    """With signatures of ours made anew."""
-    header, body = split_message(converted)
+def _signed(
+    header: bytes, body: Sequence[bytes], message: Message, snapshot: Snapshot, now: datetime
+) -> bytes:
+    """The header section with signatures of ours made anew."""
     fields = fields_of(header)
     signers = _signers(message, fields, snapshot)
     kept, again = [], dict[Signer, None]()
@@ -77,10 +124,10 @@ def _signed(converted: bytes, message: Message, snapshot: Snapshot, now: datetim
         else:
             again[signer] = None
     if not again:
-        return converted
-    header, hashed = b"".join(kept), body_hash(body)
-    signatures = b"".join(signature_field(header, hashed, signer, now) for signer in again)
-    return b"".join((signatures, header, b"\r\n", body))
+        return header
+    header, hashed = b"".join(kept), body_hash(b"".join(body))
+    signatures = (signature_field(header, hashed, signer, now) for signer in again)
+    return b"".join((*signatures, header))
 
 
 def _signers(message: Message, fields: Sequence[Field], snapshot: Snapshot) -> Sequence[Signer]:

@@ -33,6 +33,7 @@ from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import read_mailboxes, read_name, split_name, split_template
 from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, named_parameters, parameters_of
+from relay.mail.seven_bit import seven_bit
 from relay.mail.submitted import tidied
 from relay.mail.template import Kind, compile_template
 from relay.mail.to import To
@@ -144,6 +145,27 @@ MAIL = (
             "Content-Type: text/plain; charset=utf-7\r\n\r\n…+",
             "Content-Transfer-Encoding: quoted-printable\r\n\r\n…=\r\n",
             "Content-Transfer-Encoding: base64\r\n\r\n…=A",
+        ),
+        as_octets=True,
+    ),
+    Reader(
+        "7 bits",
+        seven_bit,
+        500_000,
+        tuple(
+            one.replace("MIXED", "Content-Type: multipart/mixed; boundary=b\r\n\r\n")
+            for one in (
+                *("MIXED…--b\r\n\r\né\r\n", "MIXED--b\r\n…\r\n--b…é", "MIXED--b\r\n\r\né…\r\n--bx"),
+                *("MIXED--b\r\n\r\né…\r\n-", "MIXED--b\r\n\r\né…\r\n--b…--", "…MIXED--b\r\n…é"),
+                *("…Content-Type: message/rfc822\r\n\r\n…é", "X: y\r\n\r\n…é", "X: y\r\n\r\né…a"),
+                *("X: y\r\n\r\né…é\r\n", "X: y\r\n\r\né…. \r\n", "X: y\r\n\r\né…\r\n", "…X: é\r\n…\r\nx"),
+                "Content-Type: x/y\r\n\r\né…\r\na",
+                "Content-Transfer-Encoding: quoted-printable\r\n\r\né…=\r\n",
+                "Content-Transfer-Encoding: quoted-printable\r\n\r\né…=0D",
+                "Content-Transfer-Encoding: quoted-printable\r\n\r\né…= ",
+                "Content-Transfer-Encoding: base64\r\n\r\né…=A",
+                "Content-Transfer-Encoding: base64\r\n\r\né…YQ==",
+            )
         ),
         as_octets=True,
     ),

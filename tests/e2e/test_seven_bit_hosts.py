@@ -1,26 +1,26 @@
 """Next hops that do not offer 8BITMIME get nothing above 127 (RFC 6152 §3), whoever wrote it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 
 import dkim  # type: ignore[import-untyped] # dkimpy 1.1 has no types
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import Check, SendingDomain, Snapshot
+from relay.domain.directory import Check, SendingDomain
+from relay.domain.errors import Busy, TooMuchWork
 from relay.domain.events import Bounce, Delivery
 from relay.domain.ids import DEFAULT_POOL, AccountId
-from relay.domain.message import Message
 from relay.domain.reply import Phase
-from relay.egress import conversation
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
-from relay.service.seven_bit import converted
+from relay.ports import Output
+from relay.sandbox.pool import Pool
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
@@ -176,26 +176,53 @@ async def test_a_session_that_ends_while_its_mail_is_converted_is_no_attempt(
         await relay.inject(TO, message=HEAD + b"\r\nx\r\n")
         await relay.quiet()
 
-        async def slowly(
-            message: Message,
-            chunks: Sequence[bytes],
-            snapshot: Snapshot,
-            now: datetime,
-            *,
-            header: bool,
-            body: bool,
-        ) -> bytes:
+        async def slowly(sandbox: Pool, *asked: Any) -> Output:
             if mta.connections == 1:
                 mta.drop_all()
                 await asyncio.sleep(0.1)
-            return await converted(message, chunks, snapshot, now, header=header, body=body)
+            return await run(sandbox, *asked)
 
-        monkeypatch.setattr(conversation, "converted", slowly)
+        run = Pool.run
+        monkeypatch.setattr(Pool, "run", slowly)
         injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
         assert await relay.quiet() == []
         event = (await relay.story(injected.message_id))[-1].event
         assert isinstance(event, Delivery)
         assert (event.num_retries, mta.connections) == (0, 2)
+
+
+async def test_without_a_place_to_convert_it_mail_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+
+        async def busy(sandbox: Pool, *asked: Any) -> Output:
+            raise Busy
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Pool, "run", busy)
+            injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
+            (waiting,) = await relay.quiet()
+            assert waiting.last_reply.startswith("451 4.3.1 [internal] No place to convert it")
+            assert (waiting.attempts, mta.attempts) == (0, [])
+        relay.clock.advance(seconds=11)
+        assert await relay.quiet() == []
+        assert isinstance((await relay.story(injected.message_id))[-1].event, Delivery)
+
+
+async def test_what_takes_too_much_work_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with _relay(tmp_path) as (relay, mta):
+
+        async def too_much(sandbox: Pool, *asked: Any) -> Output:
+            return Output((), TooMuchWork("memory", 384.0))
+
+        monkeypatch.setattr(Pool, "run", too_much)
+        injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
+        assert await relay.quiet() == []
+        event = (await relay.story(injected.message_id))[-1].event
+        assert isinstance(event, Bounce)
+        assert event.raw_reason.startswith("554 5.6.3 [internal] the host takes no 8-bit content")
+        assert mta.attempts == []
 
 
 @pytest.mark.parametrize("reply", ["550 5.1.1 Empfänger unbekannt", "550 5.1.1 unknown"])

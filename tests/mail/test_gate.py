@@ -60,10 +60,18 @@ def test_a_body_with_other_line_ends_or_nul_does_not(body: bytes) -> None:
         check_body(body)
 
 
-@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"])).map(b"".join))
-def test_bare_line_ends_are_found_wherever_they_stand(octets: bytes) -> None:
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b""])))
+def test_bare_line_ends_are_found_wherever_they_stand(pieces: list[bytes]) -> None:
+    octets = b"".join(pieces)
     rest = octets.replace(b"\r\n", b"")
-    assert has_crlf_alone(octets) is not (b"\r" in rest or b"\n" in rest)
+    is_bare = b"\r" in rest or b"\n" in rest
+    assert (has_crlf_alone(octets), has_crlf_alone(*pieces)) == (not is_bare, not is_bare)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"", b"x"])
+def test_a_cr_at_the_end_of_what_is_looked_at_belongs_to_the_next_lf(end: bytes) -> None:
+    octets = b"x" * (256 * 1024 - 1) + b"\r" + end
+    assert has_crlf_alone(octets) is (end == b"\n")
 
 
 def test_a_message_of_ours_has_the_fields_that_it_must_have_once_each() -> None:

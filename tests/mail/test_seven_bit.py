@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.mail.gate import check_body, check_header, split_at_empty_line
 from relay.mail.mime import BadMime, read_leaves
-from relay.mail.seven_bit import Unconvertible, is_convertible, seven_bit
+from relay.mail.seven_bit import Unconvertible, is_convertible, rewritten, seven_bit
 
 HEAD = b"From: a@x.test\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
@@ -278,12 +278,8 @@ def test_any_text_reads_as_before(lines: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "coded",
-    [
-        pytest.param(b"first=0A.=0D=0D.=0D\r\nMAIL FROM:<evil@bank.test>=0D\r\n", id="before a line end"),
-        pytest.param(b"a=0D=0A.=0Ab", id="beside CRLF"),
-        pytest.param(b"=0A.=0A", id="LF alone"),
-        pytest.param(b"=0D", id="CR alone"),
-    ],
+    [b"a=0A.=0D=0D.=0D\r\nMAIL FROM:<evil@bank.test>=0D\r\n", b"a=0D=0A.=0Ab", b"=0A.=0A", b"=0D"],
+    ids=["before a line end", "beside CRLF", "LF alone", "CR alone"],
 )
 def test_a_decoded_cr_or_lf_stays_in_code(coded: bytes) -> None:
     """RFC 5321 §2.3.8: bare ones would end lines, and the message, for some next hops."""
@@ -350,3 +346,53 @@ def test_what_is_converted_passes_the_gate_and_says_the_same(
     assert found.isascii()
     check_gate(found)
     assert texts(found) == texts(message)
+
+
+# ── what it costs, and in which pieces it comes ──────────────────────────────────────────
+
+
+def test_a_mailbox_line_before_a_message_within_stays() -> None:
+    inner = b"From b@x.test Mon Jan  5 12:00:00 2026\r\n" + HEAD + TEXT + b"\r\n" + CAFE
+    found = converted(HEAD + b"Content-Type: message/rfc822\r\n\r\n" + inner)
+    assert found.endswith(b"\r\n\r\ncaf=C3=A9 au lait\r\n")
+    assert b"\r\n\r\nFrom b@x.test Mon Jan" in found
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(HEAD + parts(*[b"\r\nx"] * 1000, b"\r\n" + CAFE), id="parts"),
+        pytest.param(HEAD + parts(b"X: y\r\n" * 20_000 + b"\r\n" + CAFE), id="the header of a part"),
+        pytest.param(HEAD + parts(TEXT + b"\r\n" + CAFE, boundary=b"b" * 201), id="a boundary"),
+        pytest.param(
+            HEAD
+            + b"".join(parts(b"", boundary=b"%d" % n).removesuffix(b"\r\n--%d--\r\n" % n) for n in range(15))
+            + TEXT
+            + b"\r\n"
+            + CAFE * 400_000,
+            id="readings",
+        ),
+    ],
+)
+def test_more_than_anybody_writes_is_not_converted(message: bytes) -> None:
+    with pytest.raises(Unconvertible):
+        seven_bit(message)
+
+
+def test_long_copies_come_in_pieces_that_end_lines() -> None:
+    message = HEAD + parts(TEXT + b"\r\n" + CAFE * 100_000, TEXT + b"\r\n" + b"x" * 2_000_000)
+    pieces = list(rewritten(message, header=False, body=True, keeps_header=False))
+    assert b"".join(pieces) == seven_bit(message)
+    assert len(pieces) > 2
+    assert all(piece.endswith(b"\r\n") for piece in pieces[:-1])
+
+
+@pytest.mark.parametrize(("header", "body"), [(True, False), (False, True), (True, True)])
+def test_what_is_ascii_is_not_written_anew(header: bool, body: bool) -> None:
+    assert list(rewritten(HEAD + b"\r\nx\r\n", header=header, body=body, keeps_header=False)) == []
+
+
+def test_a_header_section_alone_is_written_anew() -> None:
+    message = "Subject: é\r\n".encode() + TEXT + b"\r\n" + CAFE
+    (found,) = rewritten(message, header=True, body=False, keeps_header=True)
+    assert found == b"Subject: =?utf-8?b?w6k=?=\r\n" + TEXT + b"\r\n" + CAFE
