@@ -59,16 +59,23 @@ class DataReader:
         """
         if self._refusal:
             raise Complaint(self._refusal)
-        copy_bytes = self._taken_bytes
-        if self._budget.taken_bytes > copy_bytes and self._budget.room_bytes < copy_bytes:
-            raise Complaint(NO_ROOM)
-        self._budget.count(copy_bytes)
-        self._taken_bytes += copy_bytes
+        self._count(self._taken_bytes)
         pieces, self._pieces = self._pieces, []
         if len(pieces[-1]) < len(_END):
             pieces = [b"".join(pieces)]
         pieces[-1] = pieces[-1][: 2 - len(_END)]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def count_grown(self, size_bytes: int) -> None:
+        """It became as large as that: it counts so, twice, until `close`. Raises Complaint."""
+        self._count(max(0, 2 * size_bytes - self._taken_bytes))
+
+    def _count(self, more_bytes: int) -> None:
+        """Raises Complaint when there is no room, unless there is nobody else's."""
+        if self._budget.taken_bytes > self._taken_bytes and self._budget.room_bytes < more_bytes:
+            raise Complaint(NO_ROOM)
+        self._budget.count(more_bytes)
+        self._taken_bytes += more_bytes
 
     @property
     def is_dotted(self) -> bool:

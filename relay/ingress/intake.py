@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
 from relay.domain.dsn import DsnRequest
-from relay.domain.errors import MalformedOptions, MessageTooLarge, RelayError, StoreUnavailable
+from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
 from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
 from relay.ingress.surroundings import Surroundings
-from relay.mail.headers import fields_of, first, split_message
+from relay.mail.headers import fields_of, first
 from relay.mail.submitted import Parts, check_lines, check_no_stray_options, repaired
 from relay.schema.msys import parse_msys
 from relay.schema.tracking import tracking_asked_for
@@ -72,7 +72,7 @@ async def hand_in(
             if around.refuses_tracking:
                 _refuse_tracking(options)
             if options.inline_css:
-                parts = await _restyled(around, origin, parts)
+                parts = await _restyled(around, origin, parts, reader)
                 fields = fields_of(parts.header)
         envelope = Envelope(
             transaction.mail_from,
@@ -122,22 +122,19 @@ def _refuse_tracking(options: Options) -> None:
         raise MalformedOptions(" ".join(unavailable))
 
 
-async def _restyled(around: Surroundings, origin: Origin, parts: Parts) -> Parts:
+async def _restyled(around: Surroundings, origin: Origin, parts: Parts, reader: DataReader) -> Parts:
     """With the rules of its HTML in the elements.
 
-    Raises MalformedOptions, MessageTooLarge, TooMuchWork, Busy.
+    Raises MalformedOptions, MessageTooLarge, TooMuchWork, Busy, and Complaint when it grew and finds no room.
     """
     octets = (parts.header, b"\r\n" * parts.is_closed, parts.body)
-    output = await around.sandbox.run(origin.principal.account, "restyle", None, octets)
+    limit = around.settings.max_message_bytes
+    output = await around.sandbox.run(origin.principal.account, "restyle", limit, octets)
     if output.error is not None:
         raise output.error
-    message: bytes | None = await around.sandbox.read_large(output.pieces[0])
-    if message is None:
-        return parts
-    if len(message) > around.settings.max_message_bytes:
-        raise MessageTooLarge(around.settings.max_message_bytes)
-    header, body = split_message(message)
-    return parts._replace(header=header, body=body)
+    reader.count_grown(len(output.pieces[0]))
+    made: tuple[bytes, bytes] | None = await around.sandbox.read_large(output.pieces[0])
+    return parts if made is None else parts._replace(header=made[0], body=made[1])
 
 
 async def _read(reader: DataReader, max_bytes: int) -> Parts:

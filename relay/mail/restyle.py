@@ -1,6 +1,6 @@
 """A whole message whose HTML gets its rules into its elements; all else of it stays octet by octet."""
 
-from relay.domain.errors import MalformedOptions
+from relay.domain.errors import MalformedOptions, MessageTooLarge
 from relay.mail.budget import BadTemplate
 from relay.mail.entities import text_entity
 from relay.mail.headers import fields_of, split_message
@@ -12,10 +12,10 @@ _SEALS = frozenset({"dkim-signature", "arc-seal", "arc-message-signature"})
 _WHAT = "options.inline_css"
 
 
-def restyled(message: bytes) -> bytes | None:
+def restyled(message: bytes, max_bytes: int) -> bytes | None:
     """The message as it is sent; None: as it came, for none of its HTML has rules.
 
-    Raises MalformedOptions where that cannot be done, or would break a signature.
+    Raises MalformedOptions where that cannot be done, or would break a signature; MessageTooLarge.
     """
     try:
         leaves = [leaf for leaf in read_leaves(message) if _has_rules(leaf)]
@@ -28,9 +28,13 @@ def restyled(message: bytes) -> bytes | None:
     if any(leaf.is_signed for leaf in leaves) or _is_sealed(message):
         raise MalformedOptions(f"{_WHAT} would break the signature of a message that is signed")
     pieces: list[bytes] = []
-    at = 0
+    at = size_bytes = 0
     for leaf in leaves:
-        pieces += [message[at : leaf.header_start], *leaf.kept_fields, _entity(leaf)]
+        made = [message[at : leaf.header_start], *leaf.kept_fields, _entity(leaf)]
+        size_bytes += sum(map(len, made))
+        if size_bytes + len(message) - leaf.end > max_bytes:
+            raise MessageTooLarge(max_bytes)
+        pieces += made
         at = leaf.end
     return b"".join((*pieces, message[at:]))
 

@@ -9,6 +9,7 @@ from relay.domain.errors import NoSender
 from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
+from relay.mail.headers import split_message
 from relay.mail.restyle import restyled
 from relay.mail.seven_bit import rewritten
 from relay.mail.to import To
@@ -92,9 +93,13 @@ def preview_content(max_octets: int, octets: list[bytearray]) -> Iterator[bytes]
     yield previewed(parse_preview(bytes(octets.pop())), Budget(octets=max_octets), max_octets)
 
 
-def restyle_message(argument: None, octets: list[bytearray]) -> Iterator[bytes | None]:
-    """The message that the pieces make, with rules in its elements; None: as it came."""
-    yield restyled(b"".join(octets))
+def restyle_message(max_octets: int, octets: list[bytearray]) -> Iterator[tuple[bytes, bytes] | None]:
+    """Header section and body of the message that the pieces make, with rules in its elements.
+
+    None: it is as it came.
+    """
+    message = restyled(b"".join(octets), max_octets)
+    yield None if message is None else split_message(message)
 
 
 def convert_message(argument: tuple[bool, bool, bool], octets: list[bytearray]) -> Iterator[bytes]:

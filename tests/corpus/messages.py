@@ -9,6 +9,13 @@ def _with(head: bytes, body: bytes = b"Hello.\r\n") -> bytes:
     return head + b"\r\n" + body
 
 
+def _styled(*texts: bytes) -> bytes:
+    """HTML whose rules are to go into its elements, a part each."""
+    head = _FROM + b'X-MSYS-API: {"options": {"inline_css": true}}\r\nMIME-Version: 1.0\r\n'
+    parts = [b"--b\r\nContent-Type: text/html\r\n\r\n" + text + b"\r\n" for text in texts]
+    return _with(head + b"Content-Type: multipart/mixed; boundary=b\r\n", b"".join((*parts, b"--b--\r\n")))
+
+
 CASES = (
     Case("comments in From", lambda n: _with(b"From: " + b"(" * n + b" a@acme.test\r\n"), 9_000, (550,)),
     Case(
@@ -86,6 +93,19 @@ CASES = (
     Case("many dots", lambda n: _with(_FROM, b".\r\n" * n), 4_900_000, (250,), leaves=True),
     Case("NUL", lambda n: _with(_FROM, b"a\0b\r\n" * n), 100_000, (550,)),
     Case("short lines", lambda n: _with(_FROM, b"\r\n" * n), 500_000, (250,), leaves=True),
+    Case(
+        "rules that become much",
+        lambda n: _styled(b"<style>p{--a:" + b"x" * n + b"}</style>" + b"<p>x\r\n" * 2000),
+        1_500,
+        (250,),
+        leaves=True,
+    ),
+    Case(
+        "rules that become too much",
+        lambda n: _styled(*2 * [b"<style>p{--a:" + b"x" * n + b"}</style>" + b"<p>x\r\n" * 2900]),
+        5_000,
+        (552,),
+    ),
     Case(
         "boundaries in one line",
         lambda n: _with(_FROM + b"Content-Type: multipart/mixed; boundary=b\r\n", b"--b" * n + b"\r\n"),

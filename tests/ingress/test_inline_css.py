@@ -1,8 +1,13 @@
 """`options.inline_css` in X-MSYS-API: the message that leaves has its rules in its elements."""
 
+import asyncio
+
 import pytest
 
+from relay.domain.errors import StoreUnavailable
+from relay.ingress.replies import NO_ROOM
 from relay.testing import FakeMta, InjectionRefusedError, RelayHarness
+from tests.ingress.conftest import Served, send
 
 INLINE = b'X-MSYS-API: {"options": {"inline_css": true}}\r\n'
 HTML = (
@@ -55,3 +60,31 @@ class TestASmallLimit:
     async def test_what_grows_beyond_it_is_refused(self, relay: RelayHarness) -> None:
         with pytest.raises(InjectionRefusedError, match="552"):
             await relay.inject("ann@b.example", message=INLINE + HTML % (b"</p><p>" * 2000))
+
+
+GROWS = INLINE + HTML.replace(b"color:red", b"--a:" + b"x" * 1000) % (b"</p><p>" * 1000)
+"""9 kB that become a megabyte."""
+
+
+@pytest.mark.parametrize("failure", [None, StoreUnavailable(), RuntimeError("bug")])
+async def test_what_it_becomes_counts_until_it_is_stored(smtp: Served, failure: Exception | None) -> None:
+    smtp.core.failure = failure
+    smtp.core.gate.clear()
+    async with smtp.open() as wire, asyncio.TaskGroup() as tasks:
+        sent = tasks.create_task(send(wire, GROWS), name="sent")
+        await smtp.core.entered.wait()
+        assert 2_000_000 < smtp.budget.taken_bytes < 2_500_000, "once more as it is stored"
+        smtp.core.gate.set()
+        assert (await sent)[:1] == ("2" if failure is None else "4")
+        assert smtp.budget.taken_bytes == 0
+
+
+async def test_what_grows_and_finds_no_room_is_for_later(smtp: Served) -> None:
+    others = smtp.budget.total_bytes - 1_000_000
+    smtp.budget.count(others)
+    async with smtp.open() as wire:
+        assert await send(wire, GROWS) == NO_ROOM
+        assert smtp.budget.taken_bytes == others
+        smtp.budget.give_back(others)
+        assert (await send(wire, GROWS))[:3] == "250"
+    assert smtp.budget.taken_bytes == 0

@@ -5,9 +5,9 @@ from email.policy import default
 
 import pytest
 
-from relay.domain.errors import MalformedOptions
+from relay.domain.errors import MalformedOptions, MessageTooLarge
 from relay.mail.inline_css import MAX_ELEMENTS
-from relay.mail.restyle import restyled
+from relay.mail.restyle import restyled as restyled_within
 
 STYLED = b"<html><head><style>p{color:red}</style></head><body><p>x</p></body></html>"
 HTML = b"From: a@acme.test\r\nContent-Type: text/html; charset=utf-8\r\n"
@@ -19,6 +19,10 @@ MIXED = (
     b"--b--\r\nepilogue\r\n"
 )
 IN_BASE64 = b"PHN0eWxlPnB7Y29sb3I6cmVkfTwvc3R5bGU+PHA+w7w8L3A+"
+
+
+def restyled(message: bytes) -> bytes | None:
+    return restyled_within(message, 1 << 20)
 
 
 def refusal(message: bytes) -> str:
@@ -113,3 +117,12 @@ def test_fields_beyond_ascii_stay_as_they_came(is_part: bool) -> None:
     if is_part:
         message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + message + b"--b--\r\n"
     assert fields in (restyled(message) or b"")
+
+
+def test_what_grows_beyond_the_limit_is_refused_part_by_part() -> None:
+    message = MIXED % IN_BASE64
+    made = restyled(message)
+    assert made is not None
+    assert restyled_within(message, len(made)) == made
+    with pytest.raises(MessageTooLarge):
+        restyled_within(message, len(made) - 1)
