@@ -11,9 +11,10 @@ from relay.domain.address import comparable_domain
 from relay.mail.charsets import is_known, may_hide_ascii
 from relay.mail.transfer import of_base64
 
-_FIELD = rb"([!-9;-~]+)[ \t]*:([^\n]*\n(?:[ \t][^\n]*\n)*+)"
+_FIELD = rb"([!-9;-~]++)[ \t]*+:([^\n]*+\n(?:[ \t][^\n]*+\n)*+)"
 _SECTION = re.compile(rb"(?:%b)*+" % _FIELD)
-_FIELDS = re.compile(_FIELD)
+_FIELDS = re.compile(rb"^" + _FIELD, re.MULTILINE)
+"""From the beginning of a line: a long one that is no field is looked at once."""
 _FOLD = re.compile(rb"\r\n[ \t]+")
 MAX_TOLD = 1000
 """Characters of a subject or a sender that events repeat; what is sent is another matter."""

@@ -221,6 +221,13 @@ MAIL = (
         as_octets=True,
     ),
     Reader(
+        "fields among other lines",
+        fields_of,
+        300_000,
+        (*FIELDS, "a", "=?", "\r\n", "a…\r\nX: y\r\n"),
+        as_octets=True,
+    ),
+    Reader(
         "a message with any line ends",
         tidied,
         250_000,

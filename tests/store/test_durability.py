@@ -109,6 +109,7 @@ async def test_a_folder_that_is_there_keeps_its_mode_and_is_told_when_others_can
     there, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
     there.mkdir(0o700)
     elsewhere.mkdir(0o700)
+    (elsewhere / "relay.db").touch(0o600)
     (there / "relay.db").symlink_to(elsewhere / "relay.db")
     url = f"sqlite:///{there / 'relay.db'}"
     assert wide_folders(url) == []
