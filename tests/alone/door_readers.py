@@ -8,6 +8,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.classify import bounce_class
 from relay.domain.clients import client_behind
 from relay.domain.reply import Phase, Reply
+from relay.domain.transmission import InlineContent, Rfc822Content
 from relay.ingress.auth import decode_base64, decode_plain
 from relay.ingress.commands import parse_mail, parse_rcpt
 from relay.ingress.data import DataReader, parts_of, unstuffed
@@ -16,13 +17,15 @@ from relay.mail.dkim import (
     check_key,
     is_record_of,
 )
+from relay.mail.mailboxes import sole_mailbox
 from relay.mail.submitted import check_no_stray_options, repaired
+from relay.mail.weight import is_light
 from relay.schema.msys import parse_msys
 from relay.schema.suppressions import wanted_of_bulk
 from relay.schema.transmissions import parse_transmission
 from relay.service.budget import BodyBudget
 from relay.web.forms import _parse as parse_form  # its callers read it from a request
-from tests.alone.readers import NOW, Reader
+from tests.alone.readers import HOSTILE, NOW, Reader
 
 _POSTMASTER = parse_mailbox("postmaster@relay.test")
 
@@ -50,7 +53,22 @@ def _http(octets: bytes) -> None:
         pass
 
 
+def _weight(octets: bytes) -> None:
+    text = octets.decode()
+    is_light(Rfc822Content(octets))
+    is_light(InlineContent(text, text, reply_to=text, headers={"X-A": text, "Cc": text}, text=text))
+
+
 DOORS = (
+    # ── what is looked at before it is read ──
+    Reader("one mailbox", sole_mailbox, 30_000, (*HOSTILE, "…a,…<a@b.test>", "a@b.test (…(,…)", "<a>,")),
+    Reader(
+        "weight",
+        _weight,
+        30_000,
+        ("From: a\r\n", "X: é {{a}}\r\n", "From: …a@é.é, …\r\n", "Cc: …\r\n a@b, {{…\r\n", "{{", "=?"),
+        as_octets=True,
+    ),
     # ── DNS and next hops ──
     Reader(
         "TXT record",
