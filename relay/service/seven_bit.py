@@ -18,7 +18,8 @@ from relay.service.budget import BodyBudget
 from relay.service.sign import sending_domain_of, signing_of
 
 _SHORT_BYTES = 2 * 1024
-_FEW = 16
+_MAX_ADDRESSES = 8
+_MAX_SIGNS = 80
 _GROWTH = 3
 """At most three octets are written for one."""
 
@@ -95,7 +96,9 @@ def _is_short(chunks: Sequence[bytes]) -> bool:
     if sum(map(len, chunks)) > _SHORT_BYTES:
         return False
     message = b"".join(chunks)
-    return message.count(b"@") <= _FEW and b"multipart" not in message.lower()
+    if message.count(b"@") > _MAX_ADDRESSES or sum(map(message.count, (b",", b";", b":"))) > _MAX_SIGNS:
+        return False
+    return b"multipart" not in message.lower()
 
 
 def _finished(found: Sequence[bytes], message: Message, snapshot: Snapshot, now: datetime) -> Sequence[bytes]:
