@@ -187,7 +187,6 @@ _NOT_THE_MAILBOX = tuple(
             MAIL_BLOCK,
             r"(?<!to )(?<!to the )(?<!inform )(?<!inform the )(?<!notify the )(?<!contact the )\bsenders?\b"
             r"(?! (should|may|might|must|can))|\bsender(address|domain)|\bsending (domain|ip|host|server)"
-            r""
             r"|\b(return|reverse)[- ]?(path|address)|\bverification failed for\b"
             r"|\b(mail|envelope)[ -]?from\b|\bin (the |your )?from\b"
             r"|\bfrom[ :](address|domain|header)|\boriginator"
