@@ -189,7 +189,7 @@ def test_the_script_in_the_help_is_one(write_script: Callable[[str], Path]) -> N
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("[[rule", "expected TOML", id="no TOML"),
+        pytest.param("[[rule", "a table without its end: expected [NAME]", id="no TOML"),
         pytest.param("[[rule]]\n", "rule[#1].reply: missing: expected a value", id="no reply"),
         pytest.param(
             '[[rule]]\nreply = "451 x"\nrecipent = "*"\n',
