@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # PROGRAM:PACKAGE, where the names differ: clients of SMTP and REST for tests/e2e, the reader of docker-compose.yml, and
 # the browser of tests/console.
 PROGRAMS := swaks msmtp s-nail mutt postfix smtp-source:postfix curl git php:php-cli node:nodejs npm docker-compose chromium gcc \
-  faketime fail2ban-regex:fail2ban
+  faketime fail2ban-regex:fail2ban newuidmap:uidmap
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
 UNIT := $(addprefix tests/,domain mail schema egress service store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)

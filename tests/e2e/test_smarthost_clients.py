@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes, message_from_string
 from email.policy import default
@@ -18,8 +17,6 @@ from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from tests.support.mail_programs import BODY, FROM, SUBJECT, TO
 from tests.support.unpacked import Jail, download, unpack
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a program another root")
 
 POOL, POOL_IP = "receipts", "127.0.0.13"
 
@@ -138,14 +135,16 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def jail(request: pytest.FixtureRequest, tmp_path: Path, kind: Kind) -> Jail:
+def jail(request: pytest.FixtureRequest, tmp_path: Path, kind: Kind) -> Iterator[Jail]:
     """Downloaded once, unpacked for each test."""
     assert request.config.cache is not None
     try:
         packages = download(kind.package, request.config.cache.mkdir("debian"))
-        return unpack(packages, tmp_path / "root")
+        unpacked = unpack(packages, tmp_path / "root")
     except subprocess.CalledProcessError as error:
         pytest.fail(f"{kind.package} cannot be downloaded and unpacked: {error.stderr}")
+    yield unpacked
+    unpacked.remove()
 
 
 @pytest.fixture
