@@ -23,6 +23,14 @@ PATIENCE_S = 60.0
 MEMORY_BYTES = 600_000_000
 GREETING_S, SMALL_MAIL_S, REST_S = 1.0, 2.0, 5.0
 """What everybody else has a right to meanwhile: a greeting and /healthz, mail by SMTP, 100 kB by REST."""
+TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
+"""CPU of one callback of the event loop, for inputs of up to 1 MB and for any."""
+CPU_S = 20.0
+"""Of all processes, for one input."""
+
+
+class TooLongError(AssertionError):
+    """Something took too long, once: whoever shares the machine makes all longer, for some seconds."""
 
 
 # ── in ───────────────────────────────────────────────────────────────────────────────────
@@ -144,3 +152,13 @@ def all_complaints(mta: FakeMta) -> list[str]:
         if attempt.recipient != "other@good.example"
         for complaint in judged.of_composed(attempt, DOMAINS)
     ]
+
+
+def judge_times(
+    relay: WatchedProcess, mark: int, longest_ms: float, met: Meanwhile, cpu_s: float = 0.0
+) -> None:
+    """Raise TooLongError when the loop's turns since that mark, the others or the CPU took too long."""
+    turns = [turn for turn in relay.long_turns(mark) if turn[0] > longest_ms]
+    waits = (met.greeting_s <= GREETING_S, met.health_s <= GREETING_S, met.mail_s <= SMALL_MAIL_S)
+    if turns or not all(waits) or cpu_s > CPU_S:
+        raise TooLongError(turns, met, cpu_s)

@@ -1,6 +1,7 @@
 """Each input of the corpus against a running relay: what it costs, what others notice, what leaves."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -14,30 +15,28 @@ from relay.testing.lab import WITH_API
 from relay.testing.waiting import eventually
 from tests.alone.doors import (
     DIRECTORY,
-    GREETING_S,
+    LONGEST_TURN_MS,
     MEMORY_BYTES,
     REST_S,
-    SMALL_MAIL_S,
+    TURN_MS,
     Meanwhile,
+    TooLongError,
     all_complaints,
     exchange,
     hand_in,
+    judge_times,
     others_served,
     post,
     settled,
 )
 from tests.corpus import Case, conversations, messages, requests, transmissions
-from tests.support.growth import MOST, SLACK_S
-from tests.support.oracles import WatchedProcess, slowness, spent_by
+from tests.support.growth import MOST, PAUSE_S, SLACK_S, TRIES
+from tests.support.oracles import WatchedProcess, spent_by
 
-TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
-"""CPU of one callback of the event loop, for inputs of up to 1 MB and for any."""
 IN_CHILDREN = {
     *("boundaries in one line", "one long line before an expression", "nested parts", "deep elements"),
     *("braces that never close", "parameters of a type", "comments in a field of mailboxes"),
 }
-_CPU_S = 20.0
-"""Of all processes, for one input."""
 
 Test = Callable[[Case, WatchedProcess, FakeMta], Awaitable[None]]
 
@@ -72,20 +71,17 @@ def _mark(relay: WatchedProcess) -> Mark:
     return Mark(relay.mark(), relay.log.stat().st_size)
 
 
-class LongTurnError(AssertionError):
-    """A callback of the loop took too long, once."""
-
-
-def _best_of_three(test: Test) -> Test:
-    """Whoever shares the core makes one turn longer, and not the same turn three times."""
+def _till_undisturbed(test: Test) -> Test:
+    """Whoever shares the core makes one turn longer, for some seconds, and not at each try."""
 
     @wraps(test)
     async def tried(case: Case, relay: WatchedProcess, mta: FakeMta) -> None:
-        for _ in range(2):
+        for number in range(TRIES - 1):
             try:
                 await test(case, relay, mta)
-            except LongTurnError:
+            except TooLongError:
                 mta.attempts.clear()
+                await asyncio.sleep(PAUSE_S * number)
             else:
                 return
         await test(case, relay, mta)
@@ -98,7 +94,7 @@ def _cases(*cases: Case) -> pytest.MarkDecorator:
 
 
 @_cases(*transmissions.CASES)
-@_best_of_three
+@_till_undisturbed
 async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta) -> None:
     mark = _mark(relay)
     octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
@@ -109,7 +105,7 @@ async def test_a_transmission(case: Case, relay: WatchedProcess, mta: FakeMta) -
 
 
 @_cases(*messages.CASES)
-@_best_of_three
+@_till_undisturbed
 async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta) -> None:
     mark = _mark(relay)
     octets, before, came = case.make(case.size), spent_by(relay.pid).cpu_s, len(mta.attempts)
@@ -120,7 +116,7 @@ async def test_a_message(case: Case, relay: WatchedProcess, mta: FakeMta) -> Non
 
 
 @_cases(*conversations.CASES)
-@_best_of_three
+@_till_undisturbed
 async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta) -> None:
     mark = _mark(relay)
     octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
@@ -134,7 +130,7 @@ async def test_a_conversation(case: Case, relay: WatchedProcess, mta: FakeMta) -
 
 
 @_cases(*requests.CASES)
-@_best_of_three
+@_till_undisturbed
 async def test_a_request(case: Case, relay: WatchedProcess, mta: FakeMta) -> None:
     mark = _mark(relay)
     octets, before = case.make(case.size), spent_by(relay.pid).cpu_s
@@ -155,10 +151,15 @@ async def test_twice_as_much_takes_children_about_twice_as_long(
         await settled(relay)
         return spent_by(relay.pid).cpu_s - before
 
-    once = min([await spend(case.size // 2), await spend(case.size // 2)])
-    twice = min([await spend(case.size), await spend(case.size)])
+    once = twice = math.inf
+    for number in range(TRIES):
+        once = min(once, await spend(case.size // 2))
+        twice = min(twice, await spend(case.size))
+        if twice <= MOST * once + SLACK_S:
+            break
+        await asyncio.sleep(PAUSE_S * number)
     mta.attempts.clear()
-    assert twice <= MOST * once + SLACK_S * slowness()
+    assert twice <= MOST * once + SLACK_S
 
 
 async def test_a_body_of_100_kb_is_taken_beside_hard_ones(relay: WatchedProcess, mta: FakeMta) -> None:
@@ -199,17 +200,12 @@ def _judge(
     *,
     is_composed: bool = True,
 ) -> None:
-    limit = slowness()
     if case.answers:
         assert answer in case.answers
-    assert spent_by(relay.pid).cpu_s - cpu_before_s <= _CPU_S * limit
     assert met.memory_bytes <= MEMORY_BYTES
     longest_ms = TURN_MS if size_bytes <= 1_000_000 else LONGEST_TURN_MS
-    assert (met.greeting_s <= GREETING_S, met.health_s <= GREETING_S) == (True, True), met.__dict__
-    assert met.mail_s <= SMALL_MAIL_S
     assert b"Traceback" not in relay.log.read_bytes()[mark.log :]
     if is_composed:
         assert all_complaints(mta) == []
     mta.attempts.clear()
-    if too_long := [turn for turn in relay.long_turns(mark.turns) if turn[0] > longest_ms * limit]:
-        raise LongTurnError(too_long)
+    judge_times(relay, mark.turns, longest_ms, met, spent_by(relay.pid).cpu_s - cpu_before_s)

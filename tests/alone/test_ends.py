@@ -1,6 +1,7 @@
 """Hard work does not keep the relay from ending, nor from starting again with that work in its store."""
 
 import asyncio
+import math
 import os
 import signal
 import sqlite3
@@ -17,7 +18,8 @@ from relay.testing.lab import WITH_API
 from relay.testing.waiting import eventually
 from tests.alone.doors import DIRECTORY, GREETING_S, MEMORY_BYTES, exchange, post
 from tests.corpus import transmissions
-from tests.support.oracles import WatchedProcess, slowness, spent_by
+from tests.support.growth import PAUSE_S, TRIES
+from tests.support.oracles import WatchedProcess, spent_by
 from tests.support.watched import COLLECTION
 
 ENDS_S, STARTS_S, TOLD_S = 40.0, 5.0, 10.0
@@ -91,8 +93,14 @@ async def test_a_look_at_all_objects_is_a_short_one(tmp_path: Path, mta: FakeMta
             return spent[-1] - spent[-2] < 0.1
 
         await eventually(is_idle, timeout_s=30)
-        mark = relay.mark()
-        os.kill(relay.pid, signal.SIGUSR2)
-        await asyncio.sleep(1)
-        (took_ms,) = [cpu_ms for cpu_ms, what in relay.long_turns(mark) if what == COLLECTION]
-    assert took_ms <= COLLECTED_MS * slowness()
+        took_ms = math.inf
+        for number in range(TRIES):
+            mark = relay.mark()
+            os.kill(relay.pid, signal.SIGUSR2)
+            await asyncio.sleep(1)
+            (once_ms,) = [cpu_ms for cpu_ms, what in relay.long_turns(mark) if what == COLLECTION]
+            took_ms = min(took_ms, once_ms)
+            if took_ms <= COLLECTED_MS:
+                break
+            await asyncio.sleep(PAUSE_S * number)
+    assert took_ms <= COLLECTED_MS

@@ -27,11 +27,13 @@ from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from relay.web import views
 from relay.web.routing import Pages
-from tests.support.oracles import WatchedProcess, slowness, spent_by
+from tests.support.oracles import WatchedProcess, spent_by
 
 SECONDS = float(os.environ.get("RELAY_TEST_FUZZ_S", "600"))
 SEED = int(os.environ.get("RELAY_TEST_FUZZ_SEED", "1"))
 MEMORY_BYTES = 600_000_000
+_USUAL_NS = 20_000_000
+"""What `_exercise` takes on a machine with nothing else to do."""
 TURN_MS, LONGEST_TURN_MS = 10.0, 50.0
 """The first is what an input may take on an idle machine (tests/alone). Here the load shares the relay's
 cores and caches, and looks for cycles fall into any turn: how many take longer is told, and none a multiple.
@@ -327,6 +329,23 @@ async def sign_in(relay: RelayProcess, tally: Tally) -> str:
 
 def _cookies(answer: bytes) -> str:
     return "; ".join(one.decode() for one in re.findall(rb"(?im)^set-cookie: ([^;\r]+)", answer))
+
+
+def slowness() -> float:
+    """How many times longer the same work takes now than with nothing else to do; at least 1.
+
+    Two threads of one core, or a core that is throttled, make CPU time longer without more being done.
+    """
+    shortest = min(_exercise() for _ in range(3))
+    return max(1.0, shortest / _USUAL_NS)
+
+
+def _exercise() -> int:
+    began = time.thread_time_ns()
+    total = 0
+    for number in range(400_000):
+        total += number & 7
+    return time.thread_time_ns() - began
 
 
 # ── the run ──────────────────────────────────────────────────────────────────────────────

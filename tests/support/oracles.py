@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from relay.testing.process import RelayProcess
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_USUAL_NS = 20_000_000
-"""What `_exercise` takes on a machine with nothing else to do."""
 
 
 class WatchedProcess(RelayProcess):
@@ -61,23 +58,6 @@ def spent_by(pid: int) -> Spent:
         raise ProcessLookupError(pid)
     tree = [one for one in parents if _descends(one, pid, parents)]
     return Spent(sum(map(_cpu_s, tree)), sum(map(_memory_bytes, tree)))
-
-
-def slowness() -> float:
-    """How many times longer the same work takes now than with nothing else to do; at least 1.
-
-    Two threads of one core, or a core that is throttled, make CPU time longer without more being done.
-    """
-    shortest = min(_exercise() for _ in range(3))
-    return max(1.0, shortest / _USUAL_NS)
-
-
-def _exercise() -> int:
-    began = time.thread_time_ns()
-    total = 0
-    for number in range(400_000):
-        total += number & 7
-    return time.thread_time_ns() - began
 
 
 def _parents() -> Mapping[int, int]:
