@@ -32,8 +32,8 @@ def export(snapshot: Snapshot) -> str:
     """A file that loads back to the same entries, all with Origin.FILE.
 
     Retired IPs are left out, and sending domains that nobody verified: a file that lists them would
-    vouch for them. What the file has no key for (suspended, draining, a DKIM key) is a comment;
-    private keys stay in the store.
+    vouch for them. What the file has no key for (suspended, draining, a plan that waits, options of
+    tracking, a DKIM key) is a comment; private keys stay in the store.
     """
     ips = sorted(
         (ip for ip in snapshot.ips.values() if not ip.is_retired),
@@ -68,7 +68,7 @@ def _sending_ip(ip: SendingIp) -> str:
         "account": ip.account,
         "pool": ip.pool,
     }
-    return _table("sending_ip", values, "draining" if ip.is_draining else "")
+    return _table("sending_ip", values, *(["draining"] if ip.is_draining else []))
 
 
 def _account(account: Account, *, lists_domains: bool) -> str:
@@ -86,7 +86,10 @@ def _account(account: Account, *, lists_domains: bool) -> str:
     }
     if account.require_sending_domain == lists_domains:
         del values["require_sending_domain"]
-    return _table("account", values, "" if account.status is Status.ACTIVE else account.status.value)
+    remarks = [] if account.status is Status.ACTIVE else [account.status.value]
+    if account.next_plan is not None and account.next_plan_at is not None:
+        remarks.append(f"plan {account.next_plan} from {account.next_plan_at:%Y-%m-%d}")
+    return _table("account", values, *remarks, *account.tracking)
 
 
 def _pool(pool: Pool) -> str:
@@ -94,14 +97,16 @@ def _pool(pool: Pool) -> str:
         "name": pool.name,
         "id": pool.id if pool.id != pool_id_of(pool.name) else "",
         "auto_warmup_overflow_pool": pool.overflow_pool,
+        "signing_domain": pool.signing_domain,
+        "fbl_signing_domain": pool.fbl_signing_domain,
     }
     return _table("account.pool", values)
 
 
 def _subaccount(subaccount: Subaccount) -> str:
     values = {"id": subaccount.id, "name": subaccount.name, "ip_pool": subaccount.ip_pool}
-    status = "" if subaccount.status is Status.ACTIVE else subaccount.status.value
-    return _table("account.subaccount", values, status)
+    remarks = [] if subaccount.status is Status.ACTIVE else [subaccount.status.value]
+    return _table("account.subaccount", values, *remarks)
 
 
 def _api_key(key: ApiKey) -> str:
@@ -123,8 +128,10 @@ def _sending_domain(domain: SendingDomain) -> str:
         "subaccount": domain.subaccount,
         "shared_with_subaccounts": domain.shared_with_subaccounts,
     }
-    key = "" if domain.dkim is None else f"DKIM key {domain.dkim.selector}, which is not in this file"
-    return _table("account.sending_domain", values, key)
+    remarks = [f"tracking domain {domain.tracking_domain}"] if domain.tracking_domain else []
+    if domain.dkim is not None:
+        remarks.append(f"DKIM key {domain.dkim.selector}, which is not in this file")
+    return _table("account.sending_domain", values, *remarks)
 
 
 def _route(route: Route) -> str:
@@ -146,11 +153,11 @@ _ALWAYS = frozenset({"grants", "require_sending_domain"})
 """Keys that mean something when they are empty or false."""
 
 
-def _table(name: str, values: Mapping[str, object], remark: str = "") -> str:
+def _table(name: str, values: Mapping[str, object], *remarks: str) -> str:
     """One table of an array. What is empty or false says nothing, as in the schema."""
     lines = [f"[[{name}]]"]
-    if remark:
-        lines[0] += f"   # {remark}: kept as it is by apply"
+    if remarks:
+        lines[0] += f"   # {', '.join(remarks)}: kept as it is by apply"
     lines += [
         f"{key} = {_value(value)}"
         for key, value in values.items()

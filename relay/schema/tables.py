@@ -27,7 +27,7 @@ from relay.schema.problems import Lacking, Table
 from relay.schema.values import Endpoint, check_is_one_host, parse_host_name, parse_network, parse_node
 
 MOST_IPS = 100_000
-"""Dedicated IPs of one account: what stands for "no limit" where the file needs a number."""
+"""Dedicated IPs of one account: what stands for "no limit" where nothing stands for the usual one."""
 MAX_NAME = 64
 _LARGEST_ID = 2**31 - 1
 _KEY = re.compile(r"[0-9A-Fa-f]{40}")
@@ -180,6 +180,8 @@ class PoolTable(Table):
     """Derived from the name where it does not stand; a pool that was renamed keeps its own."""
     auto_warmup_overflow_pool: str = ""
     """A pool id, or "shared pool"."""
+    signing_domain: Annotated[str, PlainValidator(_parse_optional_host_name)] = ""
+    fbl_signing_domain: Annotated[str, PlainValidator(_parse_optional_host_name)] = ""
 
     @field_validator("id")
     @classmethod
@@ -187,7 +189,14 @@ class PoolTable(Table):
         return id_ or pool_id_of(info.data.get("name", ""))
 
     def to_domain(self, account: AccountId) -> Pool:
-        return Pool(account, self.id, self.name, self.auto_warmup_overflow_pool)
+        return Pool(
+            account,
+            self.id,
+            self.name,
+            self.auto_warmup_overflow_pool,
+            signing_domain=self.signing_domain,
+            fbl_signing_domain=self.fbl_signing_domain,
+        )
 
 
 class SubaccountTable(Table):
@@ -263,7 +272,9 @@ class AccountTable(Table):
     def to_domain(self) -> Account:
         """The account alone. On the Enterprise plan 0 and nothing both mean no limit (R14)."""
         limit = self.dedicated_ip_limit
-        if self.plan is Plan.ENTERPRISE:
+        if limit == MOST_IPS:
+            limit = None
+        elif self.plan is Plan.ENTERPRISE:
             limit = limit or None
         elif limit is None:
             limit = 4

@@ -128,8 +128,11 @@ def _with_unsaid(entry: Entry, stored: Entry | None) -> Entry:
         case SendingIp(), SendingIp():
             return _with_owner(entry, stored)
         case Pool(), Pool():
+            # A file that is silent about them takes no signature away.
             return replace(
-                entry, signing_domain=stored.signing_domain, fbl_signing_domain=stored.fbl_signing_domain
+                entry,
+                signing_domain=entry.signing_domain or stored.signing_domain,
+                fbl_signing_domain=entry.fbl_signing_domain or stored.fbl_signing_domain,
             )
         case ApiKey(short=""), ApiKey():
             return replace(entry, short=stored.short)

@@ -247,7 +247,7 @@ def test_an_export_keeps_everything_that_a_file_can_say(tmp_path: Path) -> None:
     entries: tuple[Entry, ...] = (
         Account(account, 'A "quoted" \\ näme\x7f'[:-1], Plan.MANUAL, 0, 0, 17, True, "b.example", True),
         Account(other, "Other", Plan.ENTERPRISE, None),
-        Account(AccountId(5), "Unlimited", Plan.SELF_SERVE, 100_000),
+        Account(AccountId(5), "Unlimited", Plan.SELF_SERVE, None),
         Pool(account, news, "Renamed since"),
         Pool(account, PoolId("more"), "More", "news"),
         Subaccount(account, SubaccountId(5), "Sub", news),

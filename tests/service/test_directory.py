@@ -166,6 +166,17 @@ async def test_what_the_file_has_no_key_for_stays(applied: Applied) -> None:
     assert (await applied.difference(hashed)).changes == ()
 
 
+async def test_what_a_pool_signs_with_is_as_the_file_says_and_stays_where_it_says_nothing(
+    applied: Applied,
+) -> None:
+    signing = BASE.replace('name = "News"', 'name = "News"\nsigning_domain = "acme.test"')
+    pool = (await applied.apply(signing)).pools[ACME, NEWS]
+    assert (pool.signing_domain, pool.fbl_signing_domain) == ("acme.test", "")
+    assert (await applied.difference(BASE)).changes == ()
+    other = (await applied.apply(signing.replace("acme.test", "other.test"))).pools[ACME, NEWS]
+    assert other.signing_domain == "other.test"
+
+
 @pytest.mark.parametrize(
     ("dropped", "kind"),
     [
