@@ -4,7 +4,7 @@ WORKDIR /opt/relay
 RUN python -m venv .venv
 COPY requirements.lock ./
 RUN .venv/bin/python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY relay relay
 RUN .venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 RUN mkdir state

@@ -1,6 +1,7 @@
-"""What is installed: its names, and that it asks for all it imports."""
+"""What is installed: its names and papers, and that it asks for all it imports."""
 
 import ast
+import hashlib
 import re
 import sys
 import tomllib
@@ -11,9 +12,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from trove_classifiers import classifiers
+
+from relay import __version__
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
 TEXTS = sorted(
     path
     for pattern in ("*.md", "docs/**/*.md", "*.yml", "Makefile", "relay/**/*.py", "relay/**/*.md")
@@ -54,6 +59,22 @@ def test_its_names() -> None:
     assert PROJECT["name"] == "relay-mta"
     assert PROJECT["scripts"] == {"relay": "relay.cli.main:main"}
     assert {"testing", "dev"} <= set(PROJECT["optional-dependencies"])
+
+
+def test_its_licence_is_apaches_word_for_word() -> None:
+    assert (PROJECT["license"], PROJECT["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    text = (ROOT / "LICENSE").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == APACHE_2
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_program() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", headings[1])
+
+
+def test_the_index_knows_its_classifiers() -> None:
+    assert set(PROJECT["classifiers"]) <= classifiers
 
 
 def test_it_asks_for_what_it_imports_and_for_nothing_else() -> None:
