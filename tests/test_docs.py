@@ -59,6 +59,15 @@ def test_ci_runs_what_the_readme_names() -> None:
     assert script.read_text(encoding="utf-8").splitlines()[-1] == "exec make test"
 
 
+def test_a_commit_is_linted_by_this_tree_alone() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +(?:- )?(repo|entry|language): (.*)$", hooks, re.MULTILINE) == [
+        ("repo", "local"),
+        ("entry", "make lint"),
+        ("language", "system"),
+    ]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_make_target_that_a_document_names_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -81,6 +90,18 @@ def test_a_link_of_a_document_leads_somewhere(name: str) -> None:
 def _anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_index_has_every_decision_by_its_title_and_with_its_status() -> None:
+    """One that was superseded names a decision that there is."""
+    folder = ROOT / "docs/adr"
+    titles = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.glob("0*.md")}
+    rows = re.findall(
+        r"^\| (\d+) \| \[(.*)\]\((.*)\) \| (.*) \|$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+    assert [(name, f"# {number}. {title}") for number, title, name, _ in rows] == sorted(titles.items())
+    standings = {"accepted", *(f"superseded by {number}" for number, *_ in rows)}
+    assert {standing for *_, standing in rows} <= standings
 
 
 def _commands(text: str) -> set[str]:
