@@ -9,7 +9,7 @@ import typer
 from relay import __version__
 from relay.cli import accounts, directory, pools, queue, transmissions, users
 from relay.cli.check import check
-from relay.cli.printing import plain, print_json, print_rows, say, sentence, warn
+from relay.cli.printing import plain, print_json, print_rows, print_steps, say, sentence, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_store
 from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
@@ -155,8 +155,7 @@ def explain_(
     if json:
         print_json(_explained(found))
     else:
-        for step in found.steps:
-            say(f"{step.rule:<8}{plain(step.finding)}")
+        print_steps(found.steps)
         if found.decision:
             say(f"\npool {found.decision.pool}, one of:")
             print_rows([_candidate(ip) for ip in found.candidates], False)

@@ -20,6 +20,7 @@ from relay.domain.errors import (
     UnknownObject,
     UnknownPool,
 )
+from relay.domain.resolve import Step
 
 
 def plain(value: object) -> str:
@@ -34,6 +35,14 @@ def moment(at: datetime) -> str:
 
 def say(text: str) -> None:
     typer.echo(text)
+
+
+def print_steps(steps: Sequence[Step]) -> None:
+    """Of a decision, each with its rule, and where the rules are."""
+    for step in steps:
+        say(f"  {step.rule:<8}{plain(step.finding)}")
+    if steps:
+        say("  what each rule says: docs/rules.md, or Rules in the console")
 
 
 def warn(text: str) -> None:

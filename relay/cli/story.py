@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from relay.cli.printing import moment, plain, print_json, print_pairs, say
+from relay.cli.printing import moment, plain, print_json, print_pairs, print_steps, say
 from relay.cli.session import Session
 from relay.domain.events import (
     Bounce,
@@ -33,8 +33,7 @@ async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
         say(f"\nsubmission {story.submission.id}")
         print_pairs(_submission_pairs(story.submission))
         say("\nwhy this pool and IP")
-        for step in story.submission.decision.steps:
-            say(f"  {step.rule:<8}{plain(step.finding)}")
+        print_steps(story.submission.decision.steps)
     say("\nstory")
     for one in story.told:
         kind, detail = _line(one.event)

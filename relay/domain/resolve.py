@@ -170,7 +170,7 @@ def _effective(
 
 def _shared(snapshot: Snapshot, steps: list[Step], rule: str) -> Resolution:
     if not snapshot.shared:
-        steps.append(Step("C §1.4", "no shared sending IP is configured: refused for now"))
+        steps.append(Step("A34", "no shared sending IP is configured: refused for now"))
         raise NoSharedPool
     return _done(SHARED_POOL, snapshot.shared, steps, rule)
 

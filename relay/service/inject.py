@@ -154,7 +154,7 @@ class Injector:
         pool = resolution.decision.pool
         turn = self._turns.take(handed.principal.account, pool)
         ip = choose_ip(resolution.candidates, turn)
-        step = Step("C §1.4", f"turn {turn} goes to {ip.address}")
+        step = Step("A33", f"turn {turn} goes to {ip.address}")
         return ip, Decision(pool, (*resolution.decision.steps, step))
 
     def _reserve(self, ip: SendingIp, domains: Sequence[str], size_bytes: int) -> Epoch | None:

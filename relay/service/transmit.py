@@ -188,7 +188,7 @@ class Transmitter:
         """The pool's next `count` turns, one a recipient (C §1.4 step 7)."""
         decision = resolution.decision
         first = self._turns.take(account, decision.pool, count)
-        step = Step("C §1.4", f"turns from {first} on, one a recipient")
+        step = Step("A33", f"turns from {first} on, one a recipient")
         return Routing(
             Decision(decision.pool, (*decision.steps, step)),
             tuple(map(_value_of, resolution.candidates)),

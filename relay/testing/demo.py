@@ -156,7 +156,9 @@ def table(rows: Sequence[Row]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
     rights = sum(row.is_ok for row in rows)
-    return "\n".join([*lines, "", f"{rights} of {len(rows)} rows are ok"])
+    return "\n".join(
+        [*lines, "", "what each rule says: docs/rules.md", f"{rights} of {len(rows)} rows are ok"]
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from relay.domain.directory import Account, Plan
+from relay.web.rules import rule_links
 from relay.web.static import url_of
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -91,7 +92,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    for filter_ in (money, moment, day, span, until, size, count, plural, plan_name):
+    for filter_ in (money, moment, day, span, until, size, count, plural, plan_name, rule_links):
         environment.filters[filter_.__name__] = filter_
     environment.globals["static"] = url_of
     return environment

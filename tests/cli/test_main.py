@@ -244,6 +244,7 @@ def test_explain_shows_the_steps_and_the_candidates(lab: Cli) -> None:
     said = lab.ok("explain", "--account", "1", "--ip-pool", "Marketing")
     for piece in ("R18", "ip_pool asked for: Marketing", "127.0.0.11", "mta12.relay.test"):
         assert piece in said
+    assert said.count("docs/rules.md") == 1
     found = lab.json("explain", "--account", "1", "--subaccount", "123")
     assert [step["rule"] for step in found["steps"]] == ["R18", "R26", "R18"]
     assert (found["pool"], found["refusal"]) == ("marketing", None)

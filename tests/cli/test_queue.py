@@ -218,6 +218,7 @@ def test_show_tells_the_story_of_mail_that_has_left(lab: Cli, put: Put) -> None:
     said = lab.ok("queue", "show", id_)
     for piece in ("left the queue", f"{IP}, pool marketing", "delay", "delivery", "250 2.0.0 Ok", "R20"):
         assert piece in said
+    assert said.count("docs/rules.md") == 1
     told = lab.json("queue", "show", id_)
     assert [event["event"] for event in told["events"]] == ["injection", "delay", "delivery"]
     for event in told["events"]:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from relay.web.rules import rule_links
 from relay.web.views.guides import html_of
+from tests.console.looks import assert_accessible, picture
 from tests.console.site import Console
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,15 +32,67 @@ async def test_r2_the_warm_up_guide_is_a_page_whose_links_lead_somewhere(
         assert answer.ok, link
 
 
-def test_the_guide_in_the_package_is_the_document() -> None:
-    packaged = files("relay.web") / "guides/warm-up.md"
-    assert packaged.read_bytes() == (ROOT / "docs/warm-up.md").read_bytes()
+@pytest.mark.parametrize("name", ["warm-up.md", "rules.md"])
+def test_the_guide_in_the_package_is_the_document(name: str) -> None:
+    assert (files("relay.web") / "guides" / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
+
+
+async def test_a_rule_that_explain_names_is_a_link_to_its_row(console: Console, page: Page) -> None:
+    await console.sign_in(page, "reader")
+    await page.goto("/explain?ip_pool=quiet")
+    await page.locator("#answer").get_by_role("link", name="A8").click()
+    await expect(page).to_have_url(f"{console.url}/guide/rules#a8")
+    await expect(page.locator("#a8")).to_be_in_viewport()
+    await expect(page.locator("#a8")).to_contain_text("A pool is named that is unknown or empty.")
+
+
+async def test_the_guide_of_rules_leads_somewhere_and_every_rule_has_its_place(
+    console: Console, page: Page
+) -> None:
+    await console.sign_in(page, "reader")
+    await page.goto("/account/billing")
+    await page.get_by_role("link", name="Rules").click()
+    await expect(page.get_by_role("heading", name="Rules", level=1)).to_be_visible()
+    places = await page.locator("tr[id]").evaluate_all("rows => rows.map(row => row.id)")
+    expected = [*(f"r{number}" for number in range(1, 34)), *(f"a{number}" for number in range(1, 35))]
+    assert places == expected
+    links = await page.locator(".prose a").evaluate_all(
+        "links => links.map(link => link.getAttribute('href'))"
+    )
+    assert "#scheduled-mail" in links
+    for link in links:
+        if link.startswith("#"):
+            assert await page.locator(link).count() == 1, link
+        else:
+            assert (await page.request.get(link)).ok, link
+    await assert_accessible(page)
+    await picture(page, "rules")
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("R18", '<a href="/guide/rules#r18">R18</a>'),
+        ("R28, A9", '<a href="/guide/rules#r28">R28</a>, <a href="/guide/rules#a9">A9</a>'),
+        ("re-pin", "re-pin"),
+        ("R99", ""),
+        ("C §1.4", ""),
+        ("<b>", ""),
+    ],
+)
+def test_a_number_leads_to_its_rule_or_is_not_shown(named: str, told: str) -> None:
+    assert rule_links(named) == told
 
 
 @pytest.mark.parametrize(
     ("markdown", "html"),
     [
         pytest.param("[a](sparkpost-compatibility.md#x)", '<p><a href="/api/docs">a</a></p>', id="in here"),
+        pytest.param(
+            "# A b, c\n[d](#a-b-c)", '<h1 id="a-b-c">A b, c</h1>\n<p><a href="#a-b-c">d</a></p>', id="within"
+        ),
+        pytest.param("[a](rules.md#r18)", '<p><a href="/guide/rules#r18">a</a></p>', id="another guide"),
+        pytest.param("|a|\n|--|\n|R1|", '<tr id="r1">', id="a rule"),
         pytest.param("see [**b** c](operations.md).", "<p>see <strong>b</strong> c.</p>", id="only in docs"),
         pytest.param("[a](/queue) [b](x.md) [c](/events)", None, id="one of three"),
         pytest.param("<script>alert(1)</script>", "&lt;script&gt;", id="markup"),

@@ -157,12 +157,18 @@ async def test_an_operator_repins_a_message_and_its_page_tells_who_did(
     await expect(page.locator("#standing")).to_contain_text("127.0.0.13")
 
 
+def link(rule: str) -> str:
+    return f'<a href="/guide/rules#{rule.lower()}">{rule}</a>'
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        pytest.param("move", "127.0.0.11 was moved to pool receipts since (R28).", id="R28"),
-        pytest.param("unassign", "127.0.0.11 was unassigned from the account since (R27).", id="R27"),
-        pytest.param("delete", "Pool marketing was deleted since (R29).", id="R29"),
+        pytest.param("move", f"127.0.0.11 was moved to pool receipts since ({link('R28')}).", id="R28"),
+        pytest.param(
+            "unassign", f"127.0.0.11 was unassigned from the account since ({link('R27')}).", id="R27"
+        ),
+        pytest.param("delete", f"Pool marketing was deleted since ({link('R29')}).", id="R29"),
         pytest.param("drain", "127.0.0.11 takes no new mail", id="draining"),
     ],
 )

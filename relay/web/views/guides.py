@@ -1,5 +1,6 @@
 """Guides for people, written in Markdown and shown as pages (R2)."""
 
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -11,12 +12,19 @@ from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from relay.web.routing import Pages
+from relay.web.rules import GUIDE as RULES_GUIDE
 from relay.web.visit import Visit
 
 pages = Pages()
 
-_LINKS: Mapping[str, str] = {"sparkpost-compatibility.md": "/api/docs"}
+_WARM_UP_GUIDE = "/guide/warm-up"
+_LINKS: Mapping[str, str] = {
+    "sparkpost-compatibility.md": "/api/docs",
+    "warm-up.md": _WARM_UP_GUIDE,
+    "rules.md": RULES_GUIDE,
+}
 """Where the console has what a guide refers to; other files of the repository are named without a link."""
+_RULE = re.compile(r"[RA]\d+")
 _BOXES = {"[ ] ": "☐ ", "[x] ": "☑ "}
 _TABLE = '<div class="scroll" tabindex="0" role="region" aria-label="Table">\n<table>\n'
 _CODE = (
@@ -25,19 +33,31 @@ _CODE = (
 )
 
 
-@pages.get("/guide/warm-up")
+@pages.get(_WARM_UP_GUIDE)
 async def warm_up(visit: Visit) -> Response:
     return visit.page("guide.html", title="IP Warm-up", text=_WARM_UP)
 
 
+@pages.get(RULES_GUIDE)
+async def rules(visit: Visit) -> Response:
+    return visit.page("guide.html", title="Rules", text=_RULES)
+
+
 def html_of(markdown: str) -> Markup:
-    """CommonMark and tables as a page of ours shows them: no HTML of the text's own, no inline style."""
+    """CommonMark and tables as a page of ours shows them: no HTML of the text's own, no inline style.
+
+    Headings have an id made of their words, and rows one made of the rule that they begin with.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("table_open", _table_open)
     parser.add_render_rule("table_close", _table_close)
     parser.add_render_rule("fence", _fence)
     tokens = parser.parse(markdown)
-    for token in tokens:
+    for at, token in enumerate(tokens):
+        if token.type == "heading_open":
+            token.attrs["id"] = _slug(tokens[at + 1].content)
+        if token.type == "tr_open" and _RULE.fullmatch(rule := tokens[at + 2].content):
+            token.attrs["id"] = rule.lower()
         if token.attrs.pop("style", "") == "text-align:right":
             token.attrs["class"] = "number"
         if token.type == "th_open":
@@ -47,14 +67,21 @@ def html_of(markdown: str) -> Markup:
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # Text of the product's own.
 
 
+def _slug(heading: str) -> str:
+    """The anchor of a heading, as links within documents name it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def _inline(tokens: Sequence[Token]) -> list[Token]:
     """With links that lead somewhere here, and boxes to tick."""
     kept, is_linked = [], True
     for token in tokens:
         if token.type == "link_open":
-            href = str(token.attrs["href"])
-            token.attrs["href"] = _LINKS.get(href.partition("#")[0], href)
-            is_linked = str(token.attrs["href"]).startswith(("/", "https://"))
+            file, _, anchor = str(token.attrs["href"]).partition("#")
+            if (place := _LINKS.get(file, file)).startswith("/guide/") and anchor:
+                place += f"#{anchor}"
+            token.attrs["href"] = place or f"#{anchor}"
+            is_linked = str(token.attrs["href"]).startswith(("/", "https://", "#"))
         if token.type not in ("link_open", "link_close") or is_linked:
             kept.append(token)
         if token.type == "link_close":
@@ -82,4 +109,9 @@ def _fence(
     return _CODE.format(escape(tokens[at].content.rstrip("\n")))
 
 
-_WARM_UP = html_of((files("relay.web") / "guides/warm-up.md").read_text(encoding="utf-8"))
+def _guide(name: str) -> Markup:
+    return html_of((files("relay.web") / "guides" / name).read_text(encoding="utf-8"))
+
+
+_WARM_UP = _guide("warm-up.md")
+_RULES = _guide("rules.md")

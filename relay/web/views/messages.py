@@ -222,26 +222,26 @@ def _pin_steps(story: Story, told: Sequence[Event]) -> list[Step]:
     return steps
 
 
-def _changes_since(snapshot: Snapshot, story: Story) -> list[str]:
-    """What has become of pool and IP, as far as it differs from the pin (R27-R29)."""
-    subject, found = story.subject, list[str]()
+def _changes_since(snapshot: Snapshot, story: Story) -> list[tuple[str, str]]:
+    """What has become of pool and IP, as far as it differs from the pin; and the rule by which it stays."""
+    subject, found = story.subject, list[tuple[str, str]]()
     ip, pool = snapshot.ips.get(subject.sending_ip), subject.ip_pool
     account = AccountId(subject.account)
     if pool != SHARED_POOL and (account, pool) not in snapshot.pools:
-        found.append(f"Pool {pool} was deleted since (R29).")
+        found.append((f"Pool {pool} was deleted since", "R29"))
     if ip is None or ip.is_retired:
-        found.append(f"{subject.sending_ip} was taken out of the installation since (R27).")
+        found.append((f"{subject.sending_ip} was taken out of the installation since", "R27"))
     elif pool == SHARED_POOL:
         if not ip.shared:
-            found.append(f"{ip.address} is no shared IP any more (R27).")
+            found.append((f"{ip.address} is no shared IP any more", "R27"))
     elif ip.account != account:
-        found.append(f"{ip.address} was unassigned from the account since (R27).")
+        found.append((f"{ip.address} was unassigned from the account since", "R27"))
     elif ip.pool != pool and (account, pool) in snapshot.pools:
-        found.append(f"{ip.address} was moved to pool {ip.pool} since (R28).")
+        found.append((f"{ip.address} was moved to pool {ip.pool} since", "R28"))
     elif ip.pool != pool:
-        found.append(f"{ip.address} is now in pool {ip.pool}.")
+        found.append((f"{ip.address} is now in pool {ip.pool}", ""))
     if ip is not None and ip.is_draining and not ip.is_retired:
-        found.append(f"{ip.address} takes no new mail: it is being drained.")
+        found.append((f"{ip.address} takes no new mail: it is being drained", ""))
     return found
 
 
