@@ -1,4 +1,4 @@
-"""What dedicated IPs cost: cycles, proration and invoices, in whole cents (C §1.2; R6, R11, R12).
+"""What dedicated IPs cost: cycles, proration and invoices, in whole cents (docs/rules.md#what-they-cost).
 
 Nothing is charged by a job: invoices follow from who held which IP, when, and on what terms.
 """

@@ -1,4 +1,4 @@
-"""SparkPost's bounce classes, read off a reply (C §3.10).
+"""SparkPost's bounce classes, read off a reply.
 
 Which command was answered counts first: only a reply to RCPT or to the final dot is about a mailbox.
 Then, in this order: enhanced codes that leave no doubt, what the text says, any other enhanced code

@@ -22,7 +22,7 @@ from relay.domain.route import Route
 
 MAX_POOL_NAME = 20
 RESERVED_POOLS = frozenset({DEFAULT_POOL, SHARED_POOL, PoolId("shared_pool")})
-"""Ids that no pool of an account's own may have (C §3.2)."""
+"""Ids that no pool of an account's own may have."""
 SHARED_OVERFLOW = "shared pool"
 """What `overflow_pool` calls the shared pool (A6)."""
 SUBACCOUNT_GRANTS = frozenset(
@@ -40,7 +40,7 @@ SUBACCOUNT_GRANTS = frozenset(
         "webhooks/modify",
     }
 )
-"""What a subaccount's key may hold (C §3.5)."""
+"""What a subaccount's key may hold."""
 GRANTS = SUBACCOUNT_GRANTS | {
     "ip_pools/view",
     "ip_pools/manage",
@@ -53,14 +53,14 @@ GRANTS = SUBACCOUNT_GRANTS | {
     "api_keys/manage",
     "usage/view",
 }
-"""What a key may hold (C §3.13)."""
+"""What a key may hold."""
 
 _POOL_NAME = re.compile(r"[A-Za-z0-9]+(?:[ _-][A-Za-z0-9]+)*")
 _POOL_ID = re.compile(r"[A-Za-z0-9_]+")
 
 
 class Plan(StrEnum):
-    """The plan classes of C §1.1."""
+    """The classes of plans (docs/rules.md#plans)."""
 
     FREE = "free"
     SELF_SERVE = "self_serve"
@@ -69,7 +69,7 @@ class Plan(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether an account or subaccount may send (C §3.5)."""
+    """Whether an account or subaccount may send."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -77,7 +77,7 @@ class Status(StrEnum):
 
 
 class Check(StrEnum):
-    """What a look into DNS found of a sending domain (C §3.8)."""
+    """What a look into DNS found of a sending domain."""
 
     UNVERIFIED = "unverified"
     INVALID = "invalid"
@@ -111,10 +111,10 @@ class Account:
     status: Status = Status.ACTIVE
     origin: Origin = Origin.FILE
     next_plan: Plan | None = None
-    """What the plan becomes at `next_plan_at`: a downgrade waits for the cycle to end (C §1.2)."""
+    """What the plan becomes at `next_plan_at`: a downgrade waits for the cycle to end (A13)."""
     next_plan_at: datetime | None = None
     tracking: tuple[str, ...] = ()
-    """Its tracking options that are on, by their names (C §3.7): kept and shown, without effect."""
+    """Its tracking options that are on, by their names: kept and shown, without effect."""
 
     @property
     def has_shared_pool(self) -> bool:
@@ -132,7 +132,7 @@ class Pool:
     overflow_pool: str = ""
     origin: Origin = Origin.FILE
     signing_domain: str = ""
-    """Signs by DKIM what comes from a domain that has no verified key (C §3.2)."""
+    """Signs by DKIM what comes from a domain that has no verified key."""
     fbl_signing_domain: str = ""
     """Signs a second time for providers whose feedback loop goes by the signature."""
 
@@ -318,7 +318,7 @@ def ip_limit(account: Account) -> int | None:
 
 
 def pool_id_of(name: str) -> PoolId:
-    """The id that a pool of this name gets (C §3.2): `Marketing IP Pool` → `marketing_ip_pool`."""
+    """The id that a pool of this name gets: `Marketing IP Pool` → `marketing_ip_pool`."""
     words = "".join(char if char.isascii() and char.isalnum() else " " for char in name.lower()).split()
     return PoolId("_".join(words))
 

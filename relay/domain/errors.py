@@ -5,7 +5,7 @@ RelayError
 │   ├── NotAuthenticated
 │   ├── NotGranted
 │   ├── BeyondMaker          a key that may do more than the one in use
-│   ├── MalformedOptions     X-MSYS-API or a request body that breaks the contract
+│   ├── MalformedOptions     X-MSYS-API or a request body that is not as it must be
 │   ├── MalformedAddress
 │   ├── NoSender             From is not one mailbox
 │   ├── Unsendable           what would go out is no message that we send
@@ -29,7 +29,7 @@ RelayError
 │   ├── OverCap              the account has as many of them as it may have
 │   └── ComplianceEntry      of the suppression list: not for the account to remove
 ├── Unavailable              we cannot serve it now; try again               SMTP 4yz   HTTP 503
-│   ├── NoSharedPool         C §1.4: "shared" was decided and no shared IP is configured
+│   ├── NoSharedPool         A34: "shared" was decided and no shared IP is configured
 │   ├── NoFreeIps            the installation has no dedicated IP left to sell
 │   ├── StoreUnavailable
 │   ├── NoFreeId             every id that was minted is taken
@@ -92,7 +92,7 @@ class BeyondMaker(Refused):
 
 @dataclass
 class MalformedOptions(Refused):
-    """Options that break the contract; `detail` is the contract's own sentence (C §2.3)."""
+    """Options that are not as they must be; `detail` is SparkPost's own sentence."""
 
     detail: str
 
@@ -256,11 +256,11 @@ class ComplianceEntry(Refused):
 
 
 class NoSharedPool(Unavailable):
-    """The decision was the shared pool and the installation has no shared IP (C §1.4)."""
+    """The decision was the shared pool and the installation has no shared IP (A34)."""
 
 
 class NoFreeIps(Unavailable):
-    """Fewer dedicated IPs are free than were asked for (C §3.4)."""
+    """Fewer dedicated IPs are free than were asked for."""
 
 
 class StoreUnavailable(Unavailable):

@@ -1,4 +1,4 @@
-"""What happened, as immutable facts (C §2.7, §3.10). What all events of a submission share stays with it."""
+"""What happened, as immutable facts. What all events of a submission share stays with it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,7 +124,7 @@ class GenerationFailure:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRejection:
-    """A rule of ours forbade the message for a recipient of an accepted transmission (R33, C §3.9)."""
+    """A rule of ours forbade the message for a recipient of an accepted transmission (R33)."""
 
     at: datetime
     about: Subject

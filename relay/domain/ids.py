@@ -35,7 +35,7 @@ def from_us(moment_us: int) -> datetime:
 
 
 def mint_message_id(now: datetime, entropy: bytes, index: int = 0) -> MessageId:
-    """20 hex digits (C §3.10): 13 of microseconds, then 7 from 4 octets of entropy.
+    """20 hex digits: 13 of microseconds, then 7 from 4 octets of entropy.
 
     index counts the ids minted from the same entropy: they differ for certain.
     """
@@ -44,5 +44,5 @@ def mint_message_id(now: datetime, entropy: bytes, index: int = 0) -> MessageId:
 
 
 def mint_transmission_id(now: datetime, entropy: bytes) -> TransmissionId:
-    """A numeric string (C §3.6): microseconds, then 10 bits from 2 octets of entropy."""
+    """A numeric string: microseconds, then 10 bits from 2 octets of entropy."""
     return TransmissionId(str(to_us(now) << 10 | int.from_bytes(entropy[:2], "big") >> 6))

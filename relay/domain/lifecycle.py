@@ -28,7 +28,7 @@ from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Suppression, after_bounce
 
 ADMIN_FAILURE = 25
-"""SparkPost's bounce class for what we ended ourselves (C §3.10)."""
+"""SparkPost's bounce class for what we ended ourselves."""
 ORPHAN_DELAYS_S = (0, 1, 4, 16, 60)
 LONELY_AFTER = 10
 """An orphan this often over is attempted alone, so that it cannot take others along."""
@@ -107,7 +107,7 @@ def settle(message: Message, outcome: Outcome, policy: RetryPolicy, now: datetim
 
 
 def expire(message: Message, now: datetime) -> Finish:
-    """The end of a message that waited past its deadline, with the literal reason of C §5.2.
+    """The end of a message that waited past its deadline, with the literal reason of docs/rules.md#retries.
 
     Its class is that of the last temporary failure, which was no word about the mailbox.
     """
@@ -119,7 +119,7 @@ def expire(message: Message, now: datetime) -> Finish:
 
 
 def discard(message: Message, reason: str, now: datetime, *, is_claimed: bool = False) -> Finish:
-    """The end of a message by somebody's wish; reason as `5.7.1 [internal] …`, an admin failure (C §5.4).
+    """The end of a message by somebody's wish; reason as `5.7.1 [internal] …`, an admin failure.
 
     is_claimed: an attempt was counted that is not made.
     """

@@ -21,7 +21,7 @@ from relay.domain.resolve import Decision
 
 
 class RcptType(StrEnum):
-    """Which copy a message is (C §2.5). The copy for a RCPT TO has no type."""
+    """Which copy a message is. The copy for a RCPT TO has no type."""
 
     TO = ""
     CC = "cc"
@@ -60,7 +60,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An entry of `cc`, `bcc` or `archive` (C §2.5)."""
+    """An entry of `cc`, `bcc` or `archive`."""
 
     mailbox: Mailbox
     name: str = ""
@@ -68,10 +68,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What X-MSYS-API, or a request body, asked for (C §2.4)."""
+    """What X-MSYS-API, or a request body, asked for."""
 
     ip_pool: str | None = None
-    """Verbatim; None when missing, null or empty (C §1.4 step 1)."""
+    """Verbatim; None when missing, null or empty."""
     campaign_id: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -180,7 +180,7 @@ class Message:
     state: State = State.QUEUED
     attempts: int = 0
     last_reply: str = ""
-    """The last temporary failure, for the reason of a timeout (C §5.2)."""
+    """The last temporary failure, for the reason of a timeout."""
     epoch: Epoch = Epoch(0)
     wish: Wish = Wish.NONE
     orphaned: int = 0

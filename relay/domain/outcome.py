@@ -9,7 +9,7 @@ from relay.domain.reply import Phase, Reply
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The server that was spoken to, as events tell it (C §3.10)."""
+    """The server that was spoken to, as events tell it."""
 
     ip_address: str = ""
     """Empty when no connection came about."""

@@ -1,4 +1,4 @@
-"""From what a message asked to the sending IP it leaves from, with the reasons (C §1.4)."""
+"""From what a message asked to the sending IP it leaves from, with the reasons (docs/rules.md#routing)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def resolve_pool(
     when: Moment,
     steps: list[Step] | None = None,
 ) -> Resolution:
-    """Where the mail of an account or subaccount leaves from (C §1.4; R18-R22, R24-R26, R30-R33).
+    """Where the mail of an account or subaccount leaves from (R18-R22, R24-R26, R30-R33).
 
     asked is `options.ip_pool` verbatim; None and "" both mean "not given". steps, when
     handed in, is filled as the decision proceeds, so that a refusal can be explained too.
@@ -142,7 +142,7 @@ def _effective(
     when: Moment,
     steps: list[Step],
 ) -> PoolId:
-    """Steps 1 to 4 of C §1.4: the pool asked for, bound to, or the default one."""
+    """Steps 1 to 3 of docs/rules.md#routing: the pool asked for, bound to, or the default one."""
     wanted = PoolId(asked.lower()) if asked else None
     steps.append(Step("R18", f"ip_pool asked for: {asked}" if asked else "no ip_pool asked for"))
     bound: PoolId | None = None

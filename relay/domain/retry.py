@@ -1,4 +1,4 @@
-"""When a deferred message is tried again, and when it is given up (RFC 5321 §4.5.4.1, C §5.2)."""
+"""When a deferred message is tried again, and when given up (docs/rules.md#retries, RFC 5321 §4.5.4.1)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +31,6 @@ class RetryPolicy:
     def next_attempt(self, attempts: int, expires: datetime, now: datetime) -> datetime:
         """When to try again after that many failed attempts, but no later than expiry.
 
-        A message due at its expiry is not tried then: it fails (C §5.2: at 72 h, not before).
+        A message due at its expiry is not tried then: it fails, at 72 h and not before.
         """
         return min(now + self.gap(attempts), expires)

@@ -65,7 +65,7 @@ class Route:
 
 
 def ends_in_sink(sinks: Sequence[str], domain: str) -> bool:
-    """Whether the domain is one of the sinks or below one (C §5.3): its mail goes nowhere, by no route."""
+    """Whether the domain is one of the sinks or below one: its mail goes nowhere, by no route."""
     return any(domain == sink or domain.endswith(f".{sink}") for sink in sinks)
 
 

@@ -1,4 +1,4 @@
-"""Whom an account must not write to again, and why (C §3.9)."""
+"""Whom an account must not write to again, and why."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Submissions that become messages after they were accepted: what is kept of them until then (C §3.6, §5.4).
+"""Submissions that become messages after they were accepted: what is kept of them until then.
 
 submitted ── start_time ──► Generating ── last recipient ──► Success
     │                           │
@@ -22,7 +22,7 @@ MAX_AHEAD = timedelta(days=31)
 TOO_LATE_TO_CANCEL = timedelta(seconds=660)
 """A scheduled transmission cannot be cancelled by id when it starts in less than this (A16)."""
 KEPT_AFTER_END = timedelta(hours=24)
-"""How long a scheduled transmission is listed once it has ended (C §3.15)."""
+"""How long a scheduled transmission is listed once it has ended."""
 SET_ASIDE_AFTER = 3
 """Processes that may end at work on a transmission, with no recipient stored in between."""
 CHUNK = 500
@@ -30,7 +30,7 @@ CHUNK = 500
 
 
 class TransmissionState(StrEnum):
-    """The words of C §5.4."""
+    """In the words of SparkPost's API."""
 
     SUBMITTED = "submitted"
     GENERATING = "Generating"
@@ -167,14 +167,14 @@ class Progress:
 
 @dataclass
 class NotCancellable(RelayError):
-    """The transmission exists and cannot be cancelled by id as it stands (C §5.4)."""
+    """The transmission exists and cannot be cancelled by id as it stands."""
 
     state: TransmissionState
     is_too_close: bool
 
 
 def check_cancellable(progress: Progress, start: datetime, now: datetime) -> None:
-    """Raises NotCancellable unless it is still to come, and not too soon (C §5.4)."""
+    """Raises NotCancellable unless it is still to come, and not too soon."""
     if progress.state is not TransmissionState.SUBMITTED:
         raise NotCancellable(progress.state, is_too_close=False)
     if start - now < TOO_LATE_TO_CANCEL:

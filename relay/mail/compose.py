@@ -1,4 +1,4 @@
-"""A transmission's content made into messages: composed once, then filled in for each recipient (C §3.6).
+"""A transmission's content made into messages: composed once, then filled in for each recipient.
 
 What is the same for all recipients is one body that they share in the queue; the fields that
 differ go before it. Only where the body itself has substitutions does each message get its own.

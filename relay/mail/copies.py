@@ -1,4 +1,4 @@
-"""The header fields that name the other recipients of a message: Cc for all copies, Bcc for one (C §2.5)."""
+"""The fields that name the other recipients: Cc in all copies, Bcc in one (docs/rules.md#copies)."""
 
 from collections.abc import Sequence
 

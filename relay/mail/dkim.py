@@ -41,7 +41,7 @@ _SIGNED = (
 )
 """What says who wrote what to whom (RFC 6376 §5.4.1). Never Bcc: the copies differ by it."""
 SIGNED_FIELDS = ":".join(_SIGNED)
-"""As the API tells it (C §3.8)."""
+"""As the API tells it."""
 
 _MIN_BITS, _MAX_BITS = 1024, 4096
 _LINE = 72
@@ -112,7 +112,7 @@ def _loaded(private: str) -> rsa.RSAPrivateKey:
 
 
 def record(public: str) -> str:
-    """The TXT record for a public key (C §3.8)."""
+    """The TXT record for a public key."""
     return f"v=DKIM1; k=rsa; h=sha256; p={public}"
 
 

@@ -61,7 +61,7 @@ def first(fields: Iterable[Field], name: str) -> Field | None:
 
 
 def unfolded(value: bytes) -> bytes:
-    """The value on one line: each line break with the white space behind it is one space (C §2.4)."""
+    """The value on one line: each line break with the white space behind it is one space."""
     return _FOLD.sub(b" ", value)
 
 

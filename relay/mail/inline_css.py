@@ -1,4 +1,4 @@
-"""Rules of `<style>` moved into the elements that they mean, for readers that heed no `<style>` (C §3.6)."""
+"""Rules of `<style>` moved into the elements that they mean, for readers that heed no `<style>`."""
 
 import re
 

@@ -18,7 +18,7 @@ NOT_PASSED_ON = frozenset(
         *("return-path", "envelope-to", "delivery-date", "content-length"),
     }
 )
-"""Lower-case names of fields that are in no copy (C §2.6).
+"""Lower-case names of fields that are in no copy.
 
 The first list hidden recipients or steer this relay. The others are for the server of final delivery
 alone to write: from an earlier delivery they would tell another's return path (RFC 5321 §4.4), recipients

@@ -1,4 +1,4 @@
-"""The field To of what the relay composes: the recipient, or what a client wants shown instead (C §3.6)."""
+"""The field To of what the relay composes: the recipient, or what a client wants shown instead."""
 
 from typing import NamedTuple
 

@@ -40,7 +40,7 @@ class EventQuery:
     until: datetime
     """since is inclusive, until is not."""
     kinds: frozenset[str] = frozenset()
-    """Names of C §3.10."""
+    """Names of SparkPost's."""
     subaccounts: frozenset[SubaccountId] = frozenset()
     """0 is the account itself."""
     ids: frozenset[int] = frozenset()

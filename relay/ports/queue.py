@@ -44,7 +44,7 @@ class EnqueueBatch:
     revision: Revision
     """Of the directory under which the messages were pinned."""
     claimed: Mapping[IpAddress, Epoch] = field(default_factory=dict)
-    """Lanes of this worker with a place reserved: their messages start in flight (A §8)."""
+    """Lanes of this worker with a place reserved: their messages start in flight."""
     list_check: ListCheck | None = None
     """None: suppressed recipients get the mail too."""
     answered: Answered | None = None

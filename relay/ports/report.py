@@ -25,7 +25,7 @@ class Tally:
     pool: PoolId
     """Empty as ip is."""
     kind: str
-    """A name of C §3.10: injection, delivery, delay, bounce, policy_rejection, generation_…"""
+    """A name of SparkPost's: injection, delivery, delay, bounce, policy_rejection, generation_…"""
     count: int
 
 

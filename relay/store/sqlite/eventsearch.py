@@ -178,7 +178,7 @@ class _Search:
             self.values[name] = to_json(list(values))
 
     def _words(self, what: str, name: str, keywords: Iterable[str]) -> None:
-        """Keywords of C §3.10: `black` finds `Black-Friday`, `fri` does not."""
+        """Keywords: `black` finds `Black-Friday`, `fri` does not."""
         padded = [_padded(keyword) for keyword in keywords]
         if padded:
             self._any(name, padded, f"instr({_normal(what)}, value) > 0")
