@@ -175,7 +175,7 @@ async def prepare(config: Config) -> int:
 
 
 async def first_directory(store: Store, config: Config, clock: Clock) -> None:
-    """A store without a directory takes that of the file (I §3)."""
+    """A store without a directory takes that of the file."""
     if await store.directory.revision() > 0:
         return
     wanted = load_directory(config.directory)

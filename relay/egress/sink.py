@@ -1,4 +1,4 @@
-"""The session of mail that goes nowhere: it takes all that it is given, and no octet leaves (C §5.3)."""
+"""The session of mail that goes nowhere: it takes all that it is given, and no octet leaves."""
 
 from collections.abc import Sequence
 

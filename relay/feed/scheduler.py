@@ -1,4 +1,4 @@
-"""The clockwork of transmissions: what is due is made into messages, by one process at a time (C §5.4)."""
+"""The clockwork of transmissions: what is due is made into messages, by one process at a time."""
 
 import asyncio
 import logging

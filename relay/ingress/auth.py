@@ -1,4 +1,4 @@
-"""Who a client is: an API key by AUTH PLAIN or LOGIN, or a trusted network (C §2.1, RFC 4954, RFC 4616)."""
+"""Who a client is: an API key by AUTH PLAIN or LOGIN, or a trusted network (RFC 4954, RFC 4616)."""
 
 import binascii
 import re

@@ -1,4 +1,4 @@
-"""What an SMTP client is told: each RelayError has its sentence here (C §2.3, §1.4)."""
+"""What an SMTP client is told: each RelayError has its sentence here (docs/rules.md#smtp-replies)."""
 
 from collections.abc import Mapping
 

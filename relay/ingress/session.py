@@ -1,4 +1,4 @@
-"""The conversation: EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA (C §2.1-2.3, RFC 5321)."""
+"""The conversation: EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA (docs/rules.md#smtp-replies, RFC 5321)."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,7 +1,7 @@
 """What an operator does to the directory, as changes computed on one snapshot.
 
 Every function returns the changes, what it makes first among them, and raises UnknownObject,
-Conflict, or MalformedOptions with the contract's own sentence (C §3.2, §3.4).
+Conflict, or MalformedOptions with SparkPost's own sentence.
 """
 
 import hashlib
@@ -83,7 +83,7 @@ def set_plan(
     limit: int | None = None,
     cycle_end: datetime | None = None,
 ) -> Changes:
-    """At once, and a downgrade that was waiting is off; but down to free at cycle_end (C §1.2).
+    """At once, and a downgrade that was waiting is off; but down to free at cycle_end (A13).
 
     limit: of dedicated IPs; None keeps the account's own, or takes the usual one when it had none.
     cycle_end: None is at once for every plan, which an account with dedicated IPs is refused.
@@ -122,7 +122,7 @@ def set_terms(
 
 
 def downgrade(snapshot: Snapshot, now: datetime) -> Changes:
-    """The downgrades whose time has come: the free plan, and no dedicated IP any more (C §1.2)."""
+    """The downgrades whose time has come: the free plan, and no dedicated IP any more (A13)."""
     due = {
         account.id: account for account in snapshot.accounts.values() if plan_at(account, now) != account.plan
     }
@@ -221,7 +221,7 @@ def change_pool(
     signing_domain: str | None = None,
     fbl_signing_domain: str | None = None,
 ) -> Changes:
-    """None leaves as it is, an empty text removes. A new name keeps the id (C §3.2)."""
+    """None leaves as it is, an empty text removes. A new name keeps the id."""
     if pool == DEFAULT_POOL:
         raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved and cannot be updated.")
     changed = pool_of(snapshot, account, pool)

@@ -18,7 +18,7 @@ def create_pool_with(
     overflow: str = "",
     signing_domain: str = "",
 ) -> Changes:
-    """A new pool, and these IPs of the account moved into it (C §6.5).
+    """A new pool, and these IPs of the account moved into it.
 
     Raises what create_pool raises, and UnknownObject for an IP that is not the account's.
     """
@@ -37,7 +37,7 @@ def update_pool(
     overflow: str | None = None,
     signing_domain: str | None = None,
 ) -> Changes:
-    """What a pool is called, overflows into and signs with, and IPs moved (C §6.6).
+    """What a pool is called, overflows into and signs with, and IPs moved.
 
     None, and what is so already, is left alone: what has become wrong since is not judged again.
     Raises what change_pool and move_ips raise; UnknownObject when there is no such pool.

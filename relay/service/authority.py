@@ -16,7 +16,7 @@ _REVOKED = "the key was revoked"
 
 
 def is_active(snapshot: Snapshot, account_id: AccountId, subaccount_id: SubaccountId | None = None) -> bool:
-    """Whether it is there and may do more than read: suspended and terminated ones may not (C §3.5)."""
+    """Whether it is there and may do more than read: suspended and terminated ones may not."""
     return not what_rests(snapshot, account_id, subaccount_id)
 
 

@@ -1,4 +1,4 @@
-"""Buying dedicated IPs, and what they cost (R1-R14; C §1.1, §1.2, §3.4)."""
+"""Buying dedicated IPs, and what they cost (R1-R14; docs/rules.md#plans)."""
 
 import asyncio
 from collections.abc import Callable
@@ -144,7 +144,7 @@ class Billing:
         bill_cycle_day: int | None = None,
         judge: Judge | None = None,
     ) -> Account:
-        """Set what is not None: a plan up at once, down to free at the end of the cycle (C §1.2).
+        """Set what is not None: a plan up at once, down to free at the end of the cycle (A13).
 
         The account as it is then. Raises Conflict, UnknownObject, StaleDirectory.
         """
@@ -197,7 +197,7 @@ def held_by(snapshot: Snapshot, account: AccountId) -> int:
 def inventory(snapshot: Snapshot) -> tuple[SendingIp, ...]:
     """What can be bought, in the order in which it is sold.
 
-    IPv4 alone: the API knows no other sending IP (C §3.3).
+    IPv4 alone: the API knows no other sending IP.
     """
     free = [ip for ip in snapshot.ips.values() if ip.is_free and not ip.is_draining and ":" not in ip.address]
     return in_order(free)

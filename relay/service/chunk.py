@@ -1,4 +1,4 @@
-"""Recipients of a transmission turned into pinned messages, some hundreds at a time (C §3.6)."""
+"""Recipients of a transmission turned into pinned messages, some hundreds at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -231,7 +231,7 @@ class _Maker:
         )
 
     def _keep(self, message: Message, recipient: Recipient, filled: Filled) -> None:
-        """Suppressed recipients are told of as if they had been queued and bounced (C §3.9)."""
+        """Suppressed recipients are told of as if they had been queued and bounced."""
         self.events.append(Injection(self._now, Subject.of(message)))
         source = self._found.get(key_of(recipient.mailbox)) if self._found else None
         if source is not None:

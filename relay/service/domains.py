@@ -1,4 +1,4 @@
-"""Sending domains: registering them, proving whose they are, and the keys that sign for them (C §3.8)."""
+"""Sending domains: registering them, proving whose they are, and the keys that sign for them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -261,7 +261,7 @@ def domain_of(snapshot: Snapshot, account: AccountId, domain: str, sees: Sees) -
 
 
 def expired(snapshot: Snapshot, now: datetime) -> Changes:
-    """Removes what was registered two weeks ago and that nobody verified since (C §3.8)."""
+    """Removes what was registered two weeks ago and that nobody verified since."""
     return tuple(
         Remove(entry)
         for entry in snapshot.domains.values()

@@ -1,4 +1,4 @@
-"""What one request asks to be sent, and why it may not be (C §3.6)."""
+"""What one request asks to be sent, and why it may not be."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,14 +33,14 @@ class Draft:
 
 @dataclass
 class EstimateTooLarge(RelayError):
-    """The composed message would exceed the limit (C §3.6)."""
+    """The composed message would exceed the limit."""
 
     limit_bytes: int
 
 
 @dataclass
 class CannotGenerate(RelayError):
-    """The message for the only recipient cannot be made (C §3.6, code 1901)."""
+    """The message for the only recipient cannot be made (code 1901)."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""Transmissions whose time has come: decided, and made into messages step by step (R30-R33, C §5.4)."""
+"""Transmissions whose time has come: decided, and made into messages step by step (R30-R33)."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From what was handed in to pinned messages: one copy a recipient, all from the same IP (C §2.5, A30)."""
+"""From what was handed in to pinned messages: one copy a recipient, all from the same IP (A30)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -179,7 +179,7 @@ def generate(
 def _header(
     handed: Handed, received: bytes, transmission_id: TransmissionId, now: datetime, hostname: str
 ) -> Iterator[bytes]:
-    """The header section of every copy (C §2.5, §2.6), field by field."""
+    """The header section of every copy, field by field."""
     options = handed.options
     yield received
     if first(handed.fields, "date") is None:
@@ -196,7 +196,7 @@ def _header(
 def _recipients(
     envelope: Envelope, options: Options
 ) -> Iterator[tuple[RcptType, Mailbox, DsnRequest | None]]:
-    """One copy a recipient, however often listed: the first of To, cc, bcc, archive wins (C §2.5)."""
+    """One copy a recipient, however often listed: the first of To, cc, bcc, archive wins."""
     of_copies = repeat(_of_copies(envelope.requests) if envelope.requests else None)
     listed: tuple[tuple[RcptType, Iterable[tuple[Mailbox, DsnRequest | None]]], ...] = (
         (RcptType.TO, zip(envelope.recipients, envelope.requests or of_copies, strict=False)),
@@ -228,7 +228,7 @@ def _mailboxes(copies: Iterable[Copy]) -> Iterator[Mailbox]:
 def reverse_path(
     account: Account, subaccount: SubaccountId | None, mail_from: str, transmission_id: TransmissionId
 ) -> str:
-    """MAIL FROM as the next hop sees it: kept, or of the account's bounce domain (C §2.6)."""
+    """MAIL FROM as the next hop sees it: kept, or of the account's bounce domain."""
     if not account.bounce_domain or not mail_from:
         return mail_from
     return path_at(account.bounce_domain, account, subaccount, transmission_id)

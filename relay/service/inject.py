@@ -150,7 +150,7 @@ class Injector:
                 return
 
     def _take_turn(self, handed: Handed, resolution: Resolution) -> tuple[SendingIp, Decision]:
-        """One turn a transaction (C §1.4 step 7); a refused one came to no resolution and takes none."""
+        """One turn a transaction (A33); a refused one came to no resolution and takes none."""
         pool = resolution.decision.pool
         turn = self._turns.take(handed.principal.account, pool)
         ip = choose_ip(resolution.candidates, turn)

@@ -1,4 +1,4 @@
-"""Telling the sender what became of mail, where the account asks for it (RFC 3461, RFC 3464, C §2.6)."""
+"""Telling the sender what became of mail, where the account asks for it (RFC 3461, RFC 3464)."""
 
 import asyncio
 import logging

@@ -47,7 +47,7 @@ class Explanation:
 def explain(
     snapshot: Snapshot, account: AccountId, subaccount: SubaccountId | None, asked: str | None, when: Moment
 ) -> Explanation:
-    """Where mail of this account would leave from, by the very function that decides (C §1.4)."""
+    """Where mail of this account would leave from, by the very function that decides."""
     steps: list[Step] = []
     try:
         resolution = resolve_pool(snapshot, account, subaccount, asked, when, steps)

@@ -1,4 +1,4 @@
-"""What the messages of one transmission are made with, and what is filled in for each recipient (C §3.6)."""
+"""What the messages of one transmission are made with, and what is filled in for each recipient."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,14 +61,14 @@ class Plant:
     def return_path(self, asked: str, sender: str) -> str:
         """As events tell it and DSNs go to: the one asked for, or the sender where it may not be.
 
-        Enterprise accounts may have any, others one at a domain whose bounces come here (C §3.6).
+        Enterprise accounts may have any, others one at a domain whose bounces come here.
         """
         if not asked or self.account.plan is Plan.ENTERPRISE or self._takes_bounces(domain_of(asked)):
             return asked or sender
         return sender
 
     def mail_from(self, asked: str, sender: str) -> str:
-        """The reverse-path that the next hop sees (C §2.6)."""
+        """The reverse-path that the next hop sees."""
         transmission, account = self.transmission, self.account
         if not asked or self.return_path(asked, "") != asked:
             return reverse_path(account, transmission.subaccount, sender, transmission.id)

@@ -1,4 +1,4 @@
-"""What a pool may be called, overflow into and sign with. The sentences are the contract's (C §3.2)."""
+"""What a pool may be called, overflow into and sign with. The sentences are SparkPost's."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from relay.domain.errors import MalformedOptions
 
 
 def check_name(name: str) -> None:
-    """A1."""
+    """Raises MalformedOptions (A1)."""
     if len(name) > MAX_POOL_NAME:
         raise MalformedOptions(f"name must be {MAX_POOL_NAME} characters or less")
     if not is_pool_name(name):
@@ -15,7 +15,7 @@ def check_name(name: str) -> None:
 
 
 def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
-    """C §3.2: one step of overflow, to another pool that exists."""
+    """One step of overflow, to another pool that exists."""
     overflow = pool.overflow_pool
     if not overflow:
         return
@@ -34,7 +34,7 @@ def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
 
 
 def check_signing(snapshot: Snapshot, pool: Pool) -> None:
-    """C §3.2: a pool signs with a domain whose key receivers find in DNS."""
+    """A pool signs with a domain whose key receivers find in DNS."""
     for field in ("signing_domain", "fbl_signing_domain"):
         name = getattr(pool, field)
         domain = snapshot.domains.get((pool.account, name))

@@ -1,4 +1,4 @@
-"""Forgetting in time: events after ten days (C §3.15), answers to repeated requests after one."""
+"""Forgetting in time: events after ten days, answers to repeated requests after one."""
 
 import asyncio
 import logging

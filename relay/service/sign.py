@@ -1,4 +1,4 @@
-"""Who signs what leaves (C §3.2): the domain of From, else the pool's; and once more for feedback loops."""
+"""Who signs what leaves: the domain of From, else the pool's; and once more for feedback loops."""
 
 import asyncio
 from collections.abc import Iterable
@@ -70,7 +70,7 @@ def signing_of(snapshot: Snapshot, principal: Principal, sending_domain: str, po
 
 
 def usable_domain(snapshot: Snapshot, principal: Principal, domain: str) -> SendingDomain | None:
-    """The entry of a domain that the principal may have in From, verified or not (C §2.1)."""
+    """The entry of a domain that the principal may have in From, verified or not."""
     entry = _of_account(snapshot, principal.account, domain)
     if entry is None:
         return None

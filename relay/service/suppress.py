@@ -1,4 +1,4 @@
-"""What the suppression list does to mail that is being accepted (C §3.9)."""
+"""What the suppression list does to mail that is being accepted."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Accepting transmissions: decided now or at their time, made into messages now or step by step (C §3.6)."""
+"""Accepting transmissions: decided now or at their time, made into messages now or step by step."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -185,7 +185,7 @@ class Transmitter:
         )
 
     def take_turns(self, account: AccountId, resolution: Resolution, count: int) -> Routing:
-        """The pool's next `count` turns, one a recipient (C §1.4 step 7)."""
+        """The pool's next `count` turns, one a recipient (A33)."""
         decision = resolution.decision
         first = self._turns.take(account, decision.pool, count)
         step = Step("A33", f"turns from {first} on, one a recipient")
@@ -204,7 +204,7 @@ class Transmitter:
             self._departures.queued(ip, domain, due)
 
     def _decide(self, draft: Draft, blueprint: Blueprint, snapshot: Snapshot) -> Resolution | None:
-        """Where it leaves from; None: that is for later. Raises what refuses it (C §1.4, §5.4)."""
+        """Where it leaves from; None: that is for later. Raises what refuses it."""
         principal = draft.principal
         check_sender(snapshot, principal, REST_GRANT)
         account = snapshot.accounts[principal.account]

@@ -1,4 +1,4 @@
-"""Whose turn it is in each pool: one count for all mail of the process, however it came (C §1.4 step 7)."""
+"""Whose turn it is in each pool: one count for all mail of the process, however it came (A33)."""
 
 from relay.domain.ids import SHARED_POOL, AccountId, PoolId
 

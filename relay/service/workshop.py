@@ -20,7 +20,7 @@ from relay.service.identify import Ids
 from relay.service.plant import Plant, to_of, values_of
 
 MAX_MESSAGE_BYTES = 20 << 20
-"""What a composed message may have (C §3.6)."""
+"""What a composed message may have."""
 _HEADER_BYTES = 1024
 _VALUE_BYTES = 8
 """What a value costs that is handed over with others, told in octets of content."""
