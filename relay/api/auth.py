@@ -1,4 +1,4 @@
-"""Who a request comes from and what part of the account it is about (C §3.1)."""
+"""Who a request comes from and what part of the account it is about."""
 
 import base64
 import binascii
@@ -53,7 +53,7 @@ class Caller:
     """What audit lines say: `key:` and the first four characters."""
     is_operator: bool = False
     is_bound: bool = False
-    """The key itself is a subaccount's; events go by that and not by the header (C §3.1)."""
+    """The key itself is a subaccount's; events go by that and not by the header."""
 
     judge: Callable[[Snapshot], None] = field(default=lambda _: None, compare=False)
     """Raises NotGranted when in a later directory it may not do this any more."""
@@ -250,5 +250,5 @@ def client_told(request: Request) -> ClientAddress:
 
 
 def _is_exempt(request: Request) -> bool:
-    """Handing in mail is limited by its acceptance, not by the count of requests (C §3.1)."""
+    """Handing in mail is limited by its acceptance, not by the count of requests."""
     return request.method == "POST" and request.scope["path"].rstrip("/").endswith("/transmissions")

@@ -1,4 +1,4 @@
-"""Reading what a client sent: JSON objects, and the errors of those that are none (C §3.1)."""
+"""Reading what a client sent: JSON objects, and the errors of those that are none."""
 
 import json
 import re

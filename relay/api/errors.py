@@ -1,4 +1,4 @@
-"""What a REST client is told: each RelayError has its status and its sentence here (C §3.1).
+"""What a REST client is told: each RelayError has its status and its sentence here.
 
 Two families of resources word their errors differently: one says `message` alone, the other the
 class of the error in `message`, the specific text in `description`, and a `code`.

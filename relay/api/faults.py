@@ -1,4 +1,4 @@
-"""What is wrong with a content, as REST tells it: by transmissions and by previews (C §3.6)."""
+"""What is wrong with a content, as REST tells it: by transmissions and by previews."""
 
 from collections.abc import Mapping
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Lists in pages: a cursor says after which object the next page begins (C §3.1)."""
+"""Lists in pages: a cursor says after which object the next page begins."""
 
 import base64
 import binascii
@@ -82,7 +82,7 @@ def links(request: Request, cursor: str | None) -> Links:
 
 
 def relations(request: Request, cursor: str | None) -> list[Link]:
-    """The same as a list, with the first page, as the suppression list tells it (C §3.9)."""
+    """The same as a list, with the first page, as the suppression list tells it."""
     is_first = request.query_params.get("cursor") in (None, "", INITIAL)
     if cursor is None and is_first:
         return []

@@ -1,4 +1,4 @@
-"""The account as REST shows and takes it: what this installation truly has of it (C §3.7)."""
+"""The account as REST shows and takes it: what this installation truly has of it."""
 
 from typing import Annotated, Literal, Self
 

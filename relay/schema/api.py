@@ -1,4 +1,4 @@
-"""The frame of all REST answers: results, or errors (C §3.1)."""
+"""The frame of all REST answers: results, or errors."""
 
 from typing import Annotated, Generic, Literal, TypeVar
 

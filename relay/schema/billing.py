@@ -1,4 +1,4 @@
-"""Purchases, subscription and invoices as REST shows and takes them (C §3.4). Prices are in USD."""
+"""Purchases, subscription and invoices as REST shows and takes them. Prices are in USD."""
 
 from typing import Annotated, Self
 
@@ -13,7 +13,7 @@ MOST = 2**31 - 1
 MAX_PRICE_CENTS = 100_000_000
 PRODUCT, PLAN = "dedicated_ip", "ip-0519"
 _CODES = {Plan.FREE: "free1", Plan.SELF_SERVE: "self_serve", Plan.MANUAL: "manual", Plan.ENTERPRISE: "ent1"}
-"""How clients of SparkPost tell plan classes apart (C §1.1)."""
+"""How clients of SparkPost tell plan classes apart."""
 
 
 def _parse_quantity(value: object) -> int:
@@ -136,7 +136,7 @@ class Product(BaseModel):
 class HeldProduct(Product):
     quantity: int
     limit: int | None
-    """null: no limit (R14)."""
+    """null: no limit."""
 
 
 class PendingDowngrade(BaseModel):

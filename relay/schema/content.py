@@ -1,4 +1,4 @@
-"""The content of a transmission: in parts, or as a whole message (C §3.6)."""
+"""The content of a transmission: in parts, or as a whole message."""
 
 import binascii
 import re

@@ -1,4 +1,4 @@
-"""`directory.toml`: who may send from what, as a file (interface §4). Read and checked as a whole."""
+"""`directory.toml`: who may send from what, as a file. Read and checked as a whole."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

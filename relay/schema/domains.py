@@ -1,4 +1,4 @@
-"""Sending domains as REST shows and takes them (C §3.8)."""
+"""Sending domains as REST shows and takes them."""
 
 import re
 from collections.abc import Mapping

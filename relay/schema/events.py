@@ -1,4 +1,4 @@
-"""Events as SparkPost's Events API shows them (C §3.10)."""
+"""Events as SparkPost's Events API shows them."""
 
 import hashlib
 import ipaddress

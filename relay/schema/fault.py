@@ -1,4 +1,4 @@
-"""What is wrong with a transmission's body, and the readers that find it (C §3.1, §3.6)."""
+"""What is wrong with a transmission's body, and the readers that find it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 @dataclass
 class Fault(RelayError):
-    """A fault: code and sentence are the contract's own."""
+    """A fault: code and sentence are SparkPost's own."""
 
     code: int
     detail: str

@@ -1,4 +1,4 @@
-"""API keys as REST shows and takes them (C §3.13)."""
+"""API keys as REST shows and takes them."""
 
 from typing import Annotated, Self
 

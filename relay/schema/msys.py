@@ -1,7 +1,7 @@
-"""X-MSYS-API: one JSON object in a header field, read into Options (C §2.4, §2.5).
+"""X-MSYS-API: one JSON object in a header field, read into Options (docs/rules.md#x-msys-api).
 
 Written by hand over json, not with pydantic: every message passes here, and the sentences are
-the contract's own. Decided by us where the contract is silent: of a key given twice the last
+SparkPost's own. Decided by us where its documents are silent: of a key given twice the last
 counts; NaN, infinities and lone surrogates are not JSON; metadata is limited as in REST.
 """
 
@@ -170,7 +170,7 @@ def _campaign(given: Mapping[str, Any]) -> str:
 
 
 def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The first ten; the rest is dropped without a word, as the contract has it."""
+    """The first ten; the rest is dropped without a word, as SparkPost does."""
     tags = _typed(given, "tags", list, [])
     for index, tag in enumerate(tags):
         if not isinstance(tag, str):

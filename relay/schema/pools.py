@@ -1,4 +1,4 @@
-"""IP pools and sending IPs as REST shows and takes them (C §3.2, §3.3)."""
+"""IP pools and sending IPs as REST shows and takes them."""
 
 from typing import Annotated, Self
 
@@ -88,7 +88,7 @@ class PoolBody(RequestBody):
 
 
 class PoolCreated(BaseModel):
-    """The id that the name gave (R9); it is what `options.ip_pool` says."""
+    """The id that the name gave; it is what `options.ip_pool` says."""
 
     id: str
 

@@ -1,4 +1,4 @@
-"""`/utils/content-previewer`: a content and values in, what a recipient would get out (C §3.6)."""
+"""`/utils/content-previewer`: a content and values in, what a recipient would get out."""
 
 import json
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ class RequestBody(BaseModel):
 
 
 class BadBody(Exception):
-    """The body breaks the contract, in one or several fields."""
+    """The body is wrong, in one or several fields."""
 
     def __init__(self, problems: tuple[tuple[str, str, object], ...]) -> None:
         super().__init__(problems)

@@ -1,4 +1,4 @@
-"""Subaccounts as REST shows and takes them (C §3.5)."""
+"""Subaccounts as REST shows and takes them."""
 
 from typing import Annotated, Literal, Self
 
@@ -21,7 +21,7 @@ KEY_GRANTS = (
     "webhooks/modify",
     "templates/preview",
 )
-"""What a subaccount's key may hold, in the order in which the contract lists it."""
+"""What a subaccount's key may hold, in the order in which SparkPost lists it."""
 MISSING = "`{0}` is a required field"
 
 _STATUSES = ", ".join(f"'{status.value}'" for status in Status)

@@ -1,4 +1,4 @@
-"""Entries of the suppression list as REST shows and takes them (C §3.9)."""
+"""Entries of the suppression list as REST shows and takes them."""
 
 import json
 import re

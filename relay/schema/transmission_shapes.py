@@ -1,4 +1,4 @@
-"""What `/transmissions` answers, and a description of what it takes (C §3.6)."""
+"""What `/transmissions` answers, and a description of what it takes."""
 
 from datetime import datetime
 from typing import Any
@@ -45,7 +45,7 @@ class OptionsBody(RequestBody):
     """How a transmission is sent."""
 
     ip_pool: str | None = None
-    """The id of a pool (R19)."""
+    """The id of a pool."""
     start_time: str | None = None
     """`2026-05-17T09:30:00+02:00`."""
     open_tracking: bool | None = None

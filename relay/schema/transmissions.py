@@ -1,7 +1,7 @@
-"""Bodies of `POST /transmissions`, read into values (C §3.6).
+"""Bodies of `POST /transmissions`, read into values.
 
 Written by hand over json, not with pydantic: a body may have a hundred thousand recipients, and
-the sentences are the contract's own.
+the sentences are SparkPost's own.
 """
 
 import json
@@ -283,7 +283,7 @@ def _recipient(value: Any, size: int) -> Recipient:
 
 
 def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The first ten; the rest is dropped without a word, as the contract has it."""
+    """The first ten; the rest is dropped without a word, as SparkPost does."""
     tags: list[Any] = typed(given, "tags", list, [])
     for index, tag in enumerate(tags):
         typed({f"tags[{index}]": tag}, f"tags[{index}]", str, "")

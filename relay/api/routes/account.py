@@ -1,4 +1,4 @@
-"""`/account` (C §3.7)."""
+"""`/account`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`/api-keys` (C §3.13)."""
+"""`/api-keys`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`/account/add-ons/dedicated_ips` and `/billing` (C §3.4)."""
+"""`/account/add-ons/dedicated_ips` and `/billing`."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -63,7 +63,7 @@ Operator = Annotated[Caller, Depends(_operator)]
 async def purchase(
     request: Request, caller: Payer, services: ServicesDep, _: IdempotencyKey = None
 ) -> Response:
-    """Buy dedicated IPs (R3), charged by the day from today on (R12). They can send at once.
+    """Buy dedicated IPs, charged by the day from today on. They can send at once.
 
     With an `Idempotency-Key` a repeated request buys once and is answered again, for 24 hours.
     """
@@ -118,7 +118,7 @@ async def list_plans(caller: Payer, services: ServicesDep) -> Results[list[Produ
 
 @router.get("/billing/invoices", responses=refusals())
 async def list_invoices(caller: Payer, services: ServicesDep) -> Results[list[InvoiceShape]]:
-    """Newest first; the first may be that of the running cycle (R11)."""
+    """Newest first; the first may be that of the running cycle."""
     return Results(results=await _invoices(caller, services))
 
 

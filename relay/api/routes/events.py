@@ -1,4 +1,4 @@
-"""`/events/message` (C §3.10)."""
+"""`/events/message`."""
 
 import asyncio
 import ipaddress

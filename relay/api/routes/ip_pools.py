@@ -1,4 +1,4 @@
-"""`/ip-pools` (C §3.2)."""
+"""`/ip-pools`."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ async def list_pools(caller: Viewer, services: ServicesDep) -> Results[list[Pool
 
 @router.post("/ip-pools", responses=refusals(409, 413, 415), openapi_extra=takes(PoolBody))
 async def create_pool(request: Request, caller: Manager, services: ServicesDep) -> Results[PoolCreated]:
-    """A new pool, without IPs. Its id comes of its name and never changes (R8, R9)."""
+    """A new pool, without IPs. Its id comes of its name and never changes."""
     body = await read_body(request, PoolBody)
     changes = await change_directory(
         services.directory,
@@ -93,7 +93,7 @@ async def update_pool(
 
 @router.delete("/ip-pools/{pool}", responses=refusals(404), status_code=204)
 async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None:
-    """Its IPs move to `default`; mail in the queue keeps the IP that it has (R29)."""
+    """Its IPs move to `default`; mail in the queue keeps the IP that it has."""
 
     def compute(snapshot: Snapshot) -> Changes:
         if pool != DEFAULT_POOL:

@@ -1,4 +1,4 @@
-"""`/utils/content-previewer` (C §3.6)."""
+"""`/utils/content-previewer`."""
 
 from typing import Annotated
 

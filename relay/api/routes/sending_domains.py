@@ -1,4 +1,4 @@
-"""`/sending-domains` (C §3.8)."""
+"""`/sending-domains`."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar

@@ -1,4 +1,4 @@
-"""`/sending-ips` (C §3.3)."""
+"""`/sending-ips`."""
 
 import ipaddress
 from typing import Annotated
@@ -43,7 +43,7 @@ async def get_ip(external_ip: str, caller: Viewer, services: ServicesDep) -> Res
 async def update_ip(
     external_ip: str, request: Request, caller: Manager, services: ServicesDep
 ) -> Results[Message]:
-    """Move an IP to another pool of the account (R17). Mail in the queue keeps the IP that it has (R28)."""
+    """Move an IP to another pool of the account. Mail in the queue keeps the IP that it has."""
     _ip(services.directory.snapshot, caller.account, external_ip)
     body = await read_body(request, SendingIpBody)
 

@@ -1,4 +1,4 @@
-"""`/subaccounts` (C §3.5)."""
+"""`/subaccounts`."""
 
 from typing import Annotated
 
@@ -140,7 +140,7 @@ async def get_subaccount(subaccount: str, caller: Viewer, services: ServicesDep)
 async def update_subaccount(
     subaccount: str, request: Request, caller: Manager, services: ServicesDep
 ) -> Results[Message]:
-    """Rename it, bind it to a pool (R23) or to none, suspend it or let it send again."""
+    """Rename it, bind it to a pool or to none, suspend it or let it send again."""
     _one(services.directory.snapshot, caller, subaccount)
     body = await read_body(request, SubaccountUpdate, MISSING, with_values=True)
     now = services.clock.now()

@@ -1,4 +1,4 @@
-"""`/suppression-list` (C §3.9)."""
+"""`/suppression-list`."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

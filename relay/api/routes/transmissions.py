@@ -1,4 +1,4 @@
-"""`/transmissions` (C §3.6, §5.4)."""
+"""`/transmissions` (docs/rules.md#scheduled-mail)."""
 
 import re
 from typing import Annotated
@@ -54,7 +54,7 @@ async def create_transmission(
     num_rcpt_errors: Annotated[str | None, Query(description="At most so many errors of recipients.")] = None,
     _: IdempotencyKey = None,
 ) -> Response:
-    """Send a message to each recipient (R19), now or at `options.start_time`.
+    """Send a message to each recipient, now or at `options.start_time`.
 
     With an `Idempotency-Key` a repeated request sends once and is answered again, for 24 hours.
     """
