@@ -1,4 +1,4 @@
-"""`make demo`: one message for each row of the routing table, and the IP that the next hop saw (C §1.4).
+"""`make demo`: one message for each row of the table in docs/rules.md#routing, and the IP that was seen.
 
 Starts the real program in a folder of its own with the directory of the lab, and a next hop
 beside it. Ends with 0 when every message left from where the table says, or was refused as it says.

@@ -1,4 +1,4 @@
-"""The rows of `make demo`: the routing table of C §1.4, asked by SMTP, by REST, and at a scheduled time."""
+"""The rows of `make demo`: the table of docs/rules.md#routing, by SMTP, by REST, at a scheduled time."""
 
 import tomllib
 from collections.abc import Iterator
@@ -218,7 +218,7 @@ def cases(lab: Lab) -> Iterator[Case]:
 
 
 def _immediate(lab: Lab, way: Way) -> Iterator[Case]:
-    """C §1.4, for what is decided when it is accepted."""
+    """For what is decided when it is accepted."""
     for plan, who, lone in (("self_serve", "self-serve", 9002), ("enterprise", "Enterprise", 9001)):
         filled, empty = (lab.account(plan, has_default=has_default) for has_default in (True, False))
         named = lab.named(filled)
@@ -250,7 +250,7 @@ def _immediate(lab: Lab, way: Way) -> Iterator[Case]:
 
 
 def _scheduled(lab: Lab) -> Iterator[Case]:
-    """C §5.4: what is there at the time counts, not what was there when it was accepted."""
+    """What is there at the time counts, not what was there when it was accepted."""
     way = Way.SCHEDULED
     for plan, who, lone, busy, spare in (
         ("self_serve", "self-serve", 9002, 9004, "127.0.90.42"),

@@ -210,7 +210,7 @@ class RelayHarness:
         return Injected(transmission, tuple(copies))
 
     def login(self, account: int = 1, subaccount: int | None = None) -> tuple[str, str]:
-        """User name and password for SMTP AUTH, in the forms of C §2.1."""
+        """User name and password for SMTP AUTH, as docs/rules.md#mail-by-smtp has them."""
         if subaccount is None:
             return "SMTP_Injection", key_of(self._directory, account)
         return f"SMTP_Injection:X-MSYS-SUBACCOUNT={subaccount}", key_of(self._directory, account)

@@ -24,7 +24,7 @@ KINDS: Mapping[str, str] = {
     "generation_failure": "Not generated",
     "generation_rejection": "Rejected",
 }
-"""The types of C §3.10 that happen here, and the words of the console for them."""
+"""The types of events that happen here, and the words of the console for them."""
 _EARLIEST = datetime.min.replace(tzinfo=UTC) + USUAL_SPAN
 _AHEAD = timedelta(days=1)
 """Without an end the search is open to it: clocks of processes differ."""

@@ -160,7 +160,7 @@ def operators_slips(visit: Visit) -> Stranded | None:
 
 
 def purchase_link(visit: Visit) -> tuple[str, str] | None:
-    """Where more IPs come from, for those who may get some: a path and what it is called (C §6.4)."""
+    """Where more IPs come from, for those who may get some: a path and what it is called."""
     if not visit.may_change:
         return None
     plan = plan_at(visit.account, visit.services.clock.now())
@@ -174,7 +174,7 @@ def purchase_link(visit: Visit) -> tuple[str, str] | None:
 
 
 def overflow_options(snapshot: Snapshot, account: Account, pool: Pool | None) -> Options:
-    """What a pool may overflow into (C §6.7), and what it does now even if that is no longer allowed."""
+    """What a pool may overflow into, and what it does now even if that is no longer allowed."""
     siblings = [one for one in pools_of(snapshot, account.id) if pool is None or one.id != pool.id]
     options = [("", "None")]
     if account.has_shared_pool:

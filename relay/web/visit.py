@@ -45,7 +45,7 @@ MAY = {
 
 
 def check_may_change(snapshot: Snapshot, user: User, account: AccountId) -> None:
-    """Raises WebError 403: people of an account that is not active look and change nothing (C §3.5)."""
+    """Raises WebError 403: people of an account that is not active look and change nothing."""
     if Right.OPERATE not in MAY[user.role] and not is_active(snapshot, account):
         stored = snapshot.accounts.get(account)
         status = "gone" if stored is None else stored.status.value

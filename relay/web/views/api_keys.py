@@ -1,4 +1,4 @@
-"""Account → API Keys (C §3.13): who may send and ask, by SMTP and REST."""
+"""Account → API Keys: who may send and ask, by SMTP and REST."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

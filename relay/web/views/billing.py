@@ -1,4 +1,4 @@
-"""Account → Billing: the plan, dedicated IPs, their purchase, and what is charged (R1-R14; C §6.2, §6.3)."""
+"""Account → Billing: the plan, dedicated IPs, their purchase, and what is charged (R1-R14)."""
 
 import re
 from collections import Counter
@@ -239,7 +239,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
 
 
 def _order(form: Form, offered: Offer) -> Order | Form:
-    """What is asked for; or the form with what is wrong with it (C §6.3)."""
+    """What is asked for; or the form with what is wrong with it."""
     quantity = _quantity(form["quantity"], offered.left)
     wrong = {"quantity": quantity} if isinstance(quantity, str) else {}
     pool: PoolId | NewPool = PoolId("")

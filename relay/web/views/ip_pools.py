@@ -1,4 +1,4 @@
-"""Account → IP Pools: list, create, edit, move IPs, delete (C §6.4-§6.7; R15-R17)."""
+"""Account → IP Pools: list, create, edit, move IPs, delete (R15-R17)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ async def show_create(visit: Visit) -> Response:
 
 @pages.post(f"{POOLS}/create")
 async def create(visit: Visit) -> Response:
-    """The pool and the moves of the IPs chosen for it, in one transaction (C §6.5)."""
+    """The pool and the moves of the IPs chosen for it, in one transaction."""
     form, account = visit.form, visit.account.id
     if form.has("look"):
         return _create_page(visit, form)
@@ -168,7 +168,7 @@ async def show_edit(visit: Visit) -> Response:
 
 @pages.post(POOLS + "/edit/{pool}")
 async def edit(visit: Visit) -> Response:
-    """Name, signing domain, overflow and all moves in one transaction (C §6.6, R17)."""
+    """Name, signing domain, overflow and all moves in one transaction (R17)."""
     pool, form, account = pool_on(visit), visit.form, visit.account.id
     moves = {
         IpAddress(name.removeprefix(_MOVE)): PoolId(form[name])

@@ -1,4 +1,4 @@
-"""Operate → Sending IPs: all of the installation, whose they are, and what waits for them (C §3.4)."""
+"""Operate → Sending IPs: all of the installation, whose they are, and what waits for them."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode

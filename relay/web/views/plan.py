@@ -1,4 +1,4 @@
-"""Account → Billing → Plan: what the plans mean; operators set plan and terms (C §1.1, §1.2, §3.4)."""
+"""Account → Billing → Plan: what the plans mean; operators set plan and terms (docs/rules.md#plans)."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Account → Sending Domains (C §3.8): which From domains are the account's, as DNS proves."""
+"""Account → Sending Domains: which From domains are the account's, as DNS proves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

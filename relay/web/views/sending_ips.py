@@ -1,4 +1,4 @@
-"""One sending IP of the account: what it is, where it may go, what waits for it and how it fared (C §6.7)."""
+"""One sending IP of the account: what it is, where it may go, what waits for it and how it fared."""
 
 from collections.abc import Sequence
 

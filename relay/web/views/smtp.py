@@ -1,4 +1,4 @@
-"""Account → SMTP Settings (C §6.9, §2.1): how programs hand in mail, and lines to copy."""
+"""Account → SMTP Settings (docs/rules.md#mail-by-smtp): how programs hand in mail, and lines to copy."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Account → Subaccounts (C §6.8): parts of the account, and the pool that each is bound to (R23-R26)."""
+"""Account → Subaccounts: parts of the account, and the pool that each is bound to (R23-R26)."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -158,7 +158,7 @@ def refusal_of(snapshot: Snapshot, entry: Subaccount) -> str:
 
 
 def pool_options(visit: Visit) -> list[tuple[str, str]]:
-    """The pools of the account, `default` first; empty while there is no other (C §6.8)."""
+    """The pools of the account, `default` first; empty while there is no other."""
     owned = pools_of(visit.snapshot, visit.account.id)
     if len(owned) < 2:
         return []
