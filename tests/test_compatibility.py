@@ -1,4 +1,4 @@
-"""`docs/sparkpost-compatibility.md` says what the application does (C §3)."""
+"""`docs/sparkpost-compatibility.md` says what the application does."""
 
 import json
 import re

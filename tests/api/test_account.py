@@ -1,4 +1,4 @@
-"""`/account` (C §3.7)."""
+"""`/account`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ async def test_the_account_is_shown_with_its_plan(relay: RelayHarness) -> None:
 )
 async def test_clients_recognise_the_plan_class(
     relay: RelayHarness, account: int, code: str, level: str, kind: str
-) -> None:  # C §1.1
+) -> None:
     async with relay.api(account) as api:
         shown = results(await api.get("/account"))
     assert (shown["subscription"]["code"], shown["service_level"]) == (code, level)

@@ -1,4 +1,4 @@
-"""`/api-keys` (C §3.13)."""
+"""`/api-keys`."""
 
 import pytest
 
@@ -49,7 +49,7 @@ async def test_keys_of_a_subaccount_are_reached_by_the_header(relay: RelayHarnes
         assert [entry["id"] for entry in results(await part.get("/api-keys"))] == [made["id"]]
         assert all("subaccount_id" not in entry for entry in results(await account.get("/api-keys")))
         assert (await account.delete(f"/api-keys/{made['id']}")).status_code == 404
-        # What only accounts may have (C §3.5).
+        # What only accounts may have.
         refused = await part.post("/api-keys", json={"label": "x", "grants": ["ip_pools/view"]})
         assert refusal(refused)[0] == 400
         assert (await part.delete(f"/api-keys/{made['id']}")).status_code == 204

@@ -1,4 +1,4 @@
-"""Keys, grants, where clients come from, and X-MSYS-SUBACCOUNT (C §3.1, §3.13)."""
+"""Keys, grants, where clients come from, and X-MSYS-SUBACCOUNT."""
 
 import base64
 from dataclasses import replace

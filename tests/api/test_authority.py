@@ -1,4 +1,4 @@
-"""One rule at all doors: who may send and change what, and from when on they may not any more (C §3.5)."""
+"""One rule at all doors: who may send and change what, and from when on they may not any more."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Requests that are wrong: the right refusal, in SparkPost's shape, and nothing changed (C §3.1)."""
+"""Requests that are wrong: the right refusal, in SparkPost's shape, and nothing changed."""
 
 import logging
 import re

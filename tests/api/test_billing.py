@@ -1,4 +1,4 @@
-"""Purchases, subscription and invoices over REST (C §3.4, §8; R1-R14)."""
+"""Purchases, subscription and invoices over REST (R1-R14)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -216,7 +216,7 @@ async def test_billing_is_for_keys_of_the_account_with_the_grant(
 async def test_r6_r11_r12_the_invoice_has_the_share_of_the_month_and_then_the_month(
     relay: RelayHarness,
 ) -> None:
-    """C §8: purchase of 1 with 10 of 30 days left adds 6.67 USD, next month 20.00."""
+    """A purchase of 1 with 10 of 30 days left adds 6.67 USD, next month 20.00."""
     relay.clock.advance_to(TEN_DAYS_LEFT)
     await bought(relay, 1)
     async with relay.api() as api:
@@ -388,7 +388,7 @@ async def test_bad_terms_are_refused_in_words(
 async def test_a_released_ip_keeps_its_queued_mail_and_is_not_sold_before_that_has_left(
     relay: RelayHarness, mta: FakeMta
 ) -> None:
-    """R27, issue C 3."""
+    """R27."""
     for number in range(72, 79):
         await relay.apply(
             Put(

@@ -1,4 +1,4 @@
-"""`POST /utils/content-previewer`: what would be sent, shown and not sent (C §3.6)."""
+"""`POST /utils/content-previewer`: what would be sent, shown and not sent."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/events/message` (C §3.10)."""
+"""`/events/message`."""
 
 from datetime import timedelta
 from typing import Any
@@ -147,7 +147,7 @@ async def test_events_of_a_message_and_of_a_transmission(relay: RelayHarness) ->
 
 
 async def test_from_is_in_and_to_is_not(relay: RelayHarness) -> None:
-    """C §3.10: to is exclusive."""
+    """`to` is exclusive."""
     await send(relay)
     times = [event["timestamp"] for event in await search(relay)]
     query = f"from={times[1]}&to={times[0]}"
@@ -244,7 +244,7 @@ async def test_a_subaccounts_key_sees_its_own_events(relay: RelayHarness) -> Non
 
 
 async def test_the_header_does_not_matter(relay: RelayHarness) -> None:
-    """C §3.1: events go by `subaccounts`."""
+    """Events go by `subaccounts`."""
     await send(relay)
     async with relay.api(subaccount=124) as client:
         assert len(results(await client.get(PATH))) == 5

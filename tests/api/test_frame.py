@@ -1,4 +1,4 @@
-"""What holds for all resources: bodies, methods, paths, limits, and bugs of ours (C §3.1)."""
+"""What holds for all resources: bodies, methods, paths, limits, and bugs of ours."""
 
 import json
 import logging
@@ -119,7 +119,7 @@ async def test_a_long_body_is_refused_while_it_comes(relay: RelayHarness) -> Non
 
 
 async def test_a_transmission_may_have_50_mb(relay: RelayHarness) -> None:
-    """More is refused before it is sent, or where it goes past the limit (C §3.6)."""
+    """More is refused before it is sent, or where it goes past the limit."""
     whole = json.dumps(
         {
             "recipients": [{"address": "bob@b.example"}],

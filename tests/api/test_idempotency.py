@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a repeated request is carried out once and answered again, for 24 hours (issue C 6)."""
+"""`Idempotency-Key`: a repeated request is carried out once and answered again, for 24 hours."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""`/ip-pools`, with the contract's texts to the letter (C §3.2, §8; R8, R9, R16, R29)."""
+"""`/ip-pools`, with SparkPost's texts to the letter (R8, R9, R16, R29)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two accounts never see or touch each other's objects; nor do the parts of one (C §3.1)."""
+"""Two accounts never see or touch each other's objects; nor do the parts of one."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The description of the API is true: requests made from it are answered as it says (C §3.1)."""
+"""The description of the API is true: requests made from it are answered as it says."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""`/sending-domains`: whose domain it is, by DNS, and the signatures that follow from it (C §3.8, §3.2)."""
+"""`/sending-domains`: whose domain it is, by DNS, and the signatures that follow from it."""
 
 import json
 import logging
@@ -389,7 +389,6 @@ async def test_without_a_mailbox_there_is_no_notice(relay: RelayHarness) -> None
 async def test_the_default_bounce_domain_is_verified_and_then_used(
     relay: RelayHarness, zone: Zone, mta: FakeMta
 ) -> None:
-    """C §2.6."""
     await create(relay, "bounces.acme.test")
     async with relay.api() as client:
         body = {"is_default_bounce_domain": True}
@@ -551,7 +550,6 @@ async def test_mail_is_signed_by_the_domain_in_from(relay: RelayHarness, zone: Z
 async def test_the_pool_signs_for_domains_that_cannot(
     relay: RelayHarness, zone: Zone, mta: FakeMta, sender: str, ip_pool: str, expected: list[str]
 ) -> None:
-    """C §3.2."""
     for domain in ("acme.test", "pool.test"):
         await create_verified(relay, zone, domain)
     async with relay.api(subaccount=124) as part:
@@ -586,7 +584,7 @@ async def test_a_second_signature_is_for_feedback_loops(
 
 
 async def test_every_copy_verifies(relay: RelayHarness, zone: Zone, mta: FakeMta) -> None:
-    """C §2.5: copies for cc, bcc and archive have the body and its signature in common."""
+    """Copies for cc, bcc and archive have the body and its signature in common."""
     await create_verified(relay, zone)
     lists = {"cc": ["c@c.example"], "bcc": ["d@d.example"], "archive": ["e@e.example"]}
     await relay.inject("bob@b.example", msys=lists)

@@ -1,4 +1,4 @@
-"""`/sending-ips`, with the contract's texts to the letter (C §3.3, §8; R17, R28)."""
+"""`/sending-ips`, with SparkPost's texts to the letter (R17, R28)."""
 
 import pytest
 

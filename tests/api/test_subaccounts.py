@@ -1,4 +1,4 @@
-"""`/subaccounts`, with the contract's texts to the letter (C §3.5, §8; R23-R26)."""
+"""`/subaccounts`, with SparkPost's texts to the letter (R23-R26)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/suppression-list`, and what it does to mail (C §3.9)."""
+"""`/suppression-list`, and what it does to mail."""
 
 import json
 from collections.abc import Mapping
@@ -542,7 +542,7 @@ async def test_a_mailbox_called_summary_is_a_recipient_like_any(relay: RelayHarn
 
 
 async def test_suppressed_recipients_are_accepted_and_bounce(relay: RelayHarness) -> None:
-    """C §2.3: 250, then `injection` and `bounce`, and no delivery; the others get their mail."""
+    """250, then `injection` and `bounce`, and no delivery; the others get their mail."""
     await suppress(relay, "bob@b.example")
     injected = await relay.inject(["BOB@B.example", "eve@b.example"], msys={"cc": ["bob@b.example"]})
     await relay.quiet()

@@ -1,4 +1,4 @@
-"""Events describe the message that was made, where its From is filled in for each recipient (C §3.10)."""
+"""Events describe the message that was made, where its From is filled in for each recipient."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`/transmissions`: what is accepted, what is refused and how, and what the next hop sees (C §3.6)."""
+"""`/transmissions`: what is accepted, what is refused and how, and what the next hop sees."""
 
 import base64
 import email
@@ -137,7 +137,7 @@ async def test_a_pool_that_cannot_send_refuses_the_whole(
 
 
 async def test_a_scheduled_one_is_judged_as_to_what_can_be_known_now(relay: RelayHarness) -> None:
-    """C §5.4: an empty pool may be filled, an unknown one is a mistake."""
+    """An empty pool may be filled, an unknown one is a mistake."""
     later = (relay.clock.now() + timedelta(hours=1)).isoformat()
     for asked, subaccount, status in (
         ("quiet", None, 200),
@@ -313,7 +313,7 @@ OURS, VERP = "bounces.acme.test", "{}-1@bounces.acme.test"
 async def test_a_return_path_is_at_a_domain_whose_bounces_come_here(
     relay: RelayHarness, mta: FakeMta, plan: Plan, bounce_domain: str, paths: tuple[str, ...]
 ) -> None:
-    """C §2.6, §3.6: its local part is ours; elsewhere the bounce domain, or From, stands in its place."""
+    """Its local part is ours; elsewhere the bounce domain, or From, stands in its place."""
     await relay.change_account(1, lambda one: replace(one, plan=plan, bounce_domain=bounce_domain))
     for domain, status in ((OURS, Check.VALID), ("acme.test", Check.UNVERIFIED)):
         entry = SendingDomain(AccountId(1), domain, cname_status=status, dkim_status=Check.VALID)
@@ -365,7 +365,6 @@ async def test_events_tell_what_is_particular_to_a_recipient(relay: RelayHarness
 
 
 async def test_suppressed_recipients_bounce_and_are_never_queued(relay: RelayHarness, mta: FakeMta) -> None:
-    """C §3.9."""
     from relay.domain.suppression import Kind, Source, Suppression
 
     now = relay.clock.now()
@@ -446,7 +445,7 @@ async def test_the_key_of_the_from_domain_may_be_named(relay: RelayHarness, mta:
 async def test_a_key_that_does_not_sign_is_refused(
     relay: RelayHarness, sender: str, key: str, status: Check, sentence: str
 ) -> None:
-    """C §3.6: at once, for scheduled mail too."""
+    """At once, for scheduled mail too."""
     await _signing(relay, status)
     later = (relay.clock.now() + timedelta(hours=1)).isoformat()
     for start in (None, later):
@@ -537,7 +536,7 @@ async def test_options_are_kept_as_they_came(relay: RelayHarness) -> None:
 async def test_mail_by_smtp_and_by_rest_takes_turns_with_each_other(
     relay: RelayHarness, mta: FakeMta
 ) -> None:
-    """C §1.4 step 7: one count a pool, whatever door the mail came by."""
+    """A33: one count a pool, whatever door the mail came by."""
     ips = sorted(relay.ips_of("marketing"))
     assert len(ips) == 2
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Account → Billing: dedicated IPs are purchased, charged and shown (C §6.2, §6.3; R1-R14)."""
+"""Account → Billing: dedicated IPs are purchased, charged and shown (R1-R14)."""
 
 import asyncio
 import re
@@ -264,7 +264,7 @@ REFUSALS: list[tuple[dict[str, str], list[str]]] = [
 async def test_what_cannot_be_bought_is_said_at_its_place_and_nothing_is_bought(
     console: Console, relay: RelayHarness
 ) -> None:
-    """C §6.3; one of them is another account's pool."""
+    """One of them is another account's pool."""
     before = relay.inside.directory.snapshot.revision
     async with person(console) as admin:
         for values, expected in REFUSALS:
@@ -516,7 +516,7 @@ async def test_r11_r12_invoices_list_prorated_lines_and_then_whole_months(
 async def test_an_operator_moves_an_account_up_at_once_and_down_at_the_end_of_the_cycle(
     chromium: Browser, console: Console, relay: RelayHarness, mta: FakeMta, js: bool
 ) -> None:
-    """C §1.2; R27: what is queued still leaves from its IP."""
+    """R27: what is queued still leaves from its IP."""
     relay.clock.advance_to(TEN_DAYS_LEFT)
     mta.answer("bob@b.example", "451 4.2.1 later")
     async with visitor(chromium, console.url, js=js) as page:

@@ -94,7 +94,6 @@ FILTERS: Mapping[str, tuple[str, set[str]]] = {
 
 
 async def test_each_filter_narrows(console: Console, mta: FakeMta) -> None:
-    """C §3.10."""
     await some_events(console.relay, mta)
     async with console.client("reader") as http:
         for filter_, (query, found) in FILTERS.items():

@@ -76,7 +76,7 @@ async def test_the_guide_of_rules_leads_somewhere_and_every_rule_has_its_place(
         ("R28, A9", '<a href="/guide/rules#r28">R28</a>, <a href="/guide/rules#a9">A9</a>'),
         ("re-pin", "re-pin"),
         ("R99", ""),
-        ("C §1.4", ""),
+        ("§1.4", ""),
         ("<b>", ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""Account → IP Pools: pools are changed and deleted, and IPs moved between them (C §6.6, §6.7)."""
+"""Account → IP Pools: pools are changed and deleted, and IPs moved between them."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ BOTH = pytest.mark.parametrize("js", [True, False], ids=["with scripts", "withou
 async def test_one_update_saves_name_signing_overflow_and_all_moves(
     chromium: Browser, console: Console, js: bool
 ) -> None:
-    """C §6.6; R16, R17. The id stays."""
+    """R16, R17. The id stays."""
     key = DkimKey("s1", "AAAA", "BBBB")
     verified = SendingDomain(AccountId(1), "acme.test", dkim=key, dkim_status=Check.VALID, origin=Origin.LIVE)
     await console.relay.apply(Put(verified))
@@ -111,7 +111,6 @@ async def test_an_update_that_cannot_be_leaves_all_of_it_as_it_was(console: Cons
 async def test_an_overflow_target_cannot_be_given_one_and_chains_are_not_offered(
     page: Page, console: Console
 ) -> None:
-    """C §6.7."""
     snapshot = console.relay.inside.directory.snapshot
     await console.relay.apply(*change_pool(snapshot, AccountId(1), PoolId("quiet"), overflow="receipts"))
     await console.sign_in(page)

@@ -1,4 +1,4 @@
-"""Account → IP Pools: pools are made, changed and deleted, and IPs moved between them (C §6.4-§6.7)."""
+"""Account → IP Pools: pools are made, changed and deleted, and IPs moved between them."""
 
 import re
 
@@ -28,7 +28,7 @@ async def names(page: Page) -> list[str]:
 async def test_the_list_shows_pools_with_their_numbers_of_ips_default_first(
     chromium: Browser, console: Console, js: bool
 ) -> None:
-    """R15; C §6.4: sortable by each column, found by name and by id."""
+    """R15: sortable by each column, found by name and by id."""
     async with visitor(chromium, console.url, js=js) as page:
         await console.sign_in(page)
         await page.goto("/")
@@ -117,7 +117,7 @@ async def test_an_account_without_ips_is_told_what_they_are_good_for(page: Page,
 async def test_a_pool_is_created_with_ips_and_carries_mail_at_once(
     chromium: Browser, console: Console, mta: FakeMta, js: bool
 ) -> None:
-    """R9, R16, R17, R18; C §6.5."""
+    """R9, R16, R17, R18."""
     async with visitor(chromium, console.url, js=js) as page:
         await console.sign_in(page)
         await page.goto(LIST)

@@ -1,4 +1,4 @@
-"""API Keys and Sending Domains: who may send, and from which domains (C §3.8, §3.13)."""
+"""API Keys and Sending Domains: who may send, and from which domains."""
 
 import logging
 import re
@@ -189,7 +189,7 @@ async def test_keys_are_found_by_name_and_a_subaccounts_on_its_own_tab(page: Pag
 async def test_a_domain_is_added_published_verified_shared_and_removed(
     chromium: Browser, console: Console, zone: Zone, js: bool
 ) -> None:
-    """C §3.8: the record is shown to copy; what DNS lacks is said beside it."""
+    """The record is shown to copy; what DNS lacks is said beside it."""
     relay, name = console.relay, "mail.acme.example"
     async with visitor(chromium, console.url, js=js) as page:
         await console.sign_in(page)
@@ -229,7 +229,6 @@ async def test_a_domain_is_added_published_verified_shared_and_removed(
 async def test_a_bounce_domain_needs_its_cname_and_a_new_key_another_look(
     page: Page, console: Console, zone: Zone
 ) -> None:
-    """C §3.8."""
     name, relay = "bounces.acme.example", console.relay
     await console.sign_in(page)
     await page.goto(f"{DOMAINS}/create")

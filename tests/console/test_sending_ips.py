@@ -1,4 +1,4 @@
-"""The page of one sending IP, and the operators' list of all (C §6.7, §3.4)."""
+"""The page of one sending IP, and the operators' list of all."""
 
 import re
 
@@ -58,7 +58,7 @@ async def test_an_ip_moves_and_the_page_follows_it(chromium: Browser, console: C
 async def test_the_page_tells_what_waits_why_and_until_when_and_what_was_delivered(
     page: Page, console: Console, mta: FakeMta
 ) -> None:
-    """C §6.7: Delivery History of the last 10 days, with a table for whoever does not see the chart."""
+    """Delivery History of the last 10 days, with a table for whoever does not see the chart."""
     await some_mail(console, mta)
     await console.sign_in(page)
     await page.goto(PAGE)
@@ -104,7 +104,7 @@ async def test_an_ip_moves_to_a_pool_of_its_account_alone(console: Console) -> N
 
 
 async def test_an_admin_is_told_whom_to_ask_and_cannot_drain_or_release(console: Console) -> None:
-    """C §3.3: IPs leave by the operator."""
+    """IPs leave by the operator."""
     async with console.client() as http:
         text = (await http.get(PAGE)).text
         assert "ask support" in text

@@ -1,4 +1,4 @@
-"""Account → SMTP Settings: what a program needs, and lines that send as they stand there (C §6.9, §2.1)."""
+"""Account → SMTP Settings: what a program needs, and lines that send as they stand there."""
 
 import asyncio
 import shlex

@@ -1,4 +1,4 @@
-"""People of an account that is not active look and change nothing; operators act for it (C §3.5)."""
+"""People of an account that is not active look and change nothing; operators act for it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Account → Subaccounts: made, changed, and bound to a pool that all their mail leaves through (C §6.8)."""
+"""Account → Subaccounts: made, changed, and bound to a pool that all their mail leaves through."""
 
 import re
 
@@ -70,7 +70,7 @@ async def test_a_pool_chosen_for_a_subaccount_carries_its_mail_at_once(
 async def test_a_new_subaccount_gets_its_pool_and_a_key_that_is_shown_once_and_sends(
     chromium: Browser, console: Console, mta: FakeMta, js: bool
 ) -> None:
-    """C §6.8: "Create API Key" is on, the key is of the subaccount."""
+    """The box "Create API Key" is on, the key is of the subaccount."""
     relay = console.relay
     async with visitor(chromium, console.url, js=js) as page:
         await console.sign_in(page)
@@ -165,7 +165,6 @@ async def test_all_permissions_of_a_subaccounts_key_are_those_it_may_have(consol
 
 @pytest.mark.parametrize("status", ["suspended", "terminated"])
 async def test_a_subaccount_that_is_not_active_cannot_send(page: Page, console: Console, status: str) -> None:
-    """C §3.5."""
     await console.sign_in(page)
     await page.goto(f"{EDIT}/123")
     await page.get_by_label("Status").select_option(status)
@@ -207,7 +206,7 @@ async def test_a_pool_without_ips_is_warned_of(console: Console) -> None:
 
 
 async def test_without_pools_besides_default_nothing_is_asked_and_nothing_written(console: Console) -> None:
-    """C §6.8: the picklist is hidden, and `default` is not stored unasked."""
+    """The picklist is hidden, and `default` is not stored unasked."""
     await make(console, "Only one", 7, account=5)
     async with console.client(account=5) as http:
         shown = await http.get(f"{EDIT}/7")
@@ -219,7 +218,7 @@ async def test_without_pools_besides_default_nothing_is_asked_and_nothing_writte
 
 
 async def test_default_may_be_chosen_and_a_pool_in_other_letters_is_kept(console: Console) -> None:
-    """C §6.8, A25."""
+    """A25."""
     await make(console, "Shouting", 200, pool="MARKETING")
     async with console.client() as http:
         form = {"name": "Shouting", "status": "active", "ip_pool": "marketing"}

@@ -1,4 +1,4 @@
-"""Cycles, proration and invoices (C §1.2, A13; R6, R11, R12)."""
+"""Cycles, proration and invoices (docs/rules.md#what-they-cost, A13; R6, R11, R12)."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -55,7 +55,7 @@ def told(ledger: Ledger, now: str) -> list[tuple[str, list[tuple[int, int]]]]:
 @pytest.mark.parametrize(
     ("quantity", "price", "days", "month", "cents"),
     [
-        pytest.param(1, 2000, 10, 30, 667, id="C §8: 10 of 30 days of 20.00 are 6.67"),
+        pytest.param(1, 2000, 10, 30, 667, id="10 of 30 days of 20.00 are 6.67"),
         pytest.param(1, 2000, 30, 30, 2000, id="R6: a whole month"),
         pytest.param(2, 2000, 10, 30, 1333, id="rounded for the line, not for each IP"),
         pytest.param(1, 2000, 1, 31, 65, id="one day of 31: 64.516 up"),
@@ -139,7 +139,7 @@ def test_a_bare_account_is_in_the_cycle_of_its_day() -> None:
 
 
 def test_r12_a_purchase_is_charged_from_its_day_on_and_then_by_the_month() -> None:
-    """C §8: with 10 of 30 days left 6.67, next month 20.00."""
+    """With 10 of 30 days left 6.67, next month 20.00."""
     ledger = Ledger((terms(),), (holding("2026-04-21T17:30"),))
     april = Invoice(cycle_of(date(2026, 4, 21), 1), (Line(date(2026, 4, 21), 1, PRICE, 10, 30),))
     assert invoices(ledger, at("2026-04-21T17:30")) == (april,)

@@ -1,4 +1,4 @@
-"""Bounce classes (C §3.10) of replies as the world writes them."""
+"""Bounce classes of replies as the world writes them."""
 
 import pytest
 from hypothesis import given
@@ -127,7 +127,7 @@ OTHERS = {
     "250 fine": 1,
 }
 INTERNAL = {
-    # C §5.2, our own texts.
+    # Our own texts.
     "454 4.4.4 [internal] no MX or A for domain": 21,
     "451 4.4.1 [internal] No valid hosts (unable to make any connections)": 24,
     "451 4.4.2 [internal] connection closed by remote host": 20,

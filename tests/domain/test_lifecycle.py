@@ -1,4 +1,4 @@
-"""What an outcome does to a message (C §5.2)."""
+"""What an outcome does to a message (docs/rules.md#retries)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,8 +59,8 @@ def test_a_permanent_reply_bounces_at_once() -> None:
     assert settled.event.raw_reason == "550 5.1.1 no such user"
 
 
-def test_retries_fall_at_the_minutes_of_the_contract() -> None:
-    """C §5.2: 0, 20, 60, 140, 300, 620, 1260, 2540 minutes; then the message fails at 4320."""
+def test_retries_fall_at_the_minutes_that_sparkpost_names() -> None:
+    """0, 20, 60, 140, 300, 620, 1260, 2540 minutes; then the message fails at 4320."""
     now, message, minutes = T0, MESSAGE, []
     while now < message.expires:
         minutes.append((now - T0) // timedelta(minutes=1))

@@ -1,4 +1,4 @@
-"""Every row of the routing table (C §1.4), and the rotation."""
+"""Every row of the routing table (docs/rules.md#routing), and the rotation."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is suppressed, and what becomes of mail to it (C §3.9)."""
+"""What is suppressed, and what becomes of mail to it."""
 
 from dataclasses import replace
 from datetime import timedelta

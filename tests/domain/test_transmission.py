@@ -1,4 +1,4 @@
-"""Transmissions: whose turn it is, and until when they can be cancelled (C §1.4, §5.4)."""
+"""Transmissions: whose turn it is, and until when they can be cancelled (docs/rules.md#routing)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -43,7 +43,7 @@ def test_transmission_ids_are_numeric_strings_that_fit_64_bits() -> None:
         ("ÄÖ", ""),
     ],
 )
-def test_pool_ids_derive_from_names_as_in_the_contract(name: str, pool: str) -> None:
+def test_pool_ids_derive_from_names_as_at_sparkpost(name: str, pool: str) -> None:
     assert pool_id_of(name) == pool
 
 

@@ -1,4 +1,4 @@
-"""cc, bcc and archive (C §2.5), judged by the octets that the next hop received."""
+"""cc, bcc and archive (docs/rules.md#copies), judged by the octets that the next hop received."""
 
 import json
 from email import message_from_bytes

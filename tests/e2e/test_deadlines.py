@@ -1,4 +1,4 @@
-"""Nothing waits for ever: what no attempt ends, its deadline ends, and the bounce names the cause (A §5)."""
+"""Nothing waits for ever: what no attempt ends, its deadline ends, and the bounce names the cause."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -20,7 +20,7 @@ CHECKS = (
     "allow_header_conformance",
     "ignored_auth",
 )
-"""All but those that want every rule of the contract written as a JSON schema."""
+"""All but those that want every rule of the API written as a JSON schema."""
 
 
 @pytest.mark.timeout(240)

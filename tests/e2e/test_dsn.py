@@ -77,7 +77,7 @@ async def test_a_bounce_is_told_to_the_injected_mail_from(
 async def test_a_dsn_is_signed_as_other_mail_is(
     relay: RelayHarness, mta: FakeMta, signer: str, pool_signs: bool
 ) -> None:
-    """C §3.2: by the domain in From, which is our host name, else by the pool's signing domain."""
+    """By the domain in From, which is our host name, else by the pool's signing domain."""
     await relay.change_account(1, lambda account: replace(account, dsn=True))
     key = await RsaKeys().generate("k1")
     await relay.apply(Put(SendingDomain(AccountId(1), signer, dkim=key, dkim_status=Check.VALID)))

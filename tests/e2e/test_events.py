@@ -1,4 +1,4 @@
-"""What the event log tells of a message: the fields of C §3.10, written with what they tell."""
+"""What the event log tells of a message: SparkPost's fields, written with what they tell."""
 
 from datetime import timedelta
 

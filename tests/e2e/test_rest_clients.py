@@ -1,4 +1,4 @@
-"""Clients of SparkPost's REST API, as their authors ship them, against one relay over TLS (C §3.14)."""
+"""Clients of SparkPost's REST API, as their authors ship them, against one relay over TLS."""
 
 import asyncio
 import json
@@ -238,7 +238,7 @@ def _assert_delivered(mta: FakeMta) -> None:
 async def test_a_client_sends_through_the_pool_that_it_names(
     sender: Sender, relay: RelayHarness, mta: FakeMta
 ) -> None:
-    """R19; cc and bcc are recipients with a `header_to` (C §2.5)."""
+    """R19; cc and bcc are recipients with a `header_to`."""
     status, printed = await sender.send(POOL)
     assert status == 0, printed
     assert await relay.quiet(timeout_s=20) == []
@@ -252,7 +252,7 @@ async def test_a_client_sends_through_the_pool_that_it_names(
 
 
 async def test_a_client_tells_why_it_was_refused(sender: Sender, relay: RelayHarness) -> None:
-    """C §3.6: 422, code 1300, the literal sentence. curl shows the body and knows of no failure."""
+    """422, code 1300, the literal sentence. curl shows the body and knows of no failure."""
     status, printed = await sender.send("nowhere")
     assert (status == 0) == (sender.name == "curl")
     assert "IP Pool 'nowhere' does not exist" in printed

@@ -1,4 +1,4 @@
-"""Every row of C §1.4's table that SMTP can reach, with the source IP that the next hop saw."""
+"""Every row of docs/rules.md#routing that SMTP can reach, with the source IP that the next hop saw."""
 
 import pytest
 
@@ -125,11 +125,11 @@ async def test_r18_the_ips_of_a_pool_take_exact_turns(relay: RelayHarness, mta: 
     await relay.quiet()
     turns = [mta.attempts_for(f"bob{number}@gmail.example")[0].peer_ip for number in range(6)]
     assert turns[0] != turns[1]
-    assert turns == turns[:2] * 3, "C §1.4 step 7: a refused injection takes no turn"
+    assert turns == turns[:2] * 3, "A33: a refused injection takes no turn"
 
 
 class TestWithoutSharedIps:
-    """C §1.4: an installation without shared IPs loses nothing by a configuration slip."""
+    """A34: an installation without shared IPs loses nothing by a configuration slip."""
 
     @pytest.fixture
     def relay_directory(self) -> str:

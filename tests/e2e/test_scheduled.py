@@ -1,4 +1,4 @@
-"""Scheduled transmissions: decided when their time comes, whatever happened meanwhile (R30-R33, C §5.4)."""
+"""Scheduled transmissions: decided when their time comes, whatever happened meanwhile (R30-R33)."""
 
 from collections import Counter
 from dataclasses import replace
@@ -164,7 +164,7 @@ async def test_r30_to_r33_hold_across_a_restart(relay: RelayHarness, mta: FakeMt
 
 
 async def test_without_any_shared_ip_it_waits_and_nothing_is_lost(relay: RelayHarness, mta: FakeMta) -> None:
-    """C §1.4: a slip of the configuration is no refusal."""
+    """A34: a slip of the configuration is no refusal."""
     id_ = await schedule(relay, "bob@gmail.example", account=5)
     shared = [ip for ip in relay.inside.directory.snapshot.ips.values() if ip.shared]
     await relay.apply(*map(Remove, shared))
@@ -209,7 +209,7 @@ async def test_a_choice_that_is_no_longer_allowed_is_a_rejection(relay: RelayHar
 
 
 async def test_a_sending_domain_is_read_at_the_time(relay: RelayHarness) -> None:
-    """C §5.4: a deleted sending domain rejects."""
+    """A deleted sending domain rejects."""
     id_ = await schedule(relay, "b@b.example")
     await relay.change_account(1, lambda account: replace(account, require_sending_domain=True))
     relay.clock.advance(hours=1)
@@ -261,7 +261,7 @@ async def test_another_accounts_transmission_is_not_there(relay: RelayHarness) -
 async def test_a_cancelled_campaign_bounces_what_is_queued_and_stops_what_is_to_come(
     relay: RelayHarness, mta: FakeMta
 ) -> None:
-    """C §5.4: by campaign, for all its messages, in the background."""
+    """By campaign, for all its messages, in the background."""
     for to in ("a@b.example", "b@b.example"):
         mta.answer(to, "451 4.2.1 later", then="250 2.0.0 Ok")
     msys = {"campaign_id": "autumn"}

@@ -1,4 +1,4 @@
-"""Who may speak for which domain (C §2.1, §2.3), and mail that goes in circles."""
+"""Who may speak for which domain (docs/rules.md#mail-by-smtp), and mail that goes in circles."""
 
 import pytest
 

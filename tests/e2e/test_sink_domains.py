@@ -1,4 +1,4 @@
-"""Mail to a sink domain counts as delivered, and nothing leaves (C §5.3); all else is as with real mail."""
+"""Mail to a sink domain counts as delivered, and nothing leaves; all else is as with real mail."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -319,7 +319,7 @@ class Relaying(RuleBasedStateMachine):
 
 
 def _candidates(snapshot: Snapshot, pool: PoolId | None) -> frozenset[str]:
-    """Where C §1.4 sends the mail of Acme, told apart from the code under test; empty: it is refused."""
+    """Where the rules send the mail of Acme, told apart from the code under test; empty: it is refused."""
     members = {
         ip.address for ip in snapshot.ips.values() if ip.account == ACME and ip.pool == (pool or "default")
     }

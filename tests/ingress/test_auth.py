@@ -1,4 +1,4 @@
-"""Keys, user names and networks (C §2.1), as values and on the wire."""
+"""Keys, user names and networks (docs/rules.md#mail-by-smtp), as values and on the wire."""
 
 import base64
 from ipaddress import ip_address
@@ -196,7 +196,7 @@ async def test_a_subaccount_injects_as_itself(smtp: Served) -> None:
 
 @pytest.mark.parametrize("key", ["wrong", "rest-key", "suspended-key", "paused-key", "office-key"])
 async def test_a_key_that_may_not_is_told_the_one_sentence(smtp: Served, key: str) -> None:
-    """C §2.3: whatever the reason."""
+    """Whatever the reason."""
     async with smtp.connect() as wire:
         await hello(wire)
         assert await login(wire, key) == REFUSED

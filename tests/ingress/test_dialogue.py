@@ -1,4 +1,4 @@
-"""The conversation as SparkPost holds it, word for word (C §2.2, §2.3), and RFC 5321 where it is silent."""
+"""The conversation, word for word SparkPost's (docs/rules.md#smtp-replies), else RFC 5321."""
 
 import asyncio
 import logging

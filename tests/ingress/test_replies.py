@@ -1,4 +1,4 @@
-"""Each error that an SMTP client can meet has its sentence (C §2.3, §1.4)."""
+"""Each error that an SMTP client can meet has its sentence (docs/rules.md#smtp-replies)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Messages composed from a transmission's content: what a reader of mail gets to see (C §3.6)."""
+"""Messages composed from a transmission's content: what a reader of mail gets to see."""
 
 import email
 from base64 import b64decode
@@ -706,7 +706,7 @@ RULES = "<style>p { color: red }</style>"
 
 
 def test_rules_go_into_the_elements_of_html_alone() -> None:
-    """C §3.6: not into AMP, which forbids it."""
+    """Not into AMP, which forbids it."""
     content = InlineContent(
         "a@acme.test", "s", text=f"{RULES}<p>", html=f"{RULES}<p>x", amp_html=f"{RULES}<p>"
     )

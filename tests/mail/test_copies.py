@@ -1,4 +1,4 @@
-"""Cc and Bcc as the copies carry them (C §2.5)."""
+"""Cc and Bcc as the copies carry them (docs/rules.md#copies)."""
 
 from email import message_from_bytes
 from email.header import decode_header, make_header

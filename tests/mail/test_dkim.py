@@ -145,7 +145,7 @@ def test_another_key_does_not_verify() -> None:
 
 
 def test_fields_of_one_copy_may_stand_above_the_signature() -> None:
-    """All copies share one signature: those for Bcc differ by a field that is not signed (C §2.5)."""
+    """All copies share one signature: those for Bcc differ by a field that is not signed."""
     assert is_valid(b"Bcc: carol@c.example\r\n" + sign(PLAIN))
     assert is_valid(b"Received: from x by y\r\n" + sign(PLAIN))
     assert "bcc" not in SIGNED_FIELDS.split(":")

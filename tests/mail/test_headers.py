@@ -81,7 +81,7 @@ def test_of_several_fields_the_first_counts() -> None:
 
 
 def test_a_line_break_and_the_white_space_behind_it_is_one_space() -> None:
-    """C §2.4, A24."""
+    """A24."""
     assert unfolded(b'{"campaign_id": "my_awes\r\n   ome",\r\n\t\t"a": 1}') == (
         b'{"campaign_id": "my_awes ome", "a": 1}'
     )

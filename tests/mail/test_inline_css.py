@@ -1,4 +1,4 @@
-"""Rules moved into elements, within what the library can bear (C §3.6)."""
+"""Rules moved into elements, within what the library can bear."""
 
 import subprocess
 import sys

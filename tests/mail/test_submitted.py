@@ -190,7 +190,7 @@ def test_a_long_body_needs_no_empty_line_but_the_one_before_it(body: bytes) -> N
     ],
 )
 def test_an_x_msys_api_that_would_be_text_of_the_body_is_refused(content: bytes) -> None:
-    """It would be obeyed by nobody, and tell every recipient who got hidden copies (C §2.6)."""
+    """It would be obeyed by nobody, and tell every recipient who got hidden copies."""
     with pytest.raises(MalformedOptions):
         check_no_stray_options(taken(content))
 

@@ -239,7 +239,7 @@ BROKEN = [
         "account[1].api_key[k].grants",
         '["billing/manage"]',
         "a subaccount may hold",
-        id="C §3.5: beyond a subaccount",
+        id="beyond a subaccount",
     ),
     pytest.param(
         ACCOUNT + KEY + "subaccount = 9",

@@ -1,4 +1,4 @@
-"""Events in SparkPost's words (C §3.10)."""
+"""Events in SparkPost's words."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""X-MSYS-API as it arrives, and what it asks for (C §2.4, §2.5; R18)."""
+"""X-MSYS-API as it arrives, and what it asks for (docs/rules.md#x-msys-api; R18)."""
 
 import json
 from base64 import b64encode
@@ -154,7 +154,7 @@ class TestCopies:
         pytest.param(
             '{"metadata": "x"}',
             "X-MSYS-API 'metadata' must be of type 'json object'",
-            id="the contract's own",
+            id="SparkPost's own",
         ),
         pytest.param(
             '{"metadata": []}', "X-MSYS-API 'metadata' must be of type 'json object'", id="metadata"
@@ -209,12 +209,12 @@ class TestCopies:
         ],
     ],
 )
-def test_a_wrong_type_is_refused_in_the_words_of_the_contract(given_: str, sentence: str) -> None:
+def test_a_wrong_type_is_refused_in_the_words_of_sparkpost(given_: str, sentence: str) -> None:
     assert detail_of(given_.encode()) == sentence
 
 
 class TestCampaign:
-    """C §2.3: at most 64 bytes of UTF-8, not characters."""
+    """At most 64 bytes of UTF-8, not characters."""
 
     @pytest.mark.parametrize("campaign", ["x" * 64, "ü" * 32])
     def test_64_bytes_are_taken(self, campaign: str) -> None:
@@ -240,7 +240,7 @@ PUBLISHED = [
 class TestNotJson:
     @pytest.mark.parametrize("value", PUBLISHED)
     def test_the_mistakes_of_the_published_examples_are_refused(self, value: bytes) -> None:
-        """C §2.4, the doc trap."""
+        """The examples in SparkPost's documents are no JSON."""
         assert detail_of(value).startswith("JSON parsing error in X-MSYS-API: ")
 
     @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ class TestNotJson:
 
 
 class TestSize:
-    """Ours: the contract names no limit for SMTP, REST has one of 10 kB for metadata."""
+    """Ours: SparkPost names no limit for SMTP, REST has one of 10 kB for metadata."""
 
     def test_metadata_of_10_kilobytes_is_taken_and_one_byte_more_refused(self) -> None:
         fitting = {"a": "x" * (MAX_METADATA_OCTETS - len('{"a":""}'))}
@@ -339,7 +339,7 @@ class TestNonAscii:
         assert parse_msys(json.dumps({"campaign_id": word}).encode()).campaign_id == word
 
     def test_words_elsewhere_are_left_alone(self) -> None:
-        """C §2.4 names three fields; a pool's id is compared as it was written."""
+        """Words are decoded in three fields; a pool's id is compared as it was written."""
         assert parse_msys(b'{"options": {"ip_pool": "=?utf-8?q?a?="}}').ip_pool == "=?utf-8?q?a?="
 
 

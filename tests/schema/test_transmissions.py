@@ -1,4 +1,4 @@
-"""Bodies of `POST /transmissions`: every fault in the contract's words (C §3.6)."""
+"""Bodies of `POST /transmissions`: every fault in SparkPost's words."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Buying dedicated IPs, changing plans and what is charged for it (R1-R14; C §1.1, §1.2, §3.4)."""
+"""Buying dedicated IPs, changing plans and what is charged for it (R1-R14; docs/rules.md#plans)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -136,7 +136,7 @@ async def test_r7_r9_a_new_pool_is_made_along_with_the_purchase(shop: Shop) -> N
 REFUSALS = [
     pytest.param(ELM, 1, DEFAULT, NoIpsOnPlan(), id="R1: free"),
     pytest.param(CEDAR, 1, DEFAULT, IpsByRequest("your TAM"), id="R4: Enterprise"),
-    pytest.param(FIR, 1, DEFAULT, IpsByRequest("support"), id="C §1.1: billed by hand"),
+    pytest.param(FIR, 1, DEFAULT, IpsByRequest("support"), id="R4: billed by hand"),
     pytest.param(ACME, 5, DEFAULT, OverIpLimit(4), id="R13: more than 4 at once"),
     pytest.param(
         ACME, 1, PoolId("Nowhere"), MalformedOptions("IP Pool Nowhere does not exist."), id="no such pool"
@@ -242,7 +242,7 @@ async def test_the_last_free_ip_is_sold_once(shop: Shop) -> None:
 
 
 async def test_r6_r12_a_purchase_adds_its_share_of_the_month_and_then_the_whole(shop: Shop) -> None:
-    """C §8: with 10 of 30 days left 6.67 USD, next month 20.00."""
+    """With 10 of 30 days left 6.67 USD, next month 20.00."""
     assert (await shop.billing.quote(ACME, 1)).amount_cents == 667
     bought = await shop.buy(1)
     assert bought.line.amount_cents == 667
@@ -294,7 +294,6 @@ async def test_an_upgrade_counts_at_once(shop: Shop) -> None:
 
 
 async def test_a_downgrade_waits_for_the_end_of_the_cycle_and_then_releases_the_ips(shop: Shop) -> None:
-    """C §1.2, §3.4."""
     await shop.buy(2)
     account = await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
     assert (account.plan, account.next_plan) == (Plan.SELF_SERVE, Plan.FREE)
@@ -397,7 +396,7 @@ async def test_upkeep_goes_on_when_the_store_is_away(
 
 
 async def test_a_released_ip_is_not_sold_before_its_lane_is_empty(shop: Shop) -> None:
-    """R27, issue C 3: whoever buys it must not get an address that carries the old owner's mail."""
+    """R27: whoever buys it must not get an address that carries the old owner's mail."""
     (ip,) = (await shop.buy(1)).ips
     message = build_message(ip=ip.address)
     await shop.store.queue.enqueue(build_batch(message, revision=shop.live.snapshot.revision))

@@ -1,4 +1,4 @@
-"""What becomes of sending domains with time, and by a directory file (C §3.8)."""
+"""What becomes of sending domains with time, and by a directory file."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -95,7 +95,7 @@ async def test_without_a_free_id_nothing_is_stored(store: Store, injector: Calla
 async def test_a_dkim_key_must_be_the_one_that_the_from_domain_signs_with(
     store: Store, injector: Callable[[Ids], Injector]
 ) -> None:
-    """C §2.3: over SMTP too."""
+    """Over SMTP too."""
     door = injector(Ids(HandMovedClock(), SystemEntropy()))
     live = LiveDirectory(store.directory, await store.directory.snapshot(), HandMovedClock())
     key = await RsaKeys().generate("k1")

@@ -1,4 +1,4 @@
-"""Transmissions from their acceptance to the last message, with whatever dies in between (C §3.6, §5.4)."""
+"""Transmissions from their acceptance to the last message, with whatever dies in between."""
 
 import asyncio
 from collections import Counter
@@ -372,7 +372,7 @@ async def test_a_store_that_is_down_is_asked_again(world: World) -> None:
 
 @pytest.mark.parametrize("number", [1, AT_ONCE + 1], ids=["at once", "in steps"])
 async def test_a_decision_is_taken_again_when_the_directory_moved_on(world: World, number: int) -> None:
-    """C §1.4: the pool as it is when the mail is accepted."""
+    """The pool as it is when the mail is accepted."""
     other = LiveDirectory(world.store.directory, await world.store.directory.snapshot(), world.clock)
     pool = SendingIp(IpAddress("127.0.0.9"), IpAddress("127.0.0.9"), "x", account=ACME, pool=DEFAULT_POOL)
     gone = [Remove(world.live.snapshot.ips[ip]) for ip in IPS]
@@ -438,7 +438,7 @@ def everybody(subaccount: SubaccountId | None) -> bool:
 
 
 async def test_what_is_being_generated_cannot_be_cancelled_by_id(world: World) -> None:
-    """C §5.4: 409/2006."""
+    """409/2006."""
     soon = world.clock.now() + timedelta(hours=1)
     transmitter = world.transmitter()
     id_ = await transmitter.accept(draft(CHUNK + 1, start=soon))

@@ -1,4 +1,4 @@
-"""What a transmission may cost at its time: work in the sandbox, octets in memory (C §3.6)."""
+"""What a transmission may cost at its time: work in the sandbox, octets in memory."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -49,7 +49,7 @@ async def _submitted(world: World, count: int) -> TransmissionId:
 
 
 async def test_what_takes_too_much_to_compose_at_its_time_is_a_failure(world: World) -> None:
-    """Of the generation, not a rejection by a rule; for each recipient (C §3.6)."""
+    """Of the generation, not a rejection by a rule; for each recipient."""
     id_ = await _submitted(world, 2)
     await world.due(sandbox=TooHard("compose")).step(await world.held())
     told = [one.event for one in await world.store.events.of_transmission(id_)]

@@ -1,4 +1,4 @@
-"""One count a pool (C §1.4 step 7)."""
+"""One count a pool (A33)."""
 
 from relay.domain.ids import SHARED_POOL, AccountId, PoolId
 from relay.service.turns import Turns

@@ -169,7 +169,7 @@ async def test_a_released_ip_without_mail_is_free_at_once(store: Store) -> None:
 
 
 async def test_a_released_ip_is_not_free_before_its_lane_is_empty(store: Store, lane: Lane) -> None:
-    """Issue C 3: nobody else buys an address that still carries the old owner's mail (R27)."""
+    """Nobody else buys an address that still carries the old owner's mail (R27)."""
     await put(store, build_message())
     ip = await released(store)
     assert (ip.account, ip.released_from, ip.is_free) == (None, ACCOUNT, False)

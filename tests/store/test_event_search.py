@@ -1,4 +1,4 @@
-"""Searching the event log: filters, pages, and nothing of another account (C §3.10)."""
+"""Searching the event log: filters, pages, and nothing of another account."""
 
 from dataclasses import replace
 from datetime import timedelta

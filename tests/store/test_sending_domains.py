@@ -1,4 +1,4 @@
-"""Sending domains in the store: what is kept of them, and what is told (C §3.8)."""
+"""Sending domains in the store: what is kept of them, and what is told."""
 
 import sqlite3
 from contextlib import closing

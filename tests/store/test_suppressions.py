@@ -1,4 +1,4 @@
-"""The suppression lists, and what they do to mail that is being stored (C §3.9)."""
+"""The suppression lists, and what they do to mail that is being stored."""
 
 import sqlite3
 from contextlib import closing

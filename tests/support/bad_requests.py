@@ -1,4 +1,4 @@
-"""Requests that must be refused: (method and path, body or None, status, sentence) (C §3.1 to §3.10)."""
+"""Requests that must be refused: (method and path, body or None, status, sentence)."""
 
 import json
 from typing import Any
