@@ -179,7 +179,7 @@ def test_no_line_of_the_signature_is_long() -> None:
         pytest.param(b" \t\r\n", b"", id="white space alone"),
         pytest.param(b"a", b"a\r\n", id="no CRLF"),
         pytest.param(b"a \r\n \r\n", b"a\r\n", id="white space at ends"),
-        pytest.param(b" C \r\nD \t E\r\n\r\n\r\n", b" C\r\nD E\r\n", id="the RFC's example, §3.4.5"),
+        pytest.param(b" C \r\nD \t E\r\n\r\n\r\n", b" C\r\nD E\r\n", id="the example of RFC 6376 §3.4.5"),
         pytest.param(b"a\r", b"a\r\r\n", id="a CR is no line end"),
         pytest.param(b"a\r\r\n\r\n", b"a\r\r\n", id="a CR before empty lines"),
     ],
