@@ -127,6 +127,25 @@ def test_what_can_be_looked_up_is_no_fault(text: str) -> None:
     assert list(dangling(text)) == []
 
 
+# ── the literal replies ──────────────────────────────────────────────────────────────────
+
+
+def unsaid(reply: str) -> list[str]:
+    """Pieces of a reply that no program of the relay says, between what differs from time to time."""
+    words = re.sub(r"^\d{3} (\d\.\d\.\d )?", "", reply)
+    return [piece for piece in re.split(r"<\w+>|\d+(?= (?:bytes|seconds))|…", words) if piece not in SAID]
+
+
+SAID = "\n".join(_read(path) for path in sorted((ROOT / "relay").rglob("*.py")))
+
+
+def test_the_literal_replies_of_the_document_are_said() -> None:
+    replies = re.findall(r"`(\d{3} \d\.\d\.\d [^`]+|Deletion [^`]+)`", _read(ROOT / "docs/rules.md"))
+    assert len(replies) > 20
+    assert {reply: found for reply in replies if (found := unsaid(reply))} == {}
+    assert unsaid("550 5.7.1 IP Pool '<id>' is void") == ["' is void"]
+
+
 # ── what users meet ──────────────────────────────────────────────────────────────────────
 
 

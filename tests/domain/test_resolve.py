@@ -1,8 +1,9 @@
 """Every row of the routing table (docs/rules.md#routing), and the rotation."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,9 +22,10 @@ from relay.domain.ids import AccountId, IpAddress, SubaccountId
 from relay.domain.resolve import Moment, Resolution, Step, choose_ip, resolve_pool, stranded
 
 BuildSnapshot = Callable[..., Snapshot]
+Pools = dict[str, list[str]]
 POOLS = {"default": ["127.0.0.11"], "news": ["127.0.0.12"], "empty": []}
 NO_DEFAULT = {"news": ["127.0.0.12"], "empty": []}
-NOTHING: dict[str, list[str]] = {}
+NOTHING: Pools = {}
 NOT_ENTERPRISE = [Plan.FREE, Plan.SELF_SERVE, Plan.MANUAL]
 NOW, LATER = Moment.IMMEDIATE, Moment.SCHEDULED
 
@@ -33,6 +35,36 @@ def decide(
 ) -> Resolution:
     number = None if subaccount is None else SubaccountId(subaccount)
     return resolve_pool(snapshot, AccountId(1), number, asked, when)
+
+
+ASKED: Mapping[str, tuple[tuple[Pools, str | None, str | None, Moment], ...]] = {
+    "none named, `default` has IPs": ((POOLS, None, None, NOW), (POOLS, None, None, LATER)),
+    "none named, `default` is empty": ((NO_DEFAULT, None, None, NOW), (NO_DEFAULT, None, None, LATER)),
+    "a pool is named and has IPs": ((POOLS, "news", None, NOW), (POOLS, "news", None, LATER)),
+    "a pool is named, empty or unknown": ((POOLS, "empty", None, NOW), (POOLS, "nowhere", None, NOW)),
+    "the same, scheduled, at its time": ((POOLS, "empty", None, LATER), (NO_DEFAULT, "nowhere", None, LATER)),
+    "bound to a pool that has IPs": ((POOLS, None, "news", NOW), (POOLS, None, "news", LATER)),
+    "bound to a pool that is empty or unknown": ((POOLS, None, "empty", NOW), (POOLS, None, "gone", NOW)),
+}
+"""The cases of the table in docs/rules.md: pools, the one asked for, the one bound to, and the moment."""
+MEANT = {"`default`": "default", "shared": "sp_shared", "that pool": "news"}
+
+
+def test_the_table_of_the_document_says_what_is_decided(build_snapshot: BuildSnapshot) -> None:
+    text = (Path(__file__).parents[2] / "docs/rules.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| Case | Free, self-serve, manually billed | Enterprise |\n|---|---|---|\n")
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()]
+    assert [row[0] for row in rows] == list(ASKED)
+    for case, others, enterprise in rows:
+        for plan in Plan:
+            told = (enterprise if plan is Plan.ENTERPRISE else others).split(", else ")
+            for at, (pools, asked, bound, when) in enumerate(ASKED[case]):
+                snapshot = build_snapshot(plan, pools, {7: bound})
+                try:
+                    pool = decide(snapshot, asked, 7, when).decision.pool
+                except (PoolEmpty, UnknownPool):
+                    pool = None
+                assert pool == MEANT.get(told[at % len(told)]), (case, plan, asked or bound)
 
 
 @pytest.mark.parametrize("plan", list(Plan))

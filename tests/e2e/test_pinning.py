@@ -109,7 +109,9 @@ async def test_a31_enterprise_mail_that_was_refused_uses_the_ips_of_a_deleted_po
     assert await _fresh(relay, mta, "after@gmail.example", account=4) == "127.0.0.41"
 
 
-async def test_r27_r28_r29_all_at_once_with_a_restart_in_between(relay: RelayHarness, mta: FakeMta) -> None:
+async def test_queued_mail_keeps_its_ip_when_all_of_it_happens_with_a_restart_in_between(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
     unassigned = await _deferred(relay, mta, "unassigned@gmail.example", "marketing")
     moved = await _deferred(relay, mta, "moved@gmail.example", "marketing")
     deleted = await _deferred(relay, mta, "deleted@gmail.example", "receipts")

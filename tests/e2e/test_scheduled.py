@@ -151,7 +151,9 @@ async def test_r33_enterprise_is_rejected_and_each_recipient_told(relay: RelayHa
     assert [step.rule for step in told.submission.decision.steps][-1] == "R33"
 
 
-async def test_r30_to_r33_hold_across_a_restart(relay: RelayHarness, mta: FakeMta) -> None:
+async def test_the_pool_is_examined_at_the_scheduled_time_across_a_restart(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
     """What was stored before is decided after, by the directory as it is then."""
     id_ = await schedule(relay, "bob@gmail.example", options={"ip_pool": "marketing"})
     await empty_pool(relay, "marketing", 1)
