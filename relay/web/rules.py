@@ -19,5 +19,11 @@ def rule_links(named: str) -> Markup:
     )
 
 
+def linked(text: str) -> Markup:
+    """The text, with a link for each rule in it."""
+    parts = re.split(r"\b([RA]\d+)\b", text)
+    return Markup("").join(_link(part) if part in _RULES else escape(part) for part in parts)
+
+
 def _link(rule: str) -> Markup:
     return Markup('<a href="{}#{}">{}</a>').format(GUIDE, rule.lower(), rule)

@@ -92,7 +92,9 @@ def test_a_number_leads_to_its_rule_or_is_not_shown(named: str, told: str) -> No
             "# A b, c\n[d](#a-b-c)", '<h1 id="a-b-c">A b, c</h1>\n<p><a href="#a-b-c">d</a></p>', id="within"
         ),
         pytest.param("[a](rules.md#r18)", '<p><a href="/guide/rules#r18">a</a></p>', id="another guide"),
-        pytest.param("|a|\n|--|\n|R1|", '<tr id="r1">', id="a rule"),
+        pytest.param("|a|b|\n|--|--|\n|R1|c|", '<tr id="r1">\n<td>R1</td>', id="the row of a rule"),
+        pytest.param("a < R1, R999", '<p>a &lt; <a href="/guide/rules#r1">R1</a>, R999</p>', id="rules"),
+        pytest.param("`R1` [R1](rules.md)", '<code>R1</code> <a href="/guide/rules">R1</a>', id="no rules"),
         pytest.param("see [**b** c](operations.md).", "<p>see <strong>b</strong> c.</p>", id="only in docs"),
         pytest.param("[a](/queue) [b](performance.md) [c](/events)", None, id="one of three"),
         pytest.param("<script>alert(1)</script>", "&lt;script&gt;", id="markup"),

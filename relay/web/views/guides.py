@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from relay.web.routing import Pages
 from relay.web.rules import GUIDE as RULES_GUIDE
+from relay.web.rules import linked
 from relay.web.visit import Visit
 
 pages = Pages()
@@ -73,8 +74,10 @@ def _slug(heading: str) -> str:
 
 
 def _inline(tokens: Sequence[Token]) -> list[Token]:
-    """With links that lead somewhere here, and boxes to tick."""
-    kept, is_linked = [], True
+    """With links that lead somewhere here, those of rules among them, and boxes to tick."""
+    if tokens and tokens[0].type == "text" and tokens[0].content[:4] in _BOXES:
+        tokens[0].content = _BOXES[tokens[0].content[:4]] + tokens[0].content[4:]
+    kept, is_linked, is_within = [], True, False
     for token in tokens:
         if token.type == "link_open":
             file, _, anchor = str(token.attrs["href"]).partition("#")
@@ -82,12 +85,13 @@ def _inline(tokens: Sequence[Token]) -> list[Token]:
                 place += f"#{anchor}"
             token.attrs["href"] = place or f"#{anchor}"
             is_linked = str(token.attrs["href"]).startswith(("/", "https://", "#"))
+            is_within = is_linked
+        if token.type == "text" and not is_within and not _RULE.fullmatch(token.content):
+            token = Token("html_inline", "", 0, content=linked(token.content))
         if token.type not in ("link_open", "link_close") or is_linked:
             kept.append(token)
         if token.type == "link_close":
-            is_linked = True
-    if kept and kept[0].type == "text" and kept[0].content[:4] in _BOXES:
-        kept[0].content = _BOXES[kept[0].content[:4]] + kept[0].content[4:]
+            is_linked, is_within = True, False
     return kept
 
 
