@@ -18,6 +18,7 @@ from relay.domain.ids import MessageId
 from relay.store import UnusableStore, migrate_store, open_store, wide_folders
 from relay.store.migrate import migrations
 from relay.store.sqlite.executor import Connection, Executor
+from relay.store.sqlite.wal import connect
 from tests.store.conftest import EVERYTHING, kinds, seed, stored, stray_bodies
 
 CHILD = """
@@ -147,6 +148,13 @@ async def test_a_file_that_is_no_store_is_refused_by_name(path: Path, url: str) 
     await asyncio.to_thread(path.write_bytes, b"no database, but long enough to be read as one" * 100)
     with pytest.raises(UnusableStore, match=r"relay\.db"):
         await open_store(url)
+
+
+def test_a_file_that_is_no_store_does_not_stay_open(path: Path) -> None:
+    path.write_bytes(b"no database, but long enough to be read as one" * 100)
+    with pytest.raises(sqlite3.DatabaseError) as failed:
+        connect(path)
+    assert path not in [one.resolve() for one in Path("/proc/self/fd").iterdir()], failed
 
 
 def test_a_store_is_made_once_and_migrated_to_the_version_of_the_code(url: str) -> None:

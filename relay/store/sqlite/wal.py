@@ -32,18 +32,22 @@ def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Conne
         check_same_thread=False,
         cached_statements=256,
     )
-    for pragma in (
-        f"page_size = {PAGE_BYTES}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        # SQLite would say nothing of a sync that fails while it folds: `Wal` does that.
-        "wal_autocheckpoint = 0",
-        f"journal_size_limit = {_WAL_BYTES}",
-        "cache_size = -32768",
-        # Debian's SQLite would otherwise write zeros over every body that leaves, which doubles the log.
-        "secure_delete = OFF",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            # SQLite would say nothing of a sync that fails while it folds: `Wal` does that.
+            "wal_autocheckpoint = 0",
+            f"journal_size_limit = {_WAL_BYTES}",
+            "cache_size = -32768",
+            # Debian's SQLite would otherwise write zeros over every body that leaves, which doubles the log.
+            "secure_delete = OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
