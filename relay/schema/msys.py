@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from relay.domain.address import parse_mailbox
@@ -98,6 +99,8 @@ def _parse_json(text: str) -> Any:
     try:
         if len(text) > MAX_VALUES:
             check_number_of_values(text.encode("utf-8", "replace"), MAX_VALUES)
+        if text.count("[") + text.count("{") > _MAX_LEVELS and _levels(text) > _MAX_LEVELS:
+            raise MalformedOptions(f"{_PARSING}: nested too deeply")
         return _DECODER.decode(text)
     except BadJson:
         raise MalformedOptions(f"X-MSYS-API is limited to {MAX_VALUES:,} json values") from None
@@ -105,8 +108,11 @@ def _parse_json(text: str) -> Any:
         raise MalformedOptions(f"{_PARSING}: {error.msg} at character {error.pos + 1}") from None
     except ValueError:
         raise MalformedOptions(f"{_PARSING}: number out of range") from None
-    except RecursionError:
-        raise MalformedOptions(f"{_PARSING}: nested too deeply") from None
+
+
+def _levels(text: str) -> int:
+    """How deep its arrays and objects are nested: how deep json reads depends on Python's version."""
+    return max(accumulate(_STEPS.get(sign, 0) for sign in _SIGNS.findall(text)), default=0)
 
 
 def _finite(digits: str) -> float:
@@ -122,6 +128,10 @@ def _no_constant(name: str) -> NoReturn:
     raise MalformedOptions(f"{_PARSING}: {name} is not JSON")
 
 
+_MAX_LEVELS = 500
+"""As many as every Python reads."""
+_STEPS: Mapping[str, int] = {"[": 1, "{": 1, "]": -1, "}": -1}
+_SIGNS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 _TYPE_NAMES: Mapping[type, str] = {
     dict: "json object",

@@ -258,6 +258,7 @@ class TestNotJson:
             ),
             pytest.param(b"[" * 10_000, "nested too deeply", id="10,000 arrays"),
             pytest.param(b'{"metadata":' * 9_000, "nested too deeply", id="9,000 objects"),
+            pytest.param(b"[" * 501 + b"]" * 501, "nested too deeply", id="501 arrays, all closed"),
             pytest.param(b'{"campaign_id": "\xff"}', "invalid UTF-8", id="8-bit that is not UTF-8"),
             pytest.param(rb'{"campaign_id": "\ud800"}', "lone surrogate", id="surrogate in campaign_id"),
             pytest.param(rb'{"tags": ["\udfff"]}', "lone surrogate", id="surrogate in a tag"),
@@ -273,6 +274,11 @@ class TestNotJson:
         detail = detail_of(value)
         assert detail.startswith("JSON parsing error in X-MSYS-API: ")
         assert detail.endswith(ending)
+
+
+def test_many_arrays_beside_each_other_and_signs_in_strings_are_not_nested() -> None:
+    beside = b'{"other": [' + b'["[[{\\"[", {}], ' * 900 + b"[]]}"
+    assert parse_msys(beside) == parse_msys(b"{}")
 
 
 class TestSize:
