@@ -29,7 +29,7 @@ PIP := -m pip install --quiet --disable-pip-version-check --no-deps
 UV := .venv/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --annotation-style line --custom-compile-command 'make lock'
 
-.PHONY: help run test unit check lint format demo console bench soak programs lock audit clean
+.PHONY: help run test unit pythons check lint format demo console bench soak programs release lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -48,6 +48,9 @@ test: programs lint ## the whole suite
 
 unit: .venv/installed-dev ## the folders of tests that are quick: under half a minute
 	$(BIN)/pytest -q $(UNIT)
+
+pythons: .venv/installed-dev ## the same, and the table of routing, under a newer Python (docs/testing.md)
+	@.ci/newer $(UNIT) tests/e2e/test_routing.py
 
 check: test ## format, lint, types and tests
 
@@ -92,6 +95,9 @@ programs: # as root they are installed; otherwise the line that installs them is
 	fi; \
 	.ci/apt update; \
 	.ci/apt $(INSTALL:apt-get%=%) $$missing
+
+release: .venv/installed-dev ## build sdist and wheel, try them in a fresh environment, and tell what is left to do
+	@.ci/release $(BIN)/python
 
 lock: .venv/tools/installed ## renew requirements*.lock: the newest versions that pyproject.toml allows; UPGRADE= keeps them
 	$(UV) $(UPGRADE) --group build -o requirements.lock pyproject.toml

@@ -91,9 +91,13 @@ def test_nothing_is_installed_beside_the_lock() -> None:
     """Every line that installs asks for hashes, or for the project alone without what it depends on."""
     lines = re.findall(r"^\t.*\$\(PIP\).*$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 5
-    assert all(
-        "--require-hashes -r requirements" in line or "--no-build-isolation -e ." in line for line in lines
-    )
+    for script in ("newer", "release"):
+        text = (ROOT / ".ci" / script).read_text(encoding="utf-8")
+        lines += re.findall(r'^ *"\$\{pip\[@\]\}" .*(?:requirements|\.$|wheel).*$', text, re.MULTILINE)
+        assert len(re.findall(r"-m pip\b", text)) == 1
+    assert len(lines) == 9
+    alone = ("--require-hashes -r requirements", "--no-build-isolation -e .", '--no-index "$wheel"')
+    assert all(any(part in line for part in alone) for line in lines)
     assert "--no-deps" in re.findall(r"^PIP := .*$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]
 
 
