@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,46 @@ def test_a_make_target_that_a_document_names_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"run", "test", "demo", "check", "unit"} <= targets
     assert set(re.findall(r"`make ([a-z]+)`", (ROOT / name).read_text(encoding="utf-8"))) <= targets
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "CONTRIBUTING.md"])
+def test_settings_and_files_that_a_paper_names_exist(name: str) -> None:
+    quoted = re.findall(r"`([^`\s]+)`", (ROOT / name).read_text(encoding="utf-8"))
+    sections = {key.partition(".")[0] for key in _settings(Config) if "." in key}
+    dotted = {word for word in quoted if re.fullmatch(rf"(?:{'|'.join(sections)})\.[a-z_]+", word)}
+    assert dotted <= set(_settings(Config))
+    named = {word for word in quoted if re.match(r"(?:relay|tests|docs|config)/", word)}
+    assert {word for word in named if not list(ROOT.glob(word.rstrip("/")))} == set()
+    assert dotted | named
+
+
+class TestContributing:
+    """The paper tells of the house as it is: whoever moves something, moves its line there."""
+
+    TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("heading", ["a field", "an event", "a resource"])
+    def test_an_example_names_each_place_where_its_sister_stands_and_no_other(self, heading: str) -> None:
+        (part,) = re.findall(rf"^## Adding {heading}\n(.*?)(?=^## |\Z)", self.TEXT, re.MULTILINE | re.DOTALL)
+        (command,) = re.findall(r"^git grep .*$", part, re.MULTILINE)
+        done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=True)
+        named = re.findall(r"^\| `(relay/\S+)` \|", part, re.MULTILINE)
+        assert sorted(named) == sorted(done.stdout.split())
+
+    def test_the_picture_has_every_folder_and_no_other(self) -> None:
+        (picture,) = re.findall(r"^```\nrelay/\n(.*?)^```", self.TEXT, re.MULTILINE | re.DOTALL)
+        folders = {path.parent.name for path in ROOT.glob("relay/*/__init__.py")}
+        assert sorted(re.findall(r"(?:^|\s)(\w+)/ ", picture)) == sorted(folders)
+
+    def test_every_word_has_its_name_in_the_code(self) -> None:
+        (words,) = re.findall(r"^## Words\n(.*?)^## ", self.TEXT, re.MULTILINE | re.DOTALL)
+        names = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| [^|]+ \| (`.*?`) \|", words, re.MULTILINE)))
+        code = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("relay/**/*.py"))
+        defined = set(
+            re.findall(r"^(?:class |(?: {4})?(?:async )?def )?(\w+)(?: = |\(|:)", code, re.MULTILINE)
+        )
+        assert len(names) > 20
+        assert set(names) <= defined
 
 
 @pytest.mark.parametrize("name", NAMES)
