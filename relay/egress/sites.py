@@ -1,6 +1,7 @@
-"""Where the mail of a domain goes next: its route, and by MX what DNS says, remembered for a while."""
+"""Where the mail of a domain goes next: its route, and by MX what DNS says, as long as that holds."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from relay.domain.reply import Reply
@@ -8,7 +9,6 @@ from relay.domain.route import MxRoute, Route, SmarthostRoute, ends_in_sink, rou
 from relay.domain.site import SINK, Site, mx_site, smarthost_site
 from relay.ports import Directory, MxResolver
 
-_KEPT_S = 300.0
 _MOST = 50_000
 _AT_ONCE = 50
 
@@ -31,10 +31,10 @@ class Sites:
         if entry is not None and entry[1] > self._clock():
             return entry[0]
         if ends_in_sink(self._sinks, domain):
-            return self._remember(domain, SINK)
+            return self._remember(domain, SINK, math.inf)
         target = route_for(self._routes, domain)
         if isinstance(target, SmarthostRoute):
-            return self._remember(domain, smarthost_site(target))
+            return self._remember(domain, smarthost_site(target), math.inf)
         return None
 
     async def find(self, domain: str) -> Site | Reply:
@@ -48,7 +48,7 @@ class Sites:
             mx = await self._resolver.mx(domain)
         if mx.failure is not None:
             return mx.failure
-        return self._remember(domain, mx_site(route, mx.hosts))
+        return self._remember(domain, mx_site(route, mx.hosts), mx.lasts_s)
 
     def _follow_routes(self) -> None:
         """Forget everything when the directory's routes are others than before."""
@@ -58,8 +58,8 @@ class Sites:
                 self._known.clear()
             self._routes = routes
 
-    def _remember(self, domain: str, site: Site) -> Site:
+    def _remember(self, domain: str, site: Site, lasts_s: float) -> Site:
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[domain] = (site, self._clock() + _KEPT_S)
+        self._known[domain] = (site, self._clock() + lasts_s)
         return site

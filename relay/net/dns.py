@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 import dns.asyncbackend
@@ -40,6 +40,8 @@ class _Found:
     """(preference, host name), or (0, address)."""
     has_failed: bool = False
     """No server gave an answer: not the same as none of that type."""
+    until: float = 0
+    """By the loop's clock."""
 
 
 class DnsResolver:
@@ -56,7 +58,7 @@ class DnsResolver:
         """nameservers: addresses and ports; None: what /etc/resolv.conf says. lifetime_s: for one lookup."""
         self._entropy, self._max_entries = entropy, max_entries
         self._resolver = make_resolver(nameservers, lifetime_s)
-        self._cache: OrderedDict[tuple[str, str], tuple[float, _Found]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], _Found] = OrderedDict()
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
 
     async def mx(self, domain: str) -> Mx:
@@ -68,23 +70,20 @@ class DnsResolver:
             return Mx(failure=NO_ANSWER)
         if found.records:
             hosts = [host for host in found.records if host[1]]
-            return Mx(self._shuffled(hosts)) if hosts else Mx(failure=NULL_MX)
-        implicit = await self.addresses(domain)
-        return Mx(((0, domain),)) if implicit.failure is None else Mx(failure=implicit.failure)
+            if not hosts:
+                return Mx(failure=NULL_MX)
+            return Mx(self._shuffled(hosts), lasts_s=_lasts_s(found))
+        both = await self._lookup_both(domain)
+        implicit = _addresses(both)
+        if implicit.failure is not None:
+            return Mx(failure=implicit.failure)
+        return Mx(((0, domain),), lasts_s=_lasts_s(found, *(answer for answer in both if answer.records)))
 
     async def addresses(self, name: str) -> Addresses:
         """A, then AAAA; an address literal is its own answer."""
         if (literal := address_in(name)) is not None:
             return Addresses((literal,))
-        async with asyncio.TaskGroup() as tasks:
-            lookups = [
-                tasks.create_task(self._lookup(name, kind), name=f"{kind} {name}") for kind in ("A", "AAAA")
-            ]
-        both = [lookup.result() for lookup in lookups]
-        found = tuple(IpAddress(address) for answer in both for _, address in answer.records)
-        if found:
-            return Addresses(found)
-        return Addresses(failure=NO_ANSWER if any(answer.has_failed for answer in both) else NO_SUCH_DOMAIN)
+        return _addresses(await self._lookup_both(name))
 
     def _shuffled(self, hosts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
         """By preference; the sender must spread its load over equal ones (RFC 5321 §5.1)."""
@@ -92,16 +91,24 @@ class DnsResolver:
         dealt = [(host[0], chance[2 * n : 2 * n + 2], host[1]) for n, host in enumerate(hosts)]
         return tuple((preference, name) for preference, _, name in sorted(dealt))
 
-    # ── one lookup ───────────────────────────────────────────────────────────────────────
+    # ── lookups ───────────────────────────────────────────────────────────────────────
+
+    async def _lookup_both(self, name: str) -> list[_Found]:
+        """A, then AAAA."""
+        async with asyncio.TaskGroup() as tasks:
+            lookups = [
+                tasks.create_task(self._lookup(name, kind), name=f"{kind} {name}") for kind in ("A", "AAAA")
+            ]
+        return [lookup.result() for lookup in lookups]
 
     async def _lookup(self, name: str, kind: str) -> _Found:
         key = name.lower().rstrip("."), kind
         now = asyncio.get_running_loop().time
         while True:
             cached = self._cache.get(key)
-            if cached is not None and now() < cached[0]:
+            if cached is not None and now() < cached.until:
                 self._cache.move_to_end(key)
-                return cached[1]
+                return cached
             if (other := self._under_way.get(key)) is None:
                 break
             # If the other is cancelled, one of those who waited asks instead.
@@ -109,7 +116,8 @@ class DnsResolver:
         done = self._under_way[key] = asyncio.Event()
         try:
             found, lasts_s = await self._ask(*key)
-            self._cache[key] = now() + lasts_s, found
+            found = replace(found, until=now() + lasts_s)
+            self._cache[key] = found
             if len(self._cache) > self._max_entries:
                 self._cache.popitem(last=False)
         finally:
@@ -191,6 +199,18 @@ def _negative_ttl(response: dns.message.Message) -> float:
         return response.resolve_chaining().minimum_ttl
     except dns.exception.DNSException:
         return 0
+
+
+def _addresses(both: Sequence[_Found]) -> Addresses:
+    found = tuple(IpAddress(address) for answer in both for _, address in answer.records)
+    if found:
+        return Addresses(found)
+    return Addresses(failure=NO_ANSWER if any(answer.has_failed for answer in both) else NO_SUCH_DOMAIN)
+
+
+def _lasts_s(*found: _Found) -> float:
+    """As long as all of them do."""
+    return min(answer.until for answer in found) - asyncio.get_running_loop().time()
 
 
 def _within(ttl: float, longest_s: float) -> float:

@@ -1,5 +1,6 @@
 """The way out: fresh mail's short way, conversations with next hops, and DNS."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,6 +133,8 @@ class Mx:
     """(preference, name)."""
     failure: Reply | None = None
     """Null MX (RFC 7505), no such domain, or a resolver that does not answer."""
+    lasts_s: float = field(default=math.inf, compare=False)
+    """For how long the answer still holds, by the TTLs of what it was made of."""
 
 
 @dataclass(frozen=True, slots=True)

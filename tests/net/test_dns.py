@@ -1,6 +1,7 @@
 """DNS against a real name server of a few lines, on 127.0.0.1."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import pytest
@@ -26,6 +27,7 @@ ZONE: dict[tuple[str, str], list[str]] = {
     ("text.test.", "TXT"): ['"nothing here"'],
     ("half.test.", "A"): ["192.0.2.9"],
     ("brief.test.", "A"): ["192.0.2.10"],
+    ("long.test.", "MX"): ["10 mx1.two.test."],
 }
 
 
@@ -146,6 +148,22 @@ async def test_answers_good_or_bad_are_kept(resolver: DnsResolver, server: NameS
     asked = dict(server.asked)
     assert await resolver.mx(domain) == first
     assert server.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("domain", "ttl"),
+    [
+        pytest.param("two.test", 300, id="the TTL of the exchangers"),
+        pytest.param("plain.test", 60, id="no exchangers: the shorter of that and of the address"),
+        pytest.param("brief.test", 5, id="at least five seconds"),
+        pytest.param("long.test", 86_400, id="at most a day"),
+    ],
+)
+async def test_an_answer_says_for_how_long_it_holds(resolver: DnsResolver, domain: str, ttl: float) -> None:
+    for _ in range(2):
+        lasts_s = (await resolver.mx(domain)).lasts_s
+        assert ttl - 4 < lasts_s <= ttl
+    assert (await resolver.mx("[127.0.0.9]")).lasts_s == math.inf
 
 
 async def test_lookups_of_one_name_at_one_time_are_one(server: NameServer) -> None:
