@@ -42,8 +42,7 @@ RelayError
     ├── StaleDirectory       decided under an older revision: reload and decide again
     ├── StaleRequest         a repetition of the request has begun meanwhile: that one is answered
     ├── RecipientsSuppressed   decided without what the suppression list holds: decide again
-    ├── IdTaken              another process minted the same id in the same microsecond: mint again
-    └── StaleLane            another worker holds the lane now
+    └── IdTaken              another process minted the same id in the same microsecond: mint again
 """
 
 from collections.abc import Mapping
@@ -319,7 +318,3 @@ class RecipientsSuppressed(Stale):
 
 class IdTaken(Stale):
     """What was to be stored has an id that exists already."""
-
-
-class StaleLane(Stale):
-    """The lane changed hands since it was taken."""

@@ -80,16 +80,11 @@ def read_mailbox(text: str) -> Named:
     return read_name(name), parse_mailbox(address)
 
 
-def read_mailboxes(text: str) -> list[Named]:
+def _mailboxes(text: str) -> Iterator[Named]:
     """All that the text lists, at least one. Raises MalformedAddress when something in it is none.
 
     A comma separates behind `>` and behind a bare address; elsewhere it belongs to a name.
     """
-    return list(_mailboxes(one_line(text)))
-
-
-def _mailboxes(text: str) -> Iterator[Named]:
-    """Raises MalformedAddress."""
     start, is_quoted, is_empty = 0, False, True
     for mark in _MARK.finditer(text):
         is_quoted ^= mark[0] == '"'

@@ -98,9 +98,6 @@ class EventLog(Protocol):
     async def recent(self, limit: int) -> list[Told]:
         """Newest first."""
 
-    async def recent_of(self, account: AccountId | None, limit: int) -> list[Told]:
-        """Newest first, operators' deeds too; account None is all."""
-
     async def find(self, query: EventQuery, limit: int, after: int | None = None) -> FoundEvents:
         """Up to limit of the events that the query means, behind `after` when given, quickly however many.
 

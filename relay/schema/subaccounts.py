@@ -27,11 +27,6 @@ MISSING = "`{0}` is a required field"
 _STATUSES = ", ".join(f"'{status.value}'" for status in Status)
 _GRANTS = ", ".join(f"'{grant}'" for grant in KEY_GRANTS)
 _POOL_SCHEMA = {"type": "string", "maxLength": MAX_POOL_NAME, "pattern": "^[A-Za-z0-9_]*$"}
-_GRANTS_SCHEMA = {
-    "type": "array",
-    "items": {"type": "string", "enum": list(KEY_GRANTS)},
-    "minItems": 1,
-}
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 
 

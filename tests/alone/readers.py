@@ -30,7 +30,7 @@ from relay.mail.fields import section_in_ascii
 from relay.mail.gate import check_body, check_composed, check_stored, read_section
 from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
 from relay.mail.inline_css import inline_css
-from relay.mail.mailboxes import read_mailboxes, read_name, split_name, split_template
+from relay.mail.mailboxes import read_name, sole_mailbox, split_name, split_template
 from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, named_parameters, parameters_of
 from relay.mail.seven_bit import seven_bit
@@ -303,8 +303,8 @@ MAIL = (
     ),
     # ── mailboxes and names ──
     Reader(
-        "mailboxes",
-        read_mailboxes,
+        "a mailbox",
+        sole_mailbox,
         10_000,
         (*HOSTILE, "a@b.test,", "<a@b.test>,", "…a@b.test (…", "x@" + "a" * 50 + ","),
     ),

@@ -210,7 +210,6 @@ def test_every_refusal_that_a_client_can_cause_has_its_sentence() -> None:
         errors.PeerUnreachable,
         errors.RecipientsSuppressed,
         errors.SourceUnplumbed,
-        errors.StaleLane,
     }
     ours = {kind for kind in _leaves(errors.RelayError) if kind.__module__ == "relay.domain.errors"}
     assert set(TABLE) >= ours - inner

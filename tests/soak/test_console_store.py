@@ -150,7 +150,6 @@ async def test_events_are_counted_and_found_quickly(crowded: tuple[Crowd, Store]
                 partial(store.reports.tallies, account, until - span - DAY, until, step, by_ip=by_ip),
                 len,
             )
-        await slow.time(f"recent of {account or 'all'}", partial(store.events.recent_of, account, 50), len)
         for name, filters in FILTERS.items():
             await slow.time(
                 f"events of {account or 'all'}: {name}",

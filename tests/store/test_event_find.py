@@ -257,14 +257,3 @@ async def test_words_beyond_number_hide_nothing(store: Store) -> None:
     await store.events.append([Injection(NOW, about) for _ in range(BLOCK)])
     assert await store.events.summarise() == 1
     assert await found(store, query(from_addresses={"<a@b.test>"})) == [BLOCK + 1]
-
-
-async def test_the_newest_events_of_an_account_are_told(log: Store) -> None:
-    await log.events.append([Injection(NOW + 8 * HOUR, Subject.of(build_message()))])
-    (newest, *rest) = await log.events.recent_of(ACCOUNT, 20)
-    assert newest.event == Injection(NOW + 8 * HOUR, newest.event.about)  # type: ignore[union-attr]
-    assert len(rest) == 19
-    accounts = {told.event.about.account for told in await log.events.recent_of(OTHER, 20)}  # type: ignore[union-attr]
-    assert accounts == {OTHER}
-    assert len(await log.events.recent_of(None, 7)) == 7
-    assert await log.events.recent_of(AccountId(9), 7) == []

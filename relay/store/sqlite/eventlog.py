@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from relay.domain.errors import OverCapacity
 from relay.domain.events import Event
-from relay.domain.ids import AccountId, MessageId, TransmissionId, to_us
+from relay.domain.ids import MessageId, TransmissionId, to_us
 from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents, Told
 from relay.store.codec import to_json, told
 from relay.store.sqlite.event_blocks import forget, keep, may_note, note, unnoted
@@ -52,11 +52,6 @@ class SqliteEventLog:
 
     async def recent(self, limit: int) -> list[Told]:
         return await self._told("recent", limit)
-
-    async def recent_of(self, account: AccountId | None, limit: int) -> list[Told]:
-        if account is None:
-            return await self.recent(limit)
-        return await self._told("recent_of", account, limit)
 
     async def find(
         self, query: EventQuery, limit: int, after: int | None = None, budget_s: float = BUDGET_S

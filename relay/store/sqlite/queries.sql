@@ -235,10 +235,6 @@ WHERE event.transmission_id = ? ORDER BY event.id;
 SELECT {event} FROM event LEFT JOIN submission ON submission.id = event.transmission_id
 ORDER BY event.id DESC LIMIT ?;
 
--- name: recent_of
-SELECT {event} FROM event LEFT JOIN submission ON submission.id = event.transmission_id
-WHERE event.account = ? ORDER BY event.at_us DESC, event.id DESC LIMIT ?;
-
 -- name: first_events
 SELECT json_group_array(json_array(id, at_us, transmission_id)) FROM (
     SELECT id, at_us, transmission_id FROM event WHERE id > ? ORDER BY id LIMIT ?
