@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from trove_classifiers import classifiers
 
 from relay import __version__
+from tests.support.installed import checked
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -75,6 +77,19 @@ def test_the_newest_version_of_the_changelog_is_that_of_the_program() -> None:
 
 def test_the_index_knows_its_classifiers() -> None:
     assert set(PROJECT["classifiers"]) <= classifiers
+
+
+def test_its_wheel_has_every_file_of_the_package_and_the_licence(tmp_path: Path) -> None:
+    """Statements, migrations, templates and what the console serves are files, too."""
+    checked([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], ROOT)
+    (path,) = tmp_path.glob("*.whl")
+    with ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        (licence,) = [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+        assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+    tracked = checked(["git", "ls-files", "-z", "relay"], ROOT).rstrip("\0").split("\0")
+    assert names >= set(tracked)
+    assert {Path(name).suffix for name in tracked} >= {".sql", ".html", ".css", ".js", ".typed"}
 
 
 def test_it_asks_for_what_it_imports_and_for_nothing_else() -> None:
