@@ -16,14 +16,22 @@ _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR
 
 def _place(case: Case) -> Iterator[Finding]:
     path = Path(case.config.store.removeprefix(_SQLITE))
-    if path.is_dir():
-        yield case.found(
-            "store", f"{path} is a folder: expected a file in it, such as relay.db", refuses=True
-        )
-    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        yield case.found("store", f"{path}: expected a file that this user may read and write", refuses=True)
-    elif trouble := _trouble_in(path.parent):
+    try:
+        trouble = _trouble_at(path)
+    except OSError as error:
+        trouble = f"{path}: {error.strerror}: expected a file that this user may read and write"
+    if trouble:
         yield case.found("store", trouble, refuses=True)
+
+
+def _trouble_at(path: Path) -> str:
+    """Empty: there is none. Raises OSError where nobody may look."""
+    if path.is_dir():
+        return f"{path} is a folder: expected a file in it, such as relay.db"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"{path}: expected a file that this user may read and write"
+    # A link has its log where it leads to, and all else where it stands.
+    return _trouble_in(path.parent) or _trouble_in(path.resolve().parent)
 
 
 def _trouble_in(folder: Path) -> str:

@@ -25,7 +25,7 @@ from relay.ports import (
 )
 from relay.store.folders import make_private, open_to_others
 from relay.store.migrate import UnusableStore, migrate, migrations
-from relay.store.peek import check_is_ours
+from relay.store.peek import check_is_ours, workers_of
 from relay.store.sqlite.billing import SqliteBilling
 from relay.store.sqlite.directory import SqliteDirectory
 from relay.store.sqlite.eventlog import SqliteEventLog
@@ -121,7 +121,7 @@ def wide_folders(url: str) -> list[tuple[Path, int]]:
     Raises UnusableStore for what is no URL of a store.
     """
     path = _path(url)
-    return list(open_to_others((path.parent, path.resolve().parent, _folder(path))))
+    return list(open_to_others((path.parent, path.resolve().parent, workers_of(path))))
 
 
 def _open(
@@ -133,11 +133,11 @@ def _open(
     make_room_to_start(path)
     migrate_store(url)
     with _failures_named(path):
-        workers = Workers(_folder(path))
+        workers = Workers(workers_of(path))
         if worker is not None:
             workers.register(worker)
         share_bytes = account_queue_bytes or usual_share_bytes(path)
-        return Store(Executor(path, loop), workers, DatagramWakeUps(_folder(path), worker), share_bytes)
+        return Store(Executor(path, loop), workers, DatagramWakeUps(workers_of(path), worker), share_bytes)
 
 
 def _path(url: str) -> Path:
@@ -145,11 +145,6 @@ def _path(url: str) -> Path:
     if name == url or not name or name.endswith("/"):
         raise UnusableStore(f"store {url!r}: expected sqlite:///relative/path or sqlite:////absolute/path")
     return Path(name)
-
-
-def _folder(path: Path) -> Path:
-    """Where the workers' locks are: beside the store."""
-    return path.with_name(f"{path.name}.workers")
 
 
 @contextmanager
@@ -163,7 +158,7 @@ def _failures_named(path: Path) -> Iterator[None]:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """No two processes make or migrate the same store at once. Makes the folders."""
-    folder = _folder(path)
+    folder = workers_of(path)
     make_private(folder)
     lock = os.open(folder, os.O_RDONLY)
     try:

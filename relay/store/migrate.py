@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
 
 from relay.domain.errors import RelayError
@@ -37,10 +38,7 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT")
         before, now = version_of(connection), max(steps)
         if before > now:
-            raise UnusableStore(
-                f"the store has schema version {before}, this relay knows versions up to {now}: "
-                "use the newer relay that wrote it, or a copy of the store from before"
-            )
+            raise newer(before, now)
         for version, script in steps.items():
             if version > before:
                 for statement in statements_of(script):
@@ -51,6 +49,33 @@ def migrate(connection: sqlite3.Connection, steps: dict[int, str]) -> tuple[int,
         raise
     connection.execute("COMMIT")
     return before, now
+
+
+def newer(version: int, known: int) -> UnusableStore:
+    """Of a store that a later version of the code has written."""
+    return UnusableStore(
+        f"the store has schema version {version}, this relay knows versions up to {known}: "
+        "use the newer relay that wrote it, or a copy of the store from before"
+    )
+
+
+def tables_of(steps: dict[int, str], version: int) -> frozenset[str]:
+    """The tables that a store of that version has."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+        for number, script in steps.items():
+            if number <= version:
+                for statement in statements_of(script):
+                    connection.execute(statement)
+        return table_names(connection)
+
+
+def table_names(connection: sqlite3.Connection) -> frozenset[str]:
+    """Those that are not SQLite's own."""
+    found = connection.execute(
+        r"SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
+    )
+    return frozenset(name for (name,) in found)
 
 
 def version_of(connection: sqlite3.Connection) -> int:

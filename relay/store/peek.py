@@ -1,5 +1,6 @@
 """The directory of a store, read without opening the store: nothing is made, migrated or left behind."""
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -7,11 +8,23 @@ from pathlib import Path
 from relay.domain.directory import Snapshot
 from relay.domain.ids import Revision
 from relay.store.entries import snapshot
-from relay.store.migrate import UnusableStore, migrations, version_of
-from relay.store.sqlite.statements import SQL, one
+from relay.store.migrate import (
+    UnusableStore,
+    migrations,
+    newer,
+    table_names,
+    tables_of,
+    version_of,
+)
+from relay.store.sqlite.statements import SQL
 
 _OURS = frozenset(("schema_version", "directory_revision", "directory_entry"))
 _MOST_NAMED = 5
+
+
+_FILES = ("-wal", "-shm", "-doubt", "-reserve")
+"""What stands beside the store; the first two beside the file that a link leads to."""
+_REMEDY = "use the relay that wrote it, or a copy of the store from before"
 
 
 class UnreadableForNow(UnusableStore):
@@ -20,23 +33,29 @@ class UnreadableForNow(UnusableStore):
 
 def peek(path: Path) -> Snapshot | None:
     """None when there is no store, or one without a directory. Raises UnusableStore, OSError."""
+    _check_beside(path)
     if not _is_there(path):
         return None
     try:
         with closing(_read_only(path)) as connection:
             _check_is_ours(connection, path)
-            before, known = version_of(connection), max(migrations("relay.store.sqlite"))
-            if before > known:
-                raise UnusableStore(
-                    f"the store has schema version {before}, this relay knows versions up to {known}"
-                )
-            if before == 0:
+            _check_is_whole(connection, path)
+            if version_of(connection) == 0:
                 return None
-            revision = Revision(one(connection, "revision"))
-            found = snapshot(revision, connection.execute(SQL["entries"]).fetchall())
+            row = connection.execute(SQL["revision"]).fetchone()
+            entries = connection.execute(SQL["entries"]).fetchall()
     except sqlite3.Error as error:
         kind = UnreadableForNow if isinstance(error, sqlite3.OperationalError) else UnusableStore
         raise kind(f"cannot read the store {path}: {error}") from error
+    try:
+        if row is None:
+            raise ValueError("no revision")
+        found = snapshot(Revision(row[0]), entries)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UnusableStore(
+            f"{path} has a directory that this relay cannot read ({why}): {_REMEDY}"
+        ) from error
     return found if found.revision > 0 else None
 
 
@@ -59,6 +78,35 @@ def _is_there(path: Path) -> bool:
             f"{path} is no file: expected one that the relay made, or a path where nothing is"
         )
     return path.exists()
+
+
+def _check_beside(path: Path) -> None:
+    """Raises UnusableStore for what keeps the store from being opened, beside it."""
+    whole = path.resolve()
+    for name in _FILES:
+        for file in {place.with_name(f"{place.name}{name}") for place in (path, whole)}:
+            if file.exists() and not (file.is_file() and os.access(file, os.R_OK | os.W_OK)):
+                raise UnusableStore(f"{file}: expected a file that this user may read and write, or none")
+    folder = workers_of(path)
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+        raise UnusableStore(f"{folder}: expected a folder that this user may read and write, or none")
+
+
+def workers_of(path: Path) -> Path:
+    """Where the workers' locks are: beside the store."""
+    return path.with_name(f"{path.name}.workers")
+
+
+def _check_is_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Of a version that we know, with the tables of that version. Raises UnusableStore."""
+    version, steps, names = version_of(connection), migrations("relay.store.sqlite"), table_names(connection)
+    if version > max(steps):
+        raise newer(version, max(steps))
+    if version == 0 and names:
+        raise UnusableStore(f"{path} does not say which schema version it has: {_REMEDY}")
+    if lacking := sorted(tables_of(steps, version) - names if names else ()):
+        told = ", ".join(lacking[:_MOST_NAMED]) + (" …" if len(lacking) > _MOST_NAMED else "")
+        raise UnusableStore(f"{path} lacks tables of schema version {version} ({told}): {_REMEDY}")
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

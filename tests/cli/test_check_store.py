@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -149,6 +150,77 @@ def test_a_store_behind_a_link_that_leads_nowhere_is_refused(cli: Cli) -> None:
     (cli.folder / "relay.db").symlink_to(cli.folder / "gone" / "relay.db")
     what = "relay.db leads to gone/relay.db, which is not there: bring that back, or remove the link"
     refused_as(cli, judged(cli, {}), f"relay.toml: store: {what}")
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        pytest.param(
+            "INSERT INTO schema_version VALUES (9999)", "the store has schema version 9999, ", id="newer"
+        ),
+        pytest.param(
+            "DELETE FROM schema_version",
+            "relay.db does not say which schema version it has: ",
+            id="no version",
+        ),
+        pytest.param(
+            "DROP TABLE message", "relay.db lacks tables of schema version ", id="no table of messages"
+        ),
+        pytest.param(
+            "DELETE FROM directory_revision",
+            "relay.db has a directory that this relay cannot read (ValueError: no revision): ",
+            id="no revision",
+        ),
+        pytest.param(
+            "UPDATE directory_entry SET value = '{}' WHERE kind = 'account'",
+            "relay.db has a directory that this relay cannot read (KeyError: 'plan'): ",
+            id="an entry without its fields",
+        ),
+        pytest.param(
+            "UPDATE directory_entry SET value = json_set(value, '$.later', 1) WHERE kind = 'account'",
+            "relay.db has a directory that this relay cannot read (TypeError: ",
+            id="a field of a later relay",
+        ),
+        pytest.param(
+            "UPDATE directory_entry SET kind = 'guest' WHERE kind = 'account'",
+            "relay.db has a directory that this relay cannot read (KeyError: 'guest'): ",
+            id="an entry of a later relay",
+        ),
+    ],
+)
+def test_a_store_that_this_relay_cannot_use_is_refused_and_left_alone(
+    cli: Cli, statement: str, what: str
+) -> None:
+    judged(cli, {})
+    cli.ok("directory", "apply", str(cli.directory))
+    with closing(sqlite3.connect(cli.folder / "relay.db")) as connection:
+        connection.execute(statement)
+        connection.commit()
+    before = {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()}
+    (line,) = [line for line in told(cli, cli("check")) if not line.startswith("warning: ")]
+    assert line.startswith(f"relay.toml: store: {what}")
+    assert line.endswith("a copy of the store from before")
+    refused_as(cli, cli("check"), line)
+    assert {path.name: path.read_bytes() for path in cli.folder.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("name", ["-wal", "-shm", "-reserve", "-doubt", ".workers"])
+def test_what_stands_in_the_way_beside_the_store_is_refused(cli: Cli, name: str, has_store: bool) -> None:
+    judged(cli, {})
+    if has_store:
+        cli.ok("directory", "apply", str(cli.directory))
+    beside, kind = cli.folder / f"relay.db{name}", "folder" if name == ".workers" else "file"
+    if beside.is_dir():
+        shutil.rmtree(beside)
+    beside.unlink(missing_ok=True)
+    if kind == "file":
+        beside.mkdir()
+    else:
+        beside.write_text("")
+        beside.chmod(0o700)
+    what = f"relay.db{name}: expected a {kind} that this user may read and write, or none"
+    refused_as(cli, cli("check"), f"relay.toml: store: {what}")
 
 
 def refused_as(cli: Cli, printed: Printed, line: str) -> None:
