@@ -40,7 +40,7 @@ def configure_logging(style: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # aiosmtpd tells every command of every client at info.
+    # aiosmtpd tells every connection at info.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
