@@ -2,6 +2,9 @@
 
 import errno
 
+BACKLOG = 512
+"""Connections that the system keeps until they are accepted."""
+
 
 class CannotListen(OSError):
     """An address that is taken, forbidden or not here; str() is a sentence that names it."""

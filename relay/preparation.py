@@ -92,7 +92,7 @@ def standing_of(config: Config, path: Path) -> Standing:
     except ConfigError as error:
         problems = error.problems
     try:
-        snapshot = peek(Path(config.store.removeprefix("sqlite:///")))
+        snapshot = peek(config.store_file)
     except (UnusableStore, OSError) as error:
         refused, is_passing = str(error), isinstance(error, OSError | UnreadableForNow)
     file = (
@@ -200,5 +200,5 @@ def http_pair(config: Config) -> tuple[Path, Path] | None:
 
 
 def _self_signed(config: Config) -> tuple[Path, Path]:
-    beside = Path(config.store.removeprefix("sqlite:///")).parent
+    beside = config.store_file.parent
     return ensure_self_signed(beside, config.hostname, *_THIS_MACHINE)

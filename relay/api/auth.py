@@ -18,7 +18,7 @@ from relay.api.services import services_of
 from relay.domain.clients import ClientAddress, client_address, client_behind, may_come_from
 from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
-from relay.domain.ids import AccountId, SubaccountId
+from relay.domain.ids import LARGEST_NUMBER, AccountId, SubaccountId
 from relay.service.authority import check_active, check_change, holder_of, lacking
 from relay.service.caps import Caps
 from relay.tally import Tally
@@ -29,7 +29,6 @@ ACCOUNT_HEADER = "X-Relay-Account"
 
 _DOOR = "door=rest"
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
-_MAX_NUMBER = 2**31 - 1
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -212,7 +211,7 @@ def _account(snapshot: Snapshot, key: ApiKey, asked: str | None) -> AccountId:
 
 def _number(text: str, header: str) -> int:
     text = text.strip()
-    if not _NUMBER.fullmatch(text) or int(text) > _MAX_NUMBER:
+    if not _NUMBER.fullmatch(text) or int(text) > LARGEST_NUMBER:
         raise ApiError(400, f"{header} must be a number")
     return int(text)
 

@@ -8,13 +8,14 @@ from relay.api.auth import Caller, account_of
 from relay.api.errors import BASE, ApiError, Problem
 from relay.api.faults import problem_of
 from relay.api.services import services_of
+from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.errors import StaleRequest, StoreUnavailable
 from relay.domain.events import PolicyRejection
 from relay.schema.api import Problem as ProblemShape
 from relay.schema.glance import Glance, glance_at, sender_of
 from relay.schema.transmissions import Asked
 from relay.service.draft import parts_of
-from relay.service.rejections import A_MINUTE, ADMIN_FAILURE, slip_of, with_count
+from relay.service.rejections import A_MINUTE, slip_of, with_count
 
 _PATH = f"{BASE}/transmissions"
 

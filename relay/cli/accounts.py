@@ -10,7 +10,7 @@ import typer
 from relay.cli import parameters
 from relay.cli.consent import Foretelling, YesOption, asking, change_with_consent, with_consent
 from relay.cli.printing import print_json, print_rows, say, warn
-from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.cli.session import AccountOption, AnyAccountOption, ConfigOption, JsonOption, Session, in_store
 from relay.domain.billing import current_cycle
 from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import GRANTS, Account, ApiKey, Plan, Snapshot, Subaccount, ip_limit
@@ -23,8 +23,6 @@ subaccounts = typer.Typer(help="Parts of an account, and their pools.")
 keys = typer.Typer(help="API keys, which are SMTP passwords too.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", parser=parameters.name)]
-AccountOption = Annotated[int, typer.Option("--account", min=1, help="The account's number.")]
-AnyAccountOption = Annotated[int | None, typer.Option("--account", min=1, help="Of this account alone.")]
 
 
 # ── accounts ─────────────────────────────────────────────────────────────────────────────

@@ -8,9 +8,9 @@ import typer
 from relay.cli import parameters
 from relay.cli.consent import Compute, Foretelling, YesOption, with_consent
 from relay.cli.printing import print_json, print_rows, say
-from relay.cli.session import ConfigOption, JsonOption, Session, in_store
+from relay.cli.session import AccountOption, AnyAccountOption, ConfigOption, JsonOption, Session, in_store
 from relay.domain.changes import Change, Put
-from relay.domain.directory import Pool, SendingIp, Snapshot
+from relay.domain.directory import MAX_WEIGHT, Pool, SendingIp, Snapshot
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.ports import Selection
 from relay.service import administer
@@ -18,8 +18,6 @@ from relay.service import administer
 pools = typer.Typer(help="Named sets of an account's sending IPs.")
 ips = typer.Typer(help="Sending IPs, and whom they are given to.")
 
-AccountOption = Annotated[int, typer.Option("--account", min=1, help="The account's number.")]
-AnyAccountOption = Annotated[int | None, typer.Option("--account", min=1, help="Of this account alone.")]
 PoolArgument = Annotated[str, typer.Argument(metavar="ID", help="The pool's id.")]
 AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", parser=parameters.address)]
 
@@ -133,7 +131,9 @@ def add_ip(
     node: Annotated[
         str, typer.Option("--node", parser=parameters.node, help="The machine that has it.")
     ] = "",
-    weight: Annotated[int, typer.Option("--weight", min=1, max=100, help="Its share of a pool's mail.")] = 1,
+    weight: Annotated[
+        int, typer.Option("--weight", min=1, max=MAX_WEIGHT, help="Its share of a pool's mail.")
+    ] = 1,
     shared: Annotated[bool, typer.Option("--shared", help="Into the shared pool.")] = False,
     config: ConfigOption = None,
 ) -> None:

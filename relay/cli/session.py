@@ -20,7 +20,6 @@ from relay.service.directory import entries_of
 from relay.store import Store, open_store
 
 USUAL_PLACES = (Path("config/relay.toml"), Path("/etc/relay/relay.toml"))
-_SQLITE = "sqlite:///"
 _TRIES = 10
 
 Result = TypeVar("Result")
@@ -29,6 +28,8 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="PATH", help="relay.toml; else RELAY_CONFIG, else the usual places."),
 ]
+AccountOption = Annotated[int, typer.Option("--account", min=1, help="The account's number.")]
+AnyAccountOption = Annotated[int | None, typer.Option("--account", min=1, help="Of this account alone.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -89,10 +90,8 @@ def in_store(
     Raises ConfigError, UnusableStore, NoStore unless the command may create it.
     """
     config, _ = config_at(path)
-    if not may_create and config.store.startswith(_SQLITE):
-        file = Path(config.store.removeprefix(_SQLITE))
-        if not file.exists():
-            raise NoStore(file)
+    if not may_create and not config.store_file.exists():
+        raise NoStore(config.store_file)
 
     async def run() -> Result:
         async with await open_store(

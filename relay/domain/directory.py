@@ -21,6 +21,10 @@ from relay.domain.ids import (
 from relay.domain.route import Route
 
 MAX_POOL_NAME = 20
+MAX_WEIGHT = 100
+USUAL_IP_LIMIT = 4
+"""Dedicated IPs of an account for which nobody said another number (R13)."""
+USUAL_PRICE_CENTS = 2000
 RESERVED_POOLS = frozenset({DEFAULT_POOL, SHARED_POOL, PoolId("shared_pool")})
 """Ids that no pool of an account's own may have."""
 SHARED_OVERFLOW = "shared pool"
@@ -99,9 +103,9 @@ class Account:
     id: AccountId
     name: str
     plan: Plan
-    dedicated_ip_limit: int | None = 4
+    dedicated_ip_limit: int | None = USUAL_IP_LIMIT
     """None: no limit (R14)."""
-    ip_price_cents: int = 2000
+    ip_price_cents: int = USUAL_PRICE_CENTS
     bill_cycle_day: int = 1
     require_sending_domain: bool = False
     bounce_domain: str = ""

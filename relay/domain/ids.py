@@ -16,6 +16,8 @@ WorkerId = NewType("WorkerId", str)
 Epoch = NewType("Epoch", int)
 Revision = NewType("Revision", int)
 
+LARGEST_NUMBER = 2**31 - 1
+"""Of an account or a subaccount."""
 DEFAULT_POOL = PoolId("default")
 SHARED_POOL = PoolId("sp_shared")
 """The installation's own IPs. A reserved id: SparkPost's name for them in `options.ip_pool` (A6)."""

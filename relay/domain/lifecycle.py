@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from relay.domain.classify import bounce_class
+from relay.domain.classify import ADMIN_FAILURE, bounce_class
 from relay.domain.dsn import Report
 from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Subject
 from relay.domain.ids import BodyId, MessageId
@@ -27,8 +27,6 @@ from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Suppression, after_bounce
 
-ADMIN_FAILURE = 25
-"""SparkPost's bounce class for what we ended ourselves."""
 ORPHAN_DELAYS_S = (0, 1, 4, 16, 60)
 LONELY_AFTER = 10
 """An orphan this often over is attempted alone, so that it cannot take others along."""

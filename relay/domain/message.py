@@ -19,6 +19,13 @@ from relay.domain.ids import (
 )
 from relay.domain.resolve import Decision
 
+MAX_CAMPAIGN_BYTES = 64
+MAX_METADATA_BYTES = 10_000
+MAX_TAGS = 10
+MAX_TAG_BYTES = 255
+MAX_POOL_CHARACTERS = 255
+"""Of what was asked for: it is quoted in replies and events. No pool has an id this long."""
+
 
 class RcptType(StrEnum):
     """Which copy a message is. The copy for a RCPT TO has no type."""

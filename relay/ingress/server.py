@@ -9,7 +9,7 @@ from relay.handshake import Handshakes
 from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
 from relay.ingress.surroundings import Surroundings
-from relay.listening import by_setting, cannot_listen
+from relay.listening import BACKLOG, by_setting, cannot_listen
 from relay.ports import Clock, Directory, Sandbox
 from relay.schema.config import SmtpSettings
 from relay.schema.values import Endpoint
@@ -18,7 +18,6 @@ from relay.service.inject import Accepting
 from relay.service.rejections import Rejecting
 from relay.tally import Tally, refusals
 
-_BACKLOG = 512
 _LAST_WORDS_S = 0.1
 """For the last replies to get out."""
 _CUT_S = 1.0
@@ -127,7 +126,7 @@ class SmtpServer:
                 self._handshakes.before(make) if implicit_tls else make,
                 endpoint.host,
                 endpoint.port,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 reuse_port=self._reuse_port or None,
             )
         except OSError as error:

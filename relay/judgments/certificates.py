@@ -30,7 +30,7 @@ def _pairs(case: Case) -> Iterator[Finding]:
     if case.answers_http:
         yield from _of_section(case, "http", config.http, public_host or config.hostname)
     if _is_self_signed_used(case):
-        yield from _of_own(case, Path(config.store.removeprefix("sqlite:///")).parent)
+        yield from _of_own(case, config.store_file.parent)
 
 
 def _of_own(case: Case, folder: Path) -> Iterator[Finding]:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from relay.judgments.case import Case, Finding, Judgment
 
-_SQLITE = "sqlite:///"
 _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 """What will not be better at the start; a disk that is full may be."""
 
 
 def _place(case: Case) -> Iterator[Finding]:
-    path = Path(case.config.store.removeprefix(_SQLITE))
+    path = case.config.store_file
     try:
         trouble = _trouble_at(path)
     except OSError as error:
@@ -51,7 +50,7 @@ def _trouble_in(folder: Path) -> str:
 
 
 def _wide_folders(case: Case) -> Iterator[Finding]:
-    path = Path(case.config.store.removeprefix(_SQLITE))
+    path = case.config.store_file
     if path.exists() and not path.is_file():
         return
     for folder, mode in case.wide:

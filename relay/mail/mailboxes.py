@@ -17,7 +17,7 @@ _LONGEST_ADDRESS = 320
 """Characters that can be one, with a comment behind it."""
 _MARK = re.compile(r'\\.|[",]', re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WITH_COMMENT = re.compile(r"([^\s()<>]++)\s*\(([^()]*+)\)")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
 
@@ -111,7 +111,7 @@ def sole_mailbox(text: str) -> Named:
 def read_name(text: str) -> str:
     """What a display name says: without its quotes, encoded words decoded; no structure any more."""
     quoted = _QUOTED.fullmatch(text)
-    return _ESCAPED.sub(r"\1", quoted[1]) if quoted else decode_words(text)
+    return ESCAPED.sub(r"\1", quoted[1]) if quoted else decode_words(text)
 
 
 def one_line(text: str) -> str:

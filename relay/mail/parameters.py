@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from relay.domain.errors import RelayError
 from relay.mail.headers import unfolded
-from relay.mail.words import parameter, percent_encoded
+from relay.mail.mailboxes import ESCAPED
+from relay.mail.words import NOT_ASCII, parameter, percent_encoded
 
 MAX_PARAMETERS = 100
 
@@ -17,8 +18,6 @@ MAX_PARAMETERS = 100
 _PARAMETER = re.compile(
     r'[;\s]*+([^\s=;"]*+)\s*+(?:=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*+)))?[^;]*+', re.DOTALL
 )
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _NUMBERED = re.compile(r"([^*]+)\*(?:([0-9]{1,3})(\*?))?")
 """`name*`, `name*0` and `name*0*`."""
@@ -77,14 +76,14 @@ def _in_ascii(match: re.Match[str]) -> bytes:
     as_written = match[0].strip("; \t")
     if as_written.isascii():
         return as_written.encode("ascii")
-    text = _ESCAPED.sub(r"\1", match[2]) if match[2] else (match[3] or "").rstrip()
+    text = ESCAPED.sub(r"\1", match[2]) if match[2] else (match[3] or "").rstrip()
     name, is_extended, place = match[1].partition("*")
     if not is_extended:
         return parameter(name, text)
     if not place.endswith("*") and place:
         charset = "utf-8''" if place == "0" else ""
         return f"{name}*{place}*={charset}".encode("ascii") + percent_encoded(text)
-    return match[1].encode("ascii") + b"=" + _NOT_ASCII.sub(_percent, text).encode("ascii")
+    return match[1].encode("ascii") + b"=" + NOT_ASCII.sub(_percent, text).encode("ascii")
 
 
 def _percent(octets: re.Match[str]) -> str:
@@ -103,7 +102,7 @@ def _text(value: bytes) -> str:
 def _given(text: str) -> Iterator[tuple[str, str]]:
     for name, quoted, bare in _PARAMETER.findall(text):
         if name:
-            yield name.lower(), _ESCAPED.sub(r"\1", quoted) if quoted else bare.rstrip()
+            yield name.lower(), ESCAPED.sub(r"\1", quoted) if quoted else bare.rstrip()
 
 
 def _in_order(pieces: dict[int, str]) -> Iterator[str]:

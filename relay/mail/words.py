@@ -19,7 +19,7 @@ _ENCODED_WORD_OCTETS = 42
 _MAX_LINE = 890
 """Of the 998 octets that RFC 5322 §2.1.1 allows; the name of the field stands before, up to 100."""
 _BRACKETED = re.compile(r"<([^<>]*+)>")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _ATTRIBUTE_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
 
 
@@ -84,7 +84,7 @@ def _in_brackets(text: str) -> str:
     if "@" in text and not text.isascii():
         with suppress(MalformedAddress):
             text = parse_mailbox(text.strip()).text
-    text = _NOT_ASCII.sub(lambda found: percent_encoded(found[0]).decode("ascii"), text)
+    text = NOT_ASCII.sub(lambda found: percent_encoded(found[0]).decode("ascii"), text)
     # White space within an URI in brackets is nothing (RFC 2369 §2).
     return "\r\n ".join(text[at : at + _MAX_LINE] for at in range(0, len(text), _MAX_LINE))
 

@@ -18,13 +18,12 @@ from relay.descriptors import for_http
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.shares import Shares
 from relay.handshake import Handshakes
-from relay.listening import by_setting, cannot_listen
+from relay.listening import BACKLOG, by_setting, cannot_listen
 from relay.tally import Tally
 
 Application = Callable[..., Awaitable[None]]
 """ASGI 3: called with scope, receive and send."""
 
-_BACKLOG = 512
 _KEEP_ALIVE_S = 60
 _MAX_HEADER_BYTES = 32_768
 _HANDSHAKE_S = 30.0
@@ -83,7 +82,7 @@ class HttpServer:
             # Else any client on this machine could name the address it comes from (valid_ips).
             proxy_headers=False,
             server_header=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=grace_s,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
@@ -112,7 +111,7 @@ class HttpServer:
             self._socket = socket.socket(family, kind, protocol)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(address)
-            self._socket.listen(_BACKLOG)
+            self._socket.listen(BACKLOG)
         except OSError as error:
             if self._socket is not None:
                 self._socket.close()

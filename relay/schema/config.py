@@ -228,6 +228,10 @@ class Config(Table):
     sink: SinkSettings = SinkSettings()
     log: LogSettings = LogSettings()
 
+    @property
+    def store_file(self) -> Path:
+        return Path(self.store.removeprefix("sqlite:///"))
+
     @field_validator("roles")
     @classmethod
     def _has_some(cls, roles: frozenset[Role]) -> frozenset[Role]:

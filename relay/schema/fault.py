@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from relay.domain.errors import RelayError
+from relay.domain.message import MAX_POOL_CHARACTERS
 
-MAX_POOL_CHARACTERS = 255
 MAX_FAULTS = 100
 """That one answer tells."""
 

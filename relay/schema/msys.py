@@ -15,20 +15,22 @@ from typing import Any, NoReturn
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress, MalformedOptions
-from relay.domain.message import Copy, Options
+from relay.domain.message import (
+    MAX_CAMPAIGN_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_POOL_CHARACTERS,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    Copy,
+    Options,
+)
 from relay.mail.headers import decode_words, unfolded
 from relay.schema.scan import BadJson, check_number_of_values
 
 MAX_OCTETS = 262_144
-MAX_CAMPAIGN_OCTETS = 64
-MAX_METADATA_OCTETS = 10_000
 MAX_VALUES = 10_000
 """Of JSON: each copy has three at most."""
 MAX_NESTING = 32
-MAX_POOL_CHARACTERS = 255
-"""Of what was asked for: it is quoted in replies and events. No pool has an id this long."""
-MAX_TAGS = 10
-MAX_TAG_OCTETS = 255
 MAX_COPIES = 1000
 
 _CACHED_OCTETS = 1000
@@ -174,8 +176,8 @@ def _pool(name: str) -> str | None:
 
 def _campaign(given: Mapping[str, Any]) -> str:
     campaign = _decoded(_typed(given, "campaign_id", str, ""))
-    if len(campaign.encode()) > MAX_CAMPAIGN_OCTETS:
-        raise MalformedOptions(f"smtpapi_campaign_id context is limited to {MAX_CAMPAIGN_OCTETS} bytes")
+    if len(campaign.encode()) > MAX_CAMPAIGN_BYTES:
+        raise MalformedOptions(f"smtpapi_campaign_id context is limited to {MAX_CAMPAIGN_BYTES} bytes")
     return campaign
 
 
@@ -186,15 +188,15 @@ def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
         if not isinstance(tag, str):
             raise _mistyped(f"tags[{index}]", str)
     kept = tuple(map(_decoded, tags[:MAX_TAGS]))
-    if any(len(tag.encode()) > MAX_TAG_OCTETS for tag in kept):
-        raise MalformedOptions(f"X-MSYS-API 'tags' are limited to {MAX_TAG_OCTETS} bytes each")
+    if any(len(tag.encode()) > MAX_TAG_BYTES for tag in kept):
+        raise MalformedOptions(f"X-MSYS-API 'tags' are limited to {MAX_TAG_BYTES} bytes each")
     return kept
 
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = _decoded_inside(_typed(given, "metadata", dict, {}), MAX_NESTING)
-    if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_OCTETS:
-        raise MalformedOptions(f"X-MSYS-API 'metadata' is limited to {MAX_METADATA_OCTETS} bytes")
+    if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
+        raise MalformedOptions(f"X-MSYS-API 'metadata' is limited to {MAX_METADATA_BYTES} bytes")
     return metadata
 
 

@@ -10,6 +10,9 @@ from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from relay.domain.directory import (
     GRANTS,
+    MAX_WEIGHT,
+    USUAL_IP_LIMIT,
+    USUAL_PRICE_CENTS,
     Account,
     ApiKey,
     Plan,
@@ -21,7 +24,15 @@ from relay.domain.directory import (
     is_pool_name,
     pool_id_of,
 )
-from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
+from relay.domain.ids import (
+    DEFAULT_POOL,
+    LARGEST_NUMBER,
+    AccountId,
+    IpAddress,
+    NodeName,
+    PoolId,
+    SubaccountId,
+)
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.schema.problems import Lacking, Table
 from relay.schema.values import Endpoint, check_is_one_host, parse_host_name, parse_network, parse_node
@@ -29,7 +40,6 @@ from relay.schema.values import Endpoint, check_is_one_host, parse_host_name, pa
 MOST_IPS = 100_000
 """Dedicated IPs of one account: what stands for "no limit" where nothing stands for the usual one."""
 MAX_NAME = 64
-_LARGEST_ID = 2**31 - 1
 _KEY = re.compile(r"[0-9A-Fa-f]{40}")
 _KEYWORD = re.compile(r"[0-9A-Za-z][-0-9A-Za-z]{0,63}")
 """Of EHLO (RFC 5321 §4.1.1.1)."""
@@ -121,7 +131,7 @@ def _parse_pattern(text: object) -> str:
 
 
 Name = Annotated[str, PlainValidator(parse_name)]
-SubaccountNumber = Annotated[SubaccountId, Field(ge=0, le=_LARGEST_ID)]
+SubaccountNumber = Annotated[SubaccountId, Field(ge=0, le=LARGEST_NUMBER)]
 """0 is the account itself."""
 
 
@@ -132,7 +142,7 @@ class SendingIpTable(Table):
     bind: Annotated[IpAddress | None, PlainValidator(_parse_optional_address)] = None
     hostname: Annotated[str, PlainValidator(parse_host_name)]
     node: Annotated[NodeName, PlainValidator(_parse_optional_node)] = NodeName("")
-    weight: Annotated[int, Field(ge=1, le=100)] = 1
+    weight: Annotated[int, Field(ge=1, le=MAX_WEIGHT)] = 1
     shared: bool = False
     account: Annotated[AccountId | None, Field(ge=1)] = None
     pool: str | None = None
@@ -202,7 +212,7 @@ class PoolTable(Table):
 class SubaccountTable(Table):
     """`[[account.subaccount]]`."""
 
-    id: Annotated[SubaccountId, Field(ge=1, le=_LARGEST_ID)]
+    id: Annotated[SubaccountId, Field(ge=1, le=LARGEST_NUMBER)]
     name: Name
     ip_pool: Annotated[PoolId | None, PlainValidator(_parse_bound_pool)] = None
 
@@ -255,11 +265,11 @@ class SendingDomainTable(Table):
 class AccountTable(Table):
     """`[[account]]`."""
 
-    id: Annotated[AccountId, Field(ge=1, le=_LARGEST_ID)]
+    id: Annotated[AccountId, Field(ge=1, le=LARGEST_NUMBER)]
     name: Name
     plan: Plan
     dedicated_ip_limit: Annotated[int | None, Field(ge=0, le=MOST_IPS)] = None
-    ip_price_cents: Annotated[int, Field(ge=0, le=100_000_000)] = 2000
+    ip_price_cents: Annotated[int, Field(ge=0, le=100_000_000)] = USUAL_PRICE_CENTS
     bill_cycle_day: Annotated[int, Field(ge=1, le=28)] = 1
     require_sending_domain: bool | None = None
     bounce_domain: Annotated[str, PlainValidator(_parse_optional_host_name)] = ""
@@ -277,7 +287,7 @@ class AccountTable(Table):
         elif self.plan is Plan.ENTERPRISE:
             limit = limit or None
         elif limit is None:
-            limit = 4
+            limit = USUAL_IP_LIMIT
         required = self.require_sending_domain
         return Account(
             self.id,

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
-from relay.domain.message import Options
+from relay.domain.message import MAX_CAMPAIGN_BYTES, MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Options
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
 from relay.mail.addresses import NOBODY
 from relay.schema.content import NO_CONTENT, parse_content
@@ -30,14 +30,10 @@ from relay.schema.scan import (
 )
 from relay.schema.tracking import tracking_asked_for
 
-MAX_CAMPAIGN_BYTES = 64
 MAX_DESCRIPTION_BYTES = 1024
 MAX_DKIM_KEY_BYTES = 255
-MAX_METADATA_BYTES = 10_000
 MAX_SUBSTITUTION_BYTES = 100_000
 MAX_OPTIONS_BYTES = 10_000
-MAX_TAGS = 10
-MAX_TAG_BYTES = 255
 MAX_KEPT_FAULTS = 10_000
 MAX_NAME_BYTES = 10_000
 """Of a recipient's name and of `header_to`."""

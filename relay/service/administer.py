@@ -16,6 +16,7 @@ from relay.domain.directory import (
     MAX_POOL_NAME,
     RESERVED_POOLS,
     SUBACCOUNT_GRANTS,
+    USUAL_IP_LIMIT,
     Account,
     ApiKey,
     Entry,
@@ -36,9 +37,6 @@ from relay.service.pool_rules import check_name, check_overflow, check_signing
 
 Changes = tuple[Change, ...]
 
-_USUAL_LIMIT = 4
-"""R13."""
-
 # ── accounts and subaccounts ─────────────────────────────────────────────────────────────
 
 
@@ -48,7 +46,7 @@ def create_account(snapshot: Snapshot, name: str, plan: Plan, number: AccountId 
         number = AccountId(max(snapshot.accounts, default=0) + 1)
     if number in snapshot.accounts:
         raise Conflict(f"account {number} exists already: {snapshot.accounts[number].name}")
-    limit = None if plan is Plan.ENTERPRISE else _USUAL_LIMIT
+    limit = None if plan is Plan.ENTERPRISE else USUAL_IP_LIMIT
     return (Put(Account(number, name, plan, limit, origin=Origin.LIVE)),)
 
 
@@ -92,7 +90,7 @@ def set_plan(
     if cycle_end is not None and plan is Plan.FREE and account.plan is not Plan.FREE:
         return (Put(replace(account, next_plan=plan, next_plan_at=cycle_end)),)
     if limit is None and plan is not Plan.ENTERPRISE:
-        limit = _USUAL_LIMIT if account.dedicated_ip_limit is None else account.dedicated_ip_limit
+        limit = USUAL_IP_LIMIT if account.dedicated_ip_limit is None else account.dedicated_ip_limit
     changed = replace(account, plan=plan, dedicated_ip_limit=limit, next_plan=None, next_plan_at=None)
     check_limits((changed, *snapshot.ips.values()))
     return (Put(changed),)

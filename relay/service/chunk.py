@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.errors import (
     MessageTooLarge,
     NoSender,
@@ -17,7 +18,6 @@ from relay.domain.errors import (
 )
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
-from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.domain.message import Body, Message, Particulars, RcptType
 from relay.domain.suppression import Source, key_of, suppressed
 from relay.domain.transmission import Recipient, Rejection, Routing

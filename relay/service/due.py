@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.directory import Principal
 from relay.domain.errors import (
     MalformedOptions,
@@ -20,7 +21,7 @@ from relay.domain.errors import (
 )
 from relay.domain.events import GenerationFailure, Subject
 from relay.domain.ids import DEFAULT_POOL, Epoch, IpAddress, MessageId, PoolId, TransmissionId
-from relay.domain.lifecycle import ADMIN_FAILURE, discard
+from relay.domain.lifecycle import discard
 from relay.domain.message import RcptType, State
 from relay.domain.resolve import Decision, Moment, Step, resolve_pool
 from relay.domain.retry import RetryPolicy

@@ -27,8 +27,6 @@ _PATIENCE_S = 1.0
 """How long a reply may wait for its event to be written."""
 _AGAIN_S = 5.0
 _MAX_CHARACTERS = 400
-ADMIN_FAILURE = 25
-"""The class of all of them."""
 
 log = logging.getLogger("relay.rejections")
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from relay.domain.changes import Put
+from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.directory import Check, Plan, SendingDomain
 from relay.domain.events import Bounce, GenerationFailure, GenerationRejection, Subject
 from relay.domain.ids import AccountId, TransmissionId
-from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.net.records import RsaKeys
 from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions
-from relay.domain.message import Copy, Options
-from relay.schema.msys import MAX_METADATA_OCTETS, MAX_NESTING, MAX_OCTETS, parse_msys
+from relay.domain.message import MAX_METADATA_BYTES, Copy, Options
+from relay.schema.msys import MAX_NESTING, MAX_OCTETS, parse_msys
 
 TAG_OCTETS = 255
 BOB = Copy(parse_mailbox("bob@example.com"))
@@ -285,7 +285,7 @@ class TestSize:
     """Ours: SparkPost names no limit for SMTP, REST has one of 10 kB for metadata."""
 
     def test_metadata_of_10_kilobytes_is_taken_and_one_byte_more_refused(self) -> None:
-        fitting = {"a": "x" * (MAX_METADATA_OCTETS - len('{"a":""}'))}
+        fitting = {"a": "x" * (MAX_METADATA_BYTES - len('{"a":""}'))}
         assert parse_msys(json.dumps({"metadata": fitting}).encode()).metadata == fitting
         beyond = json.dumps({"metadata": {"a": fitting["a"] + "x"}}).encode()
         assert detail_of(beyond) == "X-MSYS-API 'metadata' is limited to 10000 bytes"

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.events import GenerationFailure, Subject
 from relay.domain.ids import AccountId
-from relay.domain.lifecycle import ADMIN_FAILURE
 from relay.domain.transmission import TransmissionState
 from relay.ports import TransmissionStanding
 from relay.store import Store

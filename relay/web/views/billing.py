@@ -17,7 +17,7 @@ from relay.service.administer import create_pool
 from relay.service.billing import NewPool, Subscription, check_plan, inventory
 from relay.web.errors import NotHere, sentence, told
 from relay.web.forms import Form, filled
-from relay.web.ips import pools_of
+from relay.web.ips import NEW_FOR, pools_of
 from relay.web.lists import listed
 from relay.web.repeated import FIELD, UsedForm, do_once, mint
 from relay.web.routing import Pages
@@ -26,7 +26,6 @@ from relay.web.visit import Right, Visit
 pages = Pages()
 
 HOME = "/account/billing"
-_NEW_FOR = timedelta(days=30)
 _NEW_SHOWN = 25
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 
@@ -91,7 +90,7 @@ def offer(visit: Visit, subscription: Subscription) -> Offer:
 async def overview(visit: Visit) -> Response:
     statement = await visit.services.billing.statement(visit.account.id)
     now, snapshot = visit.services.clock.now(), await visit.services.directory.refresh()
-    new = [held for held in statement.held if held.since > now - _NEW_FOR and held.address in snapshot.ips]
+    new = [held for held in statement.held if held.since > now - NEW_FOR and held.address in snapshot.ips]
     shown = listed(statement.invoices, visit.query)
     cycle = statement.subscription.cycle
     return visit.page(

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from relay.domain.directory import Account, SendingIp, Snapshot, in_order
+from relay.domain.directory import MAX_WEIGHT, Account, SendingIp, Snapshot, in_order
 from relay.domain.errors import Conflict, StaleDirectory, UnknownObject
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.ports import Facet, MailFilter
@@ -32,7 +32,6 @@ from relay.web.visit import Right, Visit
 pages = Pages()
 
 LIST = "/operate/ips"
-MAX_WEIGHT = 100
 _STATES = ("active", "shared", "inventory", "draining", "still carrying mail", "retired")
 _HISTORY = 20
 
