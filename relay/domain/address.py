@@ -71,7 +71,7 @@ def plain_local(text: str) -> str | None:
 
     Quoted where it must be, only there, and with as few backslashes as can be (RFC 5321 §4.1.2).
     """
-    if _has_surrogates(text):
+    if not text.isascii() and _has_surrogates(text):
         return None
     if _DOT_STRING.fullmatch(text):
         return text
@@ -153,4 +153,4 @@ def _address_literal(text: str) -> str:
 
 
 def _has_surrogates(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+    return any("\ud800" <= char <= "\udfff" for char in text)

@@ -34,7 +34,7 @@ class Subject:
             message.subaccount,
             message.rcpt_to,
             message.domain,
-            message.rcpt_type.value,
+            str(message.rcpt_type),
             message.size_bytes,
             message.pin.ip,
             message.pin.pool,

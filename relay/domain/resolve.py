@@ -130,7 +130,7 @@ def choose_ip(candidates: Sequence[SendingIp], turn: int) -> SendingIp:
     turn counts from 0 and belongs to the caller. A cycle is the sum of the weights,
     divided by their greatest common divisor.
     """
-    cycle = _cycle(tuple(ip.weight for ip in candidates))
+    cycle = _cycle(tuple([ip.weight for ip in candidates]))
     return candidates[cycle[turn % len(cycle)]]
 
 

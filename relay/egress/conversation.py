@@ -240,8 +240,8 @@ class Conversation:
         assert session is not None
         self._transactions += 1
         message = mail[0].message
-        recipients = tuple(Mailbox(claimed.message.rcpt_to, claimed.message.domain) for claimed in mail)
-        requests = tuple(claimed.message.dsn_request for claimed in mail)
+        recipients = tuple([Mailbox(claimed.message.rcpt_to, claimed.message.domain) for claimed in mail])
+        requests = tuple([claimed.message.dsn_request for claimed in mail])
         envelope = Envelope(
             message.mail_from,
             recipients,

@@ -258,7 +258,9 @@ class Connection(SMTP):
             end = self._rest.find(b"\n", self._at)
             if end >= 0:
                 line, self._at = self._rest[self._at : end + 1], end + 1
-                await self._take_turns()
+                self._lines += 1
+                if self._lines >= _TURN_LINES:
+                    await self._let_others_go_on()
                 was_overlong, self._is_overlong = self._is_overlong, False
                 return b"" if was_overlong or len(line) > MAX_LINE_OCTETS else line
             rest, self._rest, self._at = self._rest[self._at :], b"", 0
@@ -268,7 +270,6 @@ class Connection(SMTP):
                 self.hang_up("421 4.3.2 Service shutting down")
                 return None
             await self.flush()
-            self._lines = 0
             self._awaits_command = True
             piece = await self.piece()
             self._awaits_command = False
@@ -302,12 +303,9 @@ class Connection(SMTP):
         """To be read by the next `line`."""
         self._rest, self._at = rest, 0
 
-    async def _take_turns(self) -> None:
-        self._lines += 1
-        if self._lines >= _TURN_LINES:
-            self._lines = 0
-            await self.flush()
-            await asyncio.sleep(0)
+    async def _let_others_go_on(self) -> None:
+        await self.flush()
+        await asyncio.sleep(0)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -321,9 +319,11 @@ class Connection(SMTP):
 
     async def flush(self) -> None:
         """Send what was said. Waits while the client does not read."""
+        self._lines = 0
         if self._out:
             self._write_out()
-            await self._writer.drain()
+            if self._wire.get_write_buffer_size():
+                await self._writer.drain()
 
     def _write_out(self) -> None:
         self._wire.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))

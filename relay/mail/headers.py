@@ -46,10 +46,12 @@ def split_message(message: bytes) -> tuple[bytes, bytes]:
 
 def fields_of(header: bytes) -> tuple[Field, ...]:
     """The fields of a header section that `split_message` made, in order."""
-    return tuple(
-        Field(found[1].decode("ascii").lower(), found[2].removesuffix(b"\n").removesuffix(b"\r"), found[0])
-        for found in _FIELDS.finditer(header)
-    )
+    # A list is made sooner than a tuple of what a generator yields.
+    found = [
+        Field(each[1].decode("ascii").lower(), each[2].removesuffix(b"\n").removesuffix(b"\r"), each[0])
+        for each in _FIELDS.finditer(header)
+    ]
+    return tuple(found)
 
 
 def first(fields: Iterable[Field], name: str) -> Field | None:

@@ -14,7 +14,7 @@ _HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,253}[A-Za-z0-9_])?\.?|\[[A
 
 def hop_count(fields: Iterable[Field]) -> int:
     """How many servers the message has passed: its Received fields."""
-    return sum(field.name == "received" for field in fields)
+    return [field.name for field in fields].count("received")
 
 
 def received_field(

@@ -183,7 +183,7 @@ class Session:
         if final is None:
             assert failure is not None
             final = Reply(failure.code, failure.text, Phase.BODY)
-        replies = tuple(final if taken else reply for reply, taken in zip(rcpt, accepted, strict=True))
+        replies = tuple([final if taken else reply for reply, taken in zip(rcpt, accepted, strict=True)])
         return Transcript(replies, is_lost=failure is not None, is_ambiguous=is_ambiguous)
 
     async def _abandon(self, octets: bytes) -> None:

@@ -1,6 +1,6 @@
 """From what was handed in to pinned messages: one copy a recipient, all from the same IP (A30)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
@@ -19,7 +19,6 @@ from relay.domain.ids import (
 )
 from relay.domain.message import (
     Body,
-    Copy,
     Envelope,
     Message,
     Options,
@@ -198,12 +197,14 @@ def _recipients(
 ) -> Iterator[tuple[RcptType, Mailbox, DsnRequest | None]]:
     """One copy a recipient, however often listed: the first of To, cc, bcc, archive wins."""
     of_copies = repeat(_of_copies(envelope.requests) if envelope.requests else None)
-    listed: tuple[tuple[RcptType, Iterable[tuple[Mailbox, DsnRequest | None]]], ...] = (
-        (RcptType.TO, zip(envelope.recipients, envelope.requests or of_copies, strict=False)),
-        (RcptType.CC, zip(_mailboxes(options.cc), of_copies, strict=False)),
-        (RcptType.BCC, zip(_mailboxes(options.bcc), of_copies, strict=False)),
-        (RcptType.ARCHIVE, zip(_mailboxes(options.archive), of_copies, strict=False)),
-    )
+    listed = [(RcptType.TO, zip(envelope.recipients, envelope.requests or of_copies, strict=False))]
+    for kind, copies in (
+        (RcptType.CC, options.cc),
+        (RcptType.BCC, options.bcc),
+        (RcptType.ARCHIVE, options.archive),
+    ):
+        if copies:
+            listed.append((kind, zip([copy.mailbox for copy in copies], of_copies, strict=False)))
     seen: set[tuple[str, str]] = set()
     for rcpt_type, mailboxes in listed:
         for mailbox, dsn_request in mailboxes:
@@ -219,10 +220,6 @@ def _of_copies(requests: Sequence[DsnRequest | None]) -> DsnRequest | None:
     notify = told[0].notify if len({asked.notify for asked in told}) == 1 else ""
     of_mail = replace(told[0], notify=notify, orcpt="")
     return None if of_mail == DsnRequest() else of_mail
-
-
-def _mailboxes(copies: Iterable[Copy]) -> Iterator[Mailbox]:
-    return (copy.mailbox for copy in copies)
 
 
 def reverse_path(

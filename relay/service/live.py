@@ -20,19 +20,15 @@ class LiveDirectory:
     """`Directory`."""
 
     def __init__(self, store: DirectoryStore, snapshot: Snapshot, clock: Clock) -> None:
-        self._store, self._snapshot, self._clock = store, snapshot, clock
+        self._store, self.snapshot, self._clock = store, snapshot, clock
         self._uses: dict[str, date] = {}
         self._unsaved: dict[str, date] = {}
 
-    @property
-    def snapshot(self) -> Snapshot:
-        return self._snapshot
-
     async def refresh(self) -> Snapshot:
         """The newest snapshot; reloaded only when the revision moved. Raises StoreUnavailable."""
-        if await self._store.revision() != self._snapshot.revision:
+        if await self._store.revision() != self.snapshot.revision:
             self._take(await self._store.snapshot())
-        return self._snapshot
+        return self.snapshot
 
     def note_key_use(self, sha256: str) -> None:
         today = self._clock.now().date()
@@ -46,13 +42,13 @@ class LiveDirectory:
         unsaved, self._unsaved = self._unsaved, {}
         try:
             # Of keys that are gone nothing is kept.
-            known = {key: day for key, day in unsaved.items() if key in self._snapshot.keys}
+            known = {key: day for key, day in unsaved.items() if key in self.snapshot.keys}
             await self._store.note_key_uses(known)
         except BaseException:
             self._unsaved = {**unsaved, **self._unsaved}
             raise
-        if len(self._uses) > 2 * len(self._snapshot.keys):
-            self._uses = {key: day for key, day in self._uses.items() if key in self._snapshot.keys}
+        if len(self._uses) > 2 * len(self.snapshot.keys):
+            self._uses = {key: day for key, day in self._uses.items() if key in self.snapshot.keys}
 
     async def was_revoked(self, key_sha256: str) -> bool:
         try:
@@ -65,9 +61,9 @@ class LiveDirectory:
         self, changes: Sequence[Change], actor: str, answered: Answered | None = None
     ) -> Snapshot:
         """Write changes computed from the current snapshot. Raises StaleDirectory, Conflict, StaleRequest."""
-        await self._store.apply(changes, self._snapshot.revision, actor, self._clock.now(), answered)
+        await self._store.apply(changes, self.snapshot.revision, actor, self._clock.now(), answered)
         self._take(await self._store.snapshot())
-        return self._snapshot
+        return self.snapshot
 
     async def watch(self, stopping: asyncio.Event) -> None:
         """Follow what other processes change, once a second, until stopping is set."""
@@ -89,5 +85,5 @@ class LiveDirectory:
 
     def _take(self, snapshot: Snapshot) -> None:
         """Two reloads may overtake each other; the later revision stays."""
-        if snapshot.revision > self._snapshot.revision:
-            self._snapshot = snapshot
+        if snapshot.revision > self.snapshot.revision:
+            self.snapshot = snapshot

@@ -5,6 +5,7 @@ Texts from strangers travel inside JSON, which escapes what UTF-8 cannot say.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, assert_never
 
 from relay.domain.address import Mailbox, comparable_domain
@@ -115,7 +116,7 @@ def message_row(
         sayable(message.mail_from),
         sayable(message.rcpt_to),
         message.domain,
-        message.rcpt_type.value,
+        str(message.rcpt_type),
         message.size_bytes,
         message.smtputf8,
         message.eight_bit,
@@ -126,11 +127,11 @@ def message_row(
         accepted_us,
         to_us(message.expires),
         accepted_us if message.due is message.accepted else to_us(message.due),
-        state.value,
+        str(state),
         attempts,
         sayable(message.last_reply),
         epoch,
-        message.wish.value,
+        str(message.wish),
         message.orphaned,
         to_json(own_fields(message)) if message.particulars or message.dsn_request else "",
         body_row,
@@ -184,7 +185,8 @@ _PLAIN_OPTIONS = (
     "sandbox",
     "dkim_key",
 )
-_PLAIN_DEFAULTS = tuple((name, getattr(Options(), name)) for name in _PLAIN_OPTIONS)
+_plain_values = attrgetter(*_PLAIN_OPTIONS)
+_PLAIN_DEFAULTS = _plain_values(Options())
 _COPIES = ("cc", "bcc", "archive")
 
 
@@ -229,10 +231,10 @@ def submission(row: Row) -> Submission:
 def options_fields(options: Options) -> dict[str, object]:
     """Only what was asked for; most mail asks for a pool and little else."""
     fields: dict[str, object] = {}
-    for name, default in _PLAIN_DEFAULTS:
-        value = getattr(options, name)
-        if value != default:
-            fields[name] = value
+    values = _plain_values(options)
+    if values != _PLAIN_DEFAULTS:
+        asked = zip(_PLAIN_OPTIONS, values, _PLAIN_DEFAULTS, strict=True)
+        fields = {name: value for name, value, default in asked if value != default}
     for name in _COPIES:
         if copies := getattr(options, name):
             fields[name] = [(copy.mailbox.text, copy.mailbox.domain, copy.name) for copy in copies]
