@@ -106,7 +106,7 @@ class FakeMta:
         wanted = recipient.lower()
         return [attempt for attempt in self.attempts if attempt.recipient.lower() == wanted]
 
-    async def attempts_reached(self, count: int, timeout_s: float = 5) -> list[Attempt]:
+    async def attempts_reached(self, count: int, timeout_s: float = 20) -> list[Attempt]:
         """The attempts, as soon as there are so many. Raises TimeoutError."""
         if len(self.attempts) < count:
             reached = asyncio.Event()

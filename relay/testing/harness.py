@@ -275,7 +275,7 @@ class RelayHarness:
         """Everything that happened to a message, oldest first."""
         return await self.inside.store.events.story(message)
 
-    async def quiet(self, timeout_s: float = 5) -> list[Message]:
+    async def quiet(self, timeout_s: float = 20) -> list[Message]:
         """Wait until no message is on its way or due, and return what waits in the queue.
 
         Do so before moving the clock: an attempt's outcome is written a moment after the next

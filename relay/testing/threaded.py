@@ -94,7 +94,7 @@ class ThreadedRelay:
         taken = self.mta(lambda mta: mta.accepted)
         return [one for one in taken if recipient is None or one.recipient.lower() == recipient.lower()]
 
-    def wait_until_quiet(self, timeout_s: float = 5) -> list[Message]:
+    def wait_until_quiet(self, timeout_s: float = 20) -> list[Message]:
         """Wait until no message is on its way or due; what waits in the queue. Raises TimeoutError."""
         return self.call(lambda relay: relay.quiet(timeout_s))
 

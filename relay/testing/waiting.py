@@ -9,7 +9,7 @@ T = TypeVar("T")
 _STEP_S = 0.01
 
 
-async def eventually(look: Callable[[], Awaitable[T]], timeout_s: float = 5) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], timeout_s: float = 20) -> T:
     """The first answer of look that is true; asked again every 10 ms. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
         while True:
