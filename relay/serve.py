@@ -38,7 +38,7 @@ _LOOSE_BYTES = 16 << 20
 _ARENAS = 2
 """Heaps of a process: each thread's own would keep what that one worked on last."""
 _LINK_AGAIN_S = 5
-_COLLECTIONS = 2_500, 3, 30
+_COLLECTIONS = 10_000, 3, 8
 """Objects more than before, after which the collector looks at the young ones; at how many such looks it
 looks at those that outlived one, and at how many of these at all. Each look stops all threads: they are
 short ones, and the longest, at a quarter of a million objects more, is rare."""

@@ -4,6 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -84,6 +85,7 @@ def plain_local(text: str) -> str | None:
     return said if _DOT_STRING.fullmatch(said) else '"' + _TO_BE_ESCAPED.sub(r"\\\g<0>", said) + '"'
 
 
+@lru_cache(maxsize=4096)
 def normalise_domain(text: str) -> str:
     """The domain as DNS knows it: lower-case A-labels; an address literal keeps its brackets.
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
@@ -30,7 +29,18 @@ from relay.egress.path import Load, Path, PathLimits
 from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
 from relay.mail.seven_bit import Unconvertible
-from relay.ports import Claimed, Clock, Dialer, Directory, Host, Login, MxResolver, NoSession, SmtpSession
+from relay.ports import (
+    Claimed,
+    Clock,
+    Dialer,
+    Directory,
+    Host,
+    Login,
+    MxResolver,
+    NoSession,
+    SmtpSession,
+    Transcript,
+)
 from relay.service.seven_bit import Converter
 
 _IDLE_S = 10.0
@@ -147,9 +157,9 @@ class Conversation:
         """Deliver a load, or say what became of it; whether the conversation can go on."""
         untried: Sequence[Claimed] = ()
         is_suspect = load.mail[0].message.orphaned >= LONELY_AFTER
-        company = self._means.solitude.alone() if is_suspect else self._means.solitude.together()
+        solitude = self._means.solitude
         try:
-            async with company:
+            async with solitude.alone() if is_suspect else solitude:
                 untried, goes_on = await self._attempt(load.mail)
         except Crowded:
             self._settle(load.mail, NotTried(self._means.clock.now() + _SUSPENSION, ""))
@@ -251,10 +261,7 @@ class Conversation:
         )
         chunks: Sequence[bytes] = (message.prefix, mail[0].body) if message.prefix else (mail[0].body,)
         try:
-            async with self._as_taken(session, message, chunks) as taken:
-                if is_kept and not session.is_usable:
-                    return True  # It ended meanwhile.
-                transcript = await session.transact(envelope, taken)
+            transcript = await self._hand_over(session, envelope, message, chunks, is_kept=is_kept)
         except Unconvertible:
             trial.offers_too_little(mail, Bounced(NOT_CONVERTIBLE, session.peer))
             return False
@@ -262,15 +269,18 @@ class Conversation:
             self._settle(mail, NotTried(self._means.clock.now() + _SHORTAGE, NO_PLACE))
             trial.left = ()
             return False
-        was_taken = any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
+        if transcript is None:
+            return True  # The session ended meanwhile.
         may_be_spent = is_kept and (self._has_begun or transcript.is_lost)
-        self._has_begun |= any(reply.phase in _BEHIND_MAIL for reply in transcript.replies)
-        is_shared = [reply.phase for reply in transcript.replies].count(Phase.BODY) > 1
+        was_taken = len(mail) > 1 and _was_taken(transcript)
+        phases = [reply.phase for reply in transcript.replies]
+        self._has_begun |= not _BEHIND_MAIL.isdisjoint(phases)
+        is_shared = phases.count(Phase.BODY) > 1
         is_reporting = "DSN" in session.extensions
         left, is_again = [], False
         for claimed, reply in zip(mail, transcript.replies, strict=True):
             outcome = judge(reply, session.peer, transcript.is_ambiguous, is_reporting)
-            if was_taken and reply.code in _TOO_MANY and reply.phase is Phase.RCPT and len(mail) > 1:
+            if was_taken and reply.code in _TOO_MANY and reply.phase is Phase.RCPT:
                 trial.untried.append(claimed)
             elif may_be_spent and is_about_session(reply, transcript.is_lost, transcript.is_ambiguous):
                 left.append(claimed)
@@ -289,20 +299,28 @@ class Conversation:
         trial.left = left
         return is_again
 
-    def _as_taken(
-        self, session: SmtpSession, message: Message, chunks: Sequence[bytes]
-    ) -> AbstractAsyncContextManager[Sequence[bytes]]:
-        """What this host takes of it; what needs SMTPUTF8 is the session's business.
+    async def _hand_over(
+        self,
+        session: SmtpSession,
+        envelope: Envelope,
+        message: Message,
+        chunks: Sequence[bytes],
+        *,
+        is_kept: bool,
+    ) -> Transcript | None:
+        """As this host takes it; what needs SMTPUTF8 is the session's business.
 
-        Raises Unconvertible, Busy.
+        None: a session that was kept ended while a copy was made. Raises Unconvertible, Busy.
         """
         header = message.smtputf8 and "SMTPUTF8" not in session.extensions
         body = message.eight_bit and "8BITMIME" not in session.extensions
         if not (header or body):
-            return nullcontext(chunks)
+            return await session.transact(envelope, chunks)
         means = self._means
         snapshot, now = means.directory.snapshot, means.clock.now()
-        return means.converter.copy(message, chunks, snapshot, now, header=header, body=body)
+        async with means.converter.copy(message, chunks, snapshot, now, header=header, body=body) as taken:
+            has_ended = is_kept and not session.is_usable
+            return None if has_ended else await session.transact(envelope, taken)
 
     def _conclude(
         self, trial: _Trial, failure: NoSession | NotTried | Bounced | None
@@ -366,6 +384,11 @@ class Conversation:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _was_taken(transcript: Transcript) -> bool:
+    """By the host, for one recipient at least."""
+    return any(reply.phase is Phase.BODY and reply.is_positive for reply in transcript.replies)
 
 
 def _is_of_this_host(reply: Reply) -> bool:

@@ -15,6 +15,7 @@ class Crowded(Exception):
 class Solitude:
     """Who is being carried by this process: many at a time, or one alone.
 
+    Within `async with` a load is carried as usual; it waits while somebody is alone, or about to be.
     Should the one take the process down, it takes no other attempt along.
     """
 
@@ -23,17 +24,14 @@ class Solitude:
         self._alone = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def together(self) -> AsyncIterator[None]:
-        """Carry a load as usual; waits while somebody is alone, or about to be."""
+    async def __aenter__(self) -> None:
         while self._alone.locked():
             await self._wait()
         self._carried += 1
-        try:
-            yield
-        finally:
-            self._carried -= 1
-            self._changed.set()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._carried -= 1
+        self._changed.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:

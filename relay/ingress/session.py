@@ -113,8 +113,9 @@ class Session(Connection):
 
     def _sender(self) -> Principal:
         """Whose mail it would be. Raises Complaint, and the log says why."""
-        principal, refusal = self._current_principal(), self._identity.refusal
+        principal = self._current_principal()
         if principal is None:
+            refusal = self._identity.refusal
             detail = f"reason={refusal.reason} {refusal.holder}".rstrip()
             self._around.tally.tell(self._client, "relaying denied", detail)
             self._tell(Refusal(RELAYING_DENIED, self._mail_from))

@@ -20,7 +20,9 @@ MAX_LINE_OCTETS = 100 * 1024
 _PIECE = 256 * 1024
 """Octets that are looked at while nobody else runs."""
 
-_SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r\n\0]*+\r\n(?:[ \t][^\r\n\0]*+\r\n)*+)*+")
+_SECTION = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\r]*+\r\n(?:[ \t][^\r]*+\r\n)*+)*+")
+"""Each CR has its LF. What is not CR is passed over several times sooner than what is none of three."""
+_ODD_OCTET = re.compile(rb"\0|(?<!\r)\n")
 _NAME = re.compile(rb"^([!-9;-~]++)", re.MULTILINE)
 _ONCE = (b"from", b"date", b"message-id")
 _AT_MOST_ONCE = (b"to", b"cc", b"subject", b"reply-to")
@@ -31,9 +33,17 @@ def check_header(header: bytes) -> None:
     """Of any mail: the section without the empty line behind it. Raises Unsendable."""
     section = _SECTION.match(header)
     end = section.end() if section else 0
+    if end == len(header) and (header.count(b"\n") > header.count(b"\r") or b"\0" in header):
+        end = _before_odd_octet(header)
     if end != len(header):
         line = header[end : end + 40].split(b"\n")[0]
         raise Unsendable(f"a line of the header section is neither a field nor the rest of one: {line!r}")
+
+
+def _before_odd_octet(header: bytes) -> int:
+    """Where the line begins that has a NUL or an LF without its CR."""
+    odd = _ODD_OCTET.search(header)
+    return header.rfind(b"\n", 0, odd.start()) + 1 if odd else len(header)
 
 
 def check_body(*body: bytes) -> None:

@@ -90,6 +90,8 @@ def from_address(fields: Iterable[Field]) -> str | None:
     cannot be read, or mailboxes of different domains. Of several in one domain it is the first.
     """
     addresses = _from_addresses(fields)
+    if len(addresses) == 1:
+        return addresses[0]
     domains = {comparable_domain(address.rpartition("@")[2]) for address in addresses}
     return addresses[0] if len(domains) == 1 else None
 

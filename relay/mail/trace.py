@@ -46,4 +46,5 @@ def message_id_field(id: str, hostname: str) -> bytes:
 def _date(moment: datetime) -> str:
     """RFC 5322 §3.3. By hand: strftime speaks the locale's language."""
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
-    return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} +0000"
+    time = f"{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+    return f"{day}, {moment.day:02} {month} {moment.year:04} {time} +0000"

@@ -1,20 +1,23 @@
 """Replies in what a server sends (RFC 5321 §4.2): the code counts, however long or odd the rest is."""
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _MAX_REPLY = 256 * 1024
 """Octets of a reply that are read; RFC 5321 §4.5.3.1.5 allows 512 a line."""
 _KEPT_OF_LINE = 8192
 _KEPT_LINES = 1000
+_CODE = re.compile(rb"[2-5][0-9]{2}(?![0-9])")
+_LAST = re.compile(rb"[2-5][0-9]{2}(?![0-9-])")
+"""A code that ends its reply: behind it stands nothing, or no hyphen and no figure."""
 
 
 class Unreadable(Exception):
     """No reply can be found in what comes; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """A reply as it came."""
 
     code: int
@@ -37,13 +40,14 @@ class Replies:
         """The replies that end in data. Raises Unreadable, after the code of an overlong one."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            said = self._take_line(line)
-            if said is not None:
-                yield said
-            elif self._read_bytes > _MAX_REPLY:
-                yield from self._overlong()
+            if _LAST.match(line):
+                yield self._end(line)
+            else:
+                self._take_line(line)
+                if self._read_bytes > _MAX_REPLY:
+                    yield from self._overlong()
         if len(self._buffer) > _KEPT_OF_LINE:
-            if not self._code and not _has_code(self._buffer):
+            if not self._code and not _CODE.match(self._buffer):
                 raise Unreadable("malformed reply")
             self._read_bytes += len(self._buffer) - _KEPT_OF_LINE
             self._buffer = self._buffer[:_KEPT_OF_LINE]
@@ -52,13 +56,12 @@ class Replies:
 
     def unfinished(self) -> Said | None:
         """The reply in a line that was not ended, when nothing that might follow could change its code."""
-        if self._buffer[3:] and _is_last(self._buffer):
+        if self._buffer[3:] and _LAST.match(self._buffer):
             return self._end(self._buffer)
         return None
 
-    def _take_line(self, line: bytes) -> Said | None:
-        if _is_last(line):
-            return self._end(line)
+    def _take_line(self, line: bytes) -> None:
+        """One that ends no reply."""
         if line[3:4] == b"-" and line[:3].isdigit():
             self._code, line = line[:3], line[4:]
         elif not self._code and (line.strip() or not self._skips_empty):
@@ -66,27 +69,20 @@ class Replies:
         self._read_bytes += len(line) + 5
         if self._code and len(self._lines) < _KEPT_LINES:
             self._lines.append(line.strip())
-        return None
 
     def _end(self, line: bytes) -> Said:
-        said = Said(int(line[:3]), (*self._lines, line[3:].strip()))
+        text = line[3:].strip()
+        if not self._code and not self._read_bytes:
+            return Said(int(line[:3]), (text,))
+        said = Said(int(line[:3]), (*self._lines, text))
         self._lines.clear()
         self._code, self._read_bytes = b"", 0
         return said
 
     def _overlong(self) -> Iterator[Said]:
         said = self.unfinished()
-        if said is None and _is_last(self._code):
+        if said is None and _LAST.match(self._code):
             said = self._end(self._code)
         if said is not None:
             yield said
         raise Unreadable("overlong reply")
-
-
-def _has_code(line: bytes) -> bool:
-    return line[:3].isdigit() and b"200" <= line[:3] <= b"599" and not line[3:4].isdigit()
-
-
-def _is_last(line: bytes) -> bool:
-    """Whether a line has a code that ends its reply: behind it stands nothing, or no hyphen and no figure."""
-    return _has_code(line) and line[3:4] != b"-"

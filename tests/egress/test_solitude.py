@@ -11,7 +11,7 @@ async def test_one_alone_waits_for_the_others_and_keeps_them_waiting() -> None:
     may_end, may_go_on = asyncio.Event(), asyncio.Event()
 
     async def other(name: str) -> None:
-        async with solitude.together():
+        async with solitude:
             told.append(f"{name} begins")
             await may_end.wait()
         told.append(f"{name} ends")
@@ -43,13 +43,13 @@ async def test_one_alone_waits_for_the_others_and_keeps_them_waiting() -> None:
 
 async def test_a_failure_gives_the_place_back() -> None:
     solitude = Solitude()
-    for company in (solitude.together, solitude.alone):
+    for company in (solitude, solitude.alone()):
         try:
-            async with company():
+            async with company:
                 raise ValueError
         except ValueError:
             pass
     async with asyncio.timeout(1), solitude.alone():
         pass
-    async with asyncio.timeout(1), solitude.together():
+    async with asyncio.timeout(1), solitude:
         pass

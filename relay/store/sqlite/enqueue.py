@@ -1,6 +1,5 @@
 """Storing submissions with all that they became, many callers' at once."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
@@ -90,11 +89,13 @@ class Storing:
         """Messages of one account. Those of a lane in claimed start in flight, with this attempt counted;
         the others are queued.
         """
-        users = Counter(message.body_id for message in messages)
+        users: dict[BodyId, int] = {}
+        for message in messages:
+            users[message.body_id] = users.get(message.body_id, 0) + 1
         rows: dict[BodyId, int] = {}
         held, counted = 0, set[BodyId]()
         for body in bodies:
-            if users[body.id]:
+            if body.id in users:
                 row = rows[body.id] = next(self._body_rows)
                 self._bodies.append((row, body.content))
                 if users[body.id] > 1:
@@ -132,7 +133,7 @@ class Storing:
 
 def size_bytes_of(bodies: Sequence[Body], messages: Sequence[Message]) -> int:
     """What is to be stored of them."""
-    return sum(len(body.content) for body in bodies) + sum(len(message.prefix) for message in messages)
+    return sum([len(body.content) for body in bodies]) + sum([len(message.prefix) for message in messages])
 
 
 def make_lanes(connection: Connection, ips: Iterable[IpAddress]) -> None:
