@@ -47,9 +47,9 @@ async def answer_once(
     headers: makes those that the answer had besides, from the request, which is the same.
 
     work gets a ticket when the request has a key, and may store the answer itself along with
-    what it does. A refusal is not kept: nothing was done. Raises what work raises, and ApiError
-    400 (no key that could be one), 409 (the first one is still being worked on), 422 (the key
-    was used for something else).
+    what it does. A refusal is not kept: nothing was done. Raises what work raises, ApiError 400
+    (no key that could be one) and 422 (the key was used for something else), and StaleRequest
+    while the first one is still being worked on.
     """
     key = request.headers.get(HEADER)
     if key is None:

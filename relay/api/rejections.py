@@ -95,7 +95,7 @@ def _said(problem: Problem | ProblemShape) -> str:
 
 
 def _glance(request: Request) -> Glance:
-    """asked, octets: as far as the route came."""
+    """Of what was asked, as far as the route came, else of the octets of the body."""
     asked: Asked | None = getattr(request.state, "asked", None)
     if asked is None:
         return glance_at(getattr(request.state, "octets", b""))

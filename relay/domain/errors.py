@@ -9,6 +9,7 @@ RelayError
 │   ├── MalformedAddress
 │   ├── NoSender             From is not one mailbox
 │   ├── Unsendable           what would go out is no message that we send
+│   ├── HeaderTooLarge       more octets of header than any message has
 │   ├── UnconfiguredDomain   the From domain may not be used by this account
 │   ├── UnknownDkimKey       the From domain has no key of that name
 │   ├── UnverifiedDkimKey    it has, and receivers do not find it
@@ -40,7 +41,7 @@ RelayError
 │   └── PeerUnreachable
 └── Stale                    someone moved first
     ├── StaleDirectory       decided under an older revision: reload and decide again
-    ├── StaleRequest         a repetition of the request has begun meanwhile: that one is answered
+    ├── StaleRequest         another request with the same key is at work: that one is answered
     ├── RecipientsSuppressed   decided without what the suppression list holds: decide again
     └── IdTaken              another process minted the same id in the same microsecond: mint again
 """
@@ -305,7 +306,7 @@ class StaleDirectory(Stale):
 
 
 class StaleRequest(Stale):
-    """The request took so long that a repetition of it was let begin."""
+    """Another request with the same key is at work: begun before, or let begin as this one took so long."""
 
 
 @dataclass

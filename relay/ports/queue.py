@@ -95,8 +95,9 @@ class QueueStore(Protocol):
 
         True: messages of `claimed` lanes are in flight under the given epochs, one attempt
         counted. False: an epoch had moved on, so every message is queued. Cancelling the
-        caller neither interrupts nor undoes it. Raises StaleDirectory, StoreUnavailable, and
-        RecipientsSuppressed for messages that the batch's check should have left out, QueueShareFull.
+        caller neither interrupts nor undoes it. Raises StaleDirectory, StoreUnavailable, IdTaken,
+        OverCapacity while the disk has no room for more mail, QueueShareFull, and
+        RecipientsSuppressed for messages that the batch's check should have left out.
 
         then is called exactly once, in the caller's loop, with the same answer, or None when
         nothing was stored; also when the caller was cancelled meanwhile. What must follow a

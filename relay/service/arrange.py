@@ -40,7 +40,8 @@ def update_pool(
     """What a pool is called, overflows into and signs with, and IPs moved.
 
     None, and what is so already, is left alone: what has become wrong since is not judged again.
-    Raises what change_pool and move_ips raise; UnknownObject when there is no such pool.
+    Raises what change_pool and move_ips raise; UnknownObject when there is no such pool; MalformedOptions
+    for the default pool when no IP moves.
     """
     stored = pool_of(snapshot, account, pool)
     given = {"name": name, "overflow": overflow, "signing_domain": signing_domain}

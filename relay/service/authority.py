@@ -100,6 +100,7 @@ def check_no_stronger(
     """Raises BeyondMaker when a key with all that may do what the principal's key may not.
 
     So it is with keys that are made, and with those that are revoked. An operator's key has no bounds.
+    Raises NotGranted when the principal's key was revoked meanwhile.
     """
     key = snapshot.keys.get(principal.key)
     if key is None:

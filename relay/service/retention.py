@@ -1,4 +1,4 @@
-"""Forgetting in time: events after ten days, answers to repeated requests after one."""
+"""Forgetting in time: events after ten days, changes after 400, answers to repeated requests after one."""
 
 import asyncio
 import logging
@@ -42,7 +42,7 @@ async def keep_trim(
     stopping: asyncio.Event,
     forget_more: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Trim the event log, and what was answered, every hour until stopping is set.
+    """Trim the event log, the audit lines, and what was answered, every hour until stopping is set.
 
     forget_more: does the same for what else grows old in this process's care.
     """

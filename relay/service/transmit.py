@@ -348,7 +348,7 @@ _OF_ALL = (NoSender, UnconfiguredDomain, UnknownDkimKey, Unsendable, UnverifiedD
 def _refuse_for_all(made: Made) -> None:
     """The client waits for the answer. Of several recipients: what has nothing to do with substitution.
 
-    Raises what failed, CannotGenerate for a substitution.
+    Raises what failed; CannotGenerate for a substitution, EstimateTooLarge for a message that is too large.
     """
     if made.num_failed > 1 and not isinstance(made.cause, _OF_ALL):
         return

@@ -127,7 +127,8 @@ class Executor:
         store's files are not where they were; the others, of mail on its way out, go on.
 
         It is run again, alone, when the group it was in failed. Cancelling the caller neither
-        interrupts nor undoes it. Raises what the unit raises, and StoreUnavailable.
+        interrupts nor undoes it. Raises what the unit raises, IdTaken for a row whose key is taken,
+        and StoreUnavailable.
         """
         run = cast("Together[Callable[[Connection], T], T]", _each)
         return await self.write_together(run, unit, is_durable=is_durable, acknowledges=acknowledges)
