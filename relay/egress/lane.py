@@ -155,11 +155,7 @@ class LaneFlow:
         return not self._stopping and self._holds()
 
     def settle(self, message: Message, outcome: Outcome) -> None:
-        now = self._clock.now()
-        if message.wish is Wish.CANCEL and isinstance(outcome, NotTried):
-            self._settler.put(self.lane, message, discard(message, CANCELLED, now, is_claimed=True))
-        else:
-            self._settler.put(self.lane, message, settle(message, outcome, self._policy, now))
+        self._settler.put(self.lane, message, settle(message, outcome, self._policy, self._clock.now()))
 
     def unplumbed(self, bind: IpAddress) -> None:
         now = self._clock.now()

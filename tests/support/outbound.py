@@ -168,7 +168,7 @@ class Outbound:
     def __init__(self, store: Store, directory: HandMadeDirectory, clock: HandMovedClock) -> None:
         self.store, self.directory, self.clock = store, directory, clock
         self.queue, self.hosts, self.dns = Failing(store.queue), Scripts(), FakeDns()
-        self.budget = BodyBudget(1 << 24)
+        self.budget = BodyBudget(1 << 30)
         self.limits = PathLimits()
         self.sinks: tuple[str, ...] = ()
         self.ours: set[str] = set()
