@@ -1,8 +1,8 @@
-"""Accounts, subaccounts and keys that are there, and may send nothing."""
+"""Accounts, subaccounts and keys that are there and may send nothing, and pools that sign nothing."""
 
 from collections.abc import Iterator
 
-from relay.domain.directory import Account, ApiKey, SendingDomain, Status, Subaccount
+from relay.domain.directory import Account, ApiKey, Pool, SendingDomain, Status, Subaccount
 from relay.judgments.case import Book, Case, Finding, Judgment
 
 
@@ -51,4 +51,19 @@ def _keys_for_nothing(case: Case) -> Iterator[Finding]:
                 yield Finding(where, 'the key may do nothing: expected grants, such as "smtp/inject"')
 
 
-SENDERS: tuple[Judgment, ...] = (_without_a_domain, _keys_for_nothing)
+def _pools_that_sign_nothing(case: Case) -> Iterator[Finding]:
+    """A file may name any domain; a domain may have gone, or its key, since a pool was given it."""
+    for book in case.outlooks:
+        able = {(domain.account, domain.domain) for domain in book.of(SendingDomain) if domain.signs}
+        for pool in book.of(Pool):
+            for key, name in (
+                ("signing_domain", pool.signing_domain),
+                ("fbl_signing_domain", pool.fbl_signing_domain),
+            ):
+                if name and (pool.account, name) not in able:
+                    where = f"{book.place_of(pool)}: account[{pool.account}].pool[{pool.name}].{key}"
+                    what = f'"{name}" signs nothing: expected a sending domain of the account with a DKIM key'
+                    yield Finding(where, f"{what} that DNS has")
+
+
+SENDERS: tuple[Judgment, ...] = (_without_a_domain, _keys_for_nothing, _pools_that_sign_nothing)

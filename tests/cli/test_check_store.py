@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from relay.domain.changes import Put
-from relay.domain.directory import Origin, SendingIp
-from relay.domain.ids import IpAddress
+from relay.domain.directory import Check, DkimKey, Origin, SendingDomain, SendingIp
+from relay.domain.ids import AccountId, IpAddress
 from relay.store import Store
 from relay.testing.process import Printed
 from tests.cli.conftest import Cli
@@ -75,6 +75,27 @@ def test_a_pool_whose_last_ip_drains_or_that_signs_is_told(cli: Cli) -> None:
     )
     cli.ok("pool", "create", "Letters", "--account", "1")
     assert len(told(cli, cli("check"))) == 1
+
+
+@pytest.mark.parametrize("key", ["signing_domain", "fbl_signing_domain"])
+def test_a_pool_that_signs_with_a_domain_without_a_verified_key_is_told(cli: Cli, key: str) -> None:
+    signing = CLEAN.replace('name = "Marketing"', f'name = "Marketing"\n{key} = "acme.test"')
+    line = f'warning: directory.toml: account[1].pool[Marketing].{key}: "acme.test" signs nothing: expected a'
+    line += " sending domain of the account with a DKIM key that DNS has"
+    assert told(cli, judged(cli, {}, signing)) == [line]
+    cli.ok("directory", "apply", str(cli.directory))
+    assert told(cli, cli("check")) == [line]
+    dkim = DkimKey("sel", "public", "private")
+    verified = SendingDomain(
+        AccountId(1), "acme.test", origin=Origin.LIVE, dkim=dkim, dkim_status=Check.VALID
+    )
+
+    async def add(store: Store) -> None:
+        revision = await store.directory.revision()
+        await store.directory.apply([Put(verified)], revision, "test", datetime(2026, 1, 1, tzinfo=UTC))
+
+    cli.in_store(add)
+    assert told(cli, cli("check")) == []
 
 
 def test_what_only_the_store_has_is_told_of_the_store(cli: Cli) -> None:
