@@ -122,7 +122,7 @@ async def test_every_account_has_a_default_pool(store: Store) -> None:
     assert (await apply(store, Put(replace(SECOND, name="New")))).pools[default] == named
 
 
-async def test_r16_removing_a_pool_moves_its_ips_to_default(store: Store) -> None:
+async def test_removing_a_pool_moves_its_ips_to_the_default_pool(store: Store) -> None:
     before = await apply(store, Put(NEWS))
     await apply(store, Put(replace(before.ips[IP], pool=NEWS.id)))
     found = await apply(store, Remove(NEWS))
