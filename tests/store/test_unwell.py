@@ -117,6 +117,23 @@ async def test_a_store_cut_to_nothing_is_no_store(executor: Executor, path: Path
     assert executor.trouble is None
 
 
+async def test_a_store_that_was_locked_is_well_again_though_nothing_is_written(path: Path) -> None:
+    executor = Executor(path, asyncio.get_running_loop(), busy_timeout_s=0.02)
+    try:
+        with closing(connect(path)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                await executor.write(make)
+            assert executor.trouble == "the store cannot be written"
+
+        async def is_well() -> bool:
+            return executor.trouble is None
+
+        await eventually(is_well)
+    finally:
+        await executor.close()
+
+
 async def test_a_closed_store_says_so(path: Path) -> None:
     executor = Executor(path, asyncio.get_running_loop())
     await executor.close()
