@@ -3,12 +3,12 @@
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
 
 from relay.domain.errors import MalformedAddress
+from relay.domain.value import value
 
 _NON_ASCII = r"\u00a0-\u2027\u202a-\U0010ffff"
 """Without control characters, which some take for the end of a line (RFC 6532 §3.1, Unicode §5.8)."""
@@ -31,7 +31,7 @@ MAX_PATH_OCTETS = 254
 """RFC 5321 §4.5.3.1 allows 256 octets with the angle brackets."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mailbox:
     """One address, and its domain in the form that DNS and comparisons want."""
 

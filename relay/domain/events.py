@@ -6,9 +6,10 @@ from datetime import datetime
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Message, Particulars
 from relay.domain.outcome import Peer
+from relay.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subject:
     """The message that an event is about, with what the queue forgets when it leaves."""
 
@@ -42,7 +43,7 @@ class Subject:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Injection:
     """The message was accepted and is in the queue."""
 
@@ -50,7 +51,7 @@ class Injection:
     about: Subject
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """The next hop accepted the message; it is not necessarily in the mailbox."""
 

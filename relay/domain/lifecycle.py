@@ -26,6 +26,7 @@ from relay.domain.outcome import Bounced, Deferred, Delivered, NotTried, Outcome
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Suppression, after_bounce
+from relay.domain.value import value
 
 ORPHAN_DELAYS_S = (0, 1, 4, 16, 60)
 LONELY_AFTER = 10
@@ -42,7 +43,7 @@ class Notice:
     event: Injection
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finish:
     """The message leaves the queue."""
 

@@ -18,6 +18,7 @@ from relay.domain.ids import (
     TransmissionId,
 )
 from relay.domain.resolve import Decision
+from relay.domain.value import value
 
 MAX_CAMPAIGN_BYTES = 64
 MAX_METADATA_BYTES = 10_000
@@ -52,7 +53,7 @@ class Wish(StrEnum):
     CANCEL = "cancel"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pin:
     """The sending IP of one message, by value: it survives the pool and the IP (R27-R29)."""
 
@@ -73,7 +74,7 @@ class Copy:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Options:
     """What X-MSYS-API, or a request body, asked for."""
 
@@ -95,7 +96,7 @@ class Options:
     dkim_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """Reverse-path and forward-paths of one transaction (RFC 5321 §3.3). Not the header fields."""
 
@@ -122,7 +123,7 @@ class Particulars:
     sending_domain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Submission:
     """One accepted injection: what all its messages share and every event about them tells."""
 
@@ -158,7 +159,7 @@ class Submission:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """The queue's unit: one recipient's copy, with its pin."""
 
@@ -198,7 +199,7 @@ class Message:
     """None: the client asked for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Body:
     """The octets that messages of one submission share, CRLF lines, not dot-stuffed."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain.reply import Phase, Reply
+from relay.domain.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Peer:
     """1 used, 0 not offered or not wanted, -1 failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivered:
     """The next hop took the message: not necessarily in the mailbox."""
 

@@ -1,8 +1,9 @@
 """A reply of an SMTP server and what its digits mean (RFC 5321 §4.2, RFC 3463)."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from relay.domain.value import value
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 
@@ -24,7 +25,7 @@ class Phase(StrEnum):
     """Ours: nothing was asked of a server."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """Code, text and the phase it answered."""
 

@@ -1,7 +1,6 @@
 """From what a message asked to the sending IP it leaves from, with the reasons (docs/rules.md#routing)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from math import gcd
@@ -17,6 +16,7 @@ from relay.domain.errors import (
     UnknownPool,
 )
 from relay.domain.ids import DEFAULT_POOL, SHARED_POOL, AccountId, PoolId, SubaccountId
+from relay.domain.value import value
 
 
 class Moment(Enum):
@@ -28,7 +28,7 @@ class Moment(Enum):
     """It falls back: default pool, shared pool, refusal (R30-R33)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """One step of a decision: the rule and what it said."""
 
@@ -36,7 +36,7 @@ class Step:
     finding: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The pool that sends, and why. Stored with the message, shown by `relay explain`."""
 
@@ -44,7 +44,7 @@ class Decision:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resolution:
     """A decision, and the IPs it left to choose from (never empty)."""
 

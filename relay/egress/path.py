@@ -10,6 +10,7 @@ from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Message
 from relay.domain.pace import RESTED, Rest
 from relay.domain.site import Site
+from relay.domain.value import value
 from relay.ports import Claimed
 from relay.service.budget import BodyBudget
 
@@ -26,7 +27,7 @@ class PathLimits:
     recipients_per_transaction: int = 100
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Load:
     """What one conversation carries in one transaction."""
 

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from relay.domain.errors import IdTaken, StoreUnavailable
 from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import Finish, Requeue, Settlement
 from relay.domain.message import Message
+from relay.domain.value import value
 from relay.ports import Lane, QueueStore
 from relay.service.notify import Notifier
 
@@ -22,7 +23,7 @@ Noted = Callable[[IpAddress, str, datetime], None]
 """Mail of that lane and domain waits in the queue, due then."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Item:
     lane: Lane
     message: Message

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from relay.domain.address import Mailbox, parse_mailbox, plain_local
 from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedAddress
+from relay.domain.value import value
 from relay.ingress.dsn import Parameters, request_of_mail, request_of_rcpt
 from relay.ingress.replies import Complaint
 from relay.mail.xtext import embedded
@@ -31,7 +31,7 @@ _VALUE = re.compile("[!-<>-~]+")
 _BODY = {"7BIT": False, "8BITMIME": True}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mail:
     """What MAIL said."""
 

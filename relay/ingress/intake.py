@@ -9,6 +9,7 @@ from relay.domain.directory import Principal
 from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
+from relay.domain.value import value
 from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
@@ -37,7 +38,7 @@ class Transaction:
     """For each recipient."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Who hands in, and how."""
 

@@ -14,6 +14,7 @@ from relay.domain.message import Envelope
 from relay.domain.outcome import Peer
 from relay.domain.reply import Reply
 from relay.domain.route import TlsPolicy
+from relay.domain.value import value
 from relay.ports.queue import Claimed
 
 
@@ -54,7 +55,7 @@ class SmtpSession(Protocol):
         """QUIT, briefly, then hang up."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transcript:
     """What one transaction came to."""
 

@@ -20,10 +20,11 @@ from relay.domain.ids import (
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Body, Message, State, Submission
 from relay.domain.suppression import Kind
+from relay.domain.value import value
 from relay.ports.idempotency import Answered
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListCheck:
     """That the suppression list is to be asked for a batch, in its own transaction."""
 
@@ -33,7 +34,7 @@ class ListCheck:
     """Recipients that the batch leaves out already, as `key_of` makes them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EnqueueBatch:
     """One submission with all that it became. All or nothing."""
 
@@ -67,7 +68,7 @@ class Head:
     due: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claimed:
     """A message now in flight for us, and the shared body it sends after its prefix."""
 

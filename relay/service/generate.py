@@ -1,7 +1,7 @@
 """From what was handed in to pinned messages: one copy a recipient, all from the same IP (A30)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 
@@ -29,6 +29,7 @@ from relay.domain.message import (
 )
 from relay.domain.resolve import Decision
 from relay.domain.retry import RetryPolicy
+from relay.domain.value import value
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.gate import check_header
 from relay.mail.headers import Field, first, own_mailbox, told
@@ -40,7 +41,7 @@ MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Handed:
     """What came in by one transaction, parsed and authenticated, before anything is decided."""
 
@@ -59,7 +60,7 @@ class Handed:
     """The with-clause of Received (RFC 3848)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Generated:
     """A submission turned into pinned messages, ready to be stored as one."""
 

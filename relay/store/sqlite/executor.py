@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from relay.domain.errors import IdTaken, RelayError, StoreUnavailable
+from relay.domain.value import value
 from relay.store.sqlite.files import StoreFiles
 from relay.store.sqlite.room import Room
 from relay.store.sqlite.wal import BUSY_TIMEOUT_S, PAGE_BYTES, Wal, connect
@@ -38,7 +38,7 @@ _LOOK_EVERY_S = 1.0
 log = logging.getLogger("relay.store")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Order(Generic[A, T]):
     """One unit of work that waits for the writer, and who is to be told."""
 

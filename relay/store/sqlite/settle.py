@@ -1,10 +1,10 @@
 """Writing what outcomes do to messages, many lanes' at once."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from relay.domain.ids import AccountId, Epoch, IpAddress, MessageId, to_us
 from relay.domain.lifecycle import Finish, Notice, Requeue, Settlement
+from relay.domain.value import value
 from relay.ports import Lane
 from relay.store.codec import sayable, submission_row, to_json
 from relay.store.sqlite.enqueue import Storing, make_lanes
@@ -15,7 +15,7 @@ from relay.store.sqlite.suppressions import suppress_new
 Work = tuple[Lane, Sequence[Settlement]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Standing:
     """How a message stands in the queue before it is finished."""
 
