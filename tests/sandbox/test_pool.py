@@ -24,6 +24,7 @@ from relay.schema.fault import Fault
 from relay.schema.transmissions import parse_transmission
 from relay.testing.waiting import eventually
 from tests.corpus import transmissions
+from tests.support.sandboxes import are_gone, children
 
 ONE, TWO = AccountId(1), AccountId(2)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -41,6 +42,7 @@ LONG = "<style>" + "".join(f"[id*=c{n}]~p{{color:red}}" for n in range(230)) + "
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
+    await are_gone()
     pool = Pool(2, cpu_s=1)
     yield pool
     await pool.close()
@@ -49,14 +51,6 @@ async def pool() -> AsyncIterator[Pool]:
 async def compose(pool: Pool, account: AccountId = ONE, text: str = "t", html: str | None = None) -> Output:
     content = InlineContent("a@b.test", "s", text=text, html=html)
     return await pool.run(account, "compose", (content, "b", True, html is not None))
-
-
-def children() -> set[int]:
-    """Of this process, living."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= set(map(int, (task / "children").read_text().split()))
-    return {pid for pid in found if "relay.sandbox.child" in Path(f"/proc/{pid}/cmdline").read_text()}
 
 
 def open_files(pid: int) -> set[str]:

@@ -11,8 +11,8 @@ from relay.mail.seven_bit import Unconvertible
 from relay.sandbox.pool import Pool
 from relay.service.budget import BodyBudget
 from relay.service.seven_bit import Converter
-from tests.sandbox.test_pool import children
 from tests.support.mail import NOW, build_message
+from tests.support.sandboxes import are_gone, children
 
 HEAD = b"From: a@x.test\r\nMIME-Version: 1.0\r\n"
 TEXT = HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\n"
@@ -23,6 +23,7 @@ NESTED = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
+    await are_gone()
     pool = Pool(1, cpu_s=1)
     yield pool
     await pool.close()
