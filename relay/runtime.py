@@ -299,7 +299,7 @@ class Relay:
         config, store, limits = self._config, self.store, self._config.limits
         means = Means(
             SmtpDialer(timeouts=self._timeouts, connect_timeout_s=limits.connect_timeout_s),
-            self._resolver or DnsResolver(self._entropy),
+            self._resolver or DnsResolver(),
             self._clock,
             PathLimits(
                 limits.connections, limits.deliveries_per_connection, limits.recipients_per_transaction

@@ -81,7 +81,7 @@ class Hosts:
 
 
 def _shuffled(site: Site) -> list[list[str]]:
-    """Names of equal preference together, in the order of chance (the load must be spread)."""
+    """Names of equal preference together, in the order of chance: here alone the load is spread."""
     groups = [[name for _, name in equals] for _, equals in groupby(site.hosts, key=itemgetter(0))]
     for names in groups:
         random.shuffle(names)

@@ -20,7 +20,7 @@ import dns.resolver
 
 from relay.domain.ids import IpAddress
 from relay.domain.reply import Phase, Reply
-from relay.ports import Addresses, Entropy, Mx
+from relay.ports import Addresses, Mx
 
 NULL_MX = Reply(556, "5.1.10 [internal] domain does not accept mail (null MX)", Phase.INTERNAL)
 NO_SUCH_DOMAIN = Reply(454, "4.4.4 [internal] no MX or A for domain", Phase.INTERNAL)
@@ -49,30 +49,29 @@ class DnsResolver:
 
     def __init__(
         self,
-        entropy: Entropy,
         *,
         nameservers: Sequence[tuple[str, int]] | None = None,
         lifetime_s: float = 15,
         max_entries: int = 20_000,
     ) -> None:
         """nameservers: addresses and ports; None: what /etc/resolv.conf says. lifetime_s: for one lookup."""
-        self._entropy, self._max_entries = entropy, max_entries
+        self._max_entries = max_entries
         self._resolver = make_resolver(nameservers, lifetime_s)
         self._cache: OrderedDict[tuple[str, str], _Found] = OrderedDict()
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
 
     async def mx(self, domain: str) -> Mx:
-        """MX hosts by preference, equal ones in random order, or the domain itself when it has none."""
+        """MX hosts by preference, or the domain itself when it has none."""
         if address_in(domain) is not None:
             return Mx(((0, domain),))
         found = await self._lookup(domain, "MX")
         if found.has_failed:
             return Mx(failure=NO_ANSWER)
         if found.records:
-            hosts = [host for host in found.records if host[1]]
+            hosts = tuple(host for host in found.records if host[1])
             if not hosts:
                 return Mx(failure=NULL_MX)
-            return Mx(self._shuffled(hosts), lasts_s=_lasts_s(found))
+            return Mx(hosts, lasts_s=_lasts_s(found))
         both = await self._lookup_both(domain)
         implicit = _addresses(both)
         if implicit.failure is not None:
@@ -84,12 +83,6 @@ class DnsResolver:
         if (literal := address_in(name)) is not None:
             return Addresses((literal,))
         return _addresses(await self._lookup_both(name))
-
-    def _shuffled(self, hosts: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-        """By preference; the sender must spread its load over equal ones (RFC 5321 §5.1)."""
-        chance = self._entropy.octets(2 * len(hosts))
-        dealt = [(host[0], chance[2 * n : 2 * n + 2], host[1]) for n, host in enumerate(hosts)]
-        return tuple((preference, name) for preference, _, name in sorted(dealt))
 
     # ── lookups ───────────────────────────────────────────────────────────────────────
 
