@@ -1,24 +1,23 @@
 """`relay queue show`: one message's whole story, from injection to its end."""
 
-from typing import assert_never
-
 from relay.cli.printing import moment, plain, print_json, print_pairs, print_steps, say
 from relay.cli.session import Session
 from relay.domain.events import (
+    Attempt,
     Bounce,
     Delay,
     Delivery,
     Event,
-    GenerationFailure,
-    GenerationRejection,
+    Failure,
     Injection,
     Operated,
     PolicyRejection,
     Subject,
+    kind_of,
 )
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, State, Submission
-from relay.service.story import Story, peer_words, story_of
+from relay.service.story import Story, peer_words, reply_of, story_of
 
 
 async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
@@ -83,26 +82,23 @@ def _submission_pairs(submission: Submission) -> list[tuple[str, object]]:
 
 def _line(event: Event) -> tuple[str, str]:
     """What happened in a word, and the rest."""
+    return event.verb if isinstance(event, Operated) else kind_of(event).name, _detail(event)
+
+
+def _detail(event: Event) -> str:
+    text = reply_of(event)
     match event:
         case Injection(about=about):
-            return "injection", f"pinned to {about.sending_ip}, pool {about.ip_pool}"
-        case Delivery(reply=reply, peer=peer, num_retries=retries):
-            return "delivery", f"{reply}  ({peer_words(peer)}, attempt {retries + 1})"
-        case Delay(raw_reason=reason, peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
+            return f"pinned to {about.sending_ip}, pool {about.ip_pool}"
+        case Bounce(peer=peer, bounce_class=class_):
+            return f"{text}  ({peer_words(peer)}, class {class_})"
+        case Delivery(peer=peer, num_retries=retries):
+            return f"{text}  ({peer_words(peer)}, attempt {retries + 1})"
+        case Delay(peer=peer, num_retries=retries, is_ambiguous=is_ambiguous):
             doubt = ", lost after the final dot: it may have arrived" if is_ambiguous else ""
-            return "delay", f"{reason}  ({peer_words(peer)}, attempt {retries + 1}{doubt})"
-        case Bounce(raw_reason=reason, peer=peer, bounce_class=class_):
-            return "bounce", f"{reason}  ({peer_words(peer)}, class {class_})"
-        case Operated(verb=verb, actor=actor, detail=detail):
-            return verb, f"by {actor}" + (f", {detail}" if detail else "")
-        case GenerationFailure(raw_reason=reason):
-            return "generation_failure", reason
-        case GenerationRejection(raw_reason=reason):
-            return "generation_rejection", reason
-        case PolicyRejection(raw_reason=reason):
-            return "rejection", reason
+            return f"{text}  ({peer_words(peer)}, attempt {retries + 1}{doubt})"
         case _:
-            assert_never(event)
+            return text
 
 
 def _as_json(story: Story) -> dict[str, object]:
@@ -153,14 +149,14 @@ def _event_json(event: Event) -> dict[str, object]:
     told: dict[str, object] = {"at": event.at, "event": kind, "detail": detail}
     if not isinstance(event, PolicyRejection):
         told |= {"sending_ip": event.about.sending_ip, "ip_pool": event.about.ip_pool}
-    if isinstance(event, Delivery | Delay | Bounce):
+    if isinstance(event, Attempt):
         told |= {
             "num_retries": event.num_retries,
             "queue_time": event.queue_time_ms,
             "ip_address": event.peer.ip_address,
             "outbound_tls": event.peer.outbound_tls,
-            "reply": event.reply if isinstance(event, Delivery) else event.raw_reason,
+            "reply": reply_of(event),
         }
-    if isinstance(event, Delay | Bounce):
-        told |= {"bounce_class": event.bounce_class, "error_code": event.error_code}
+        if isinstance(event, Failure):
+            told |= {"bounce_class": event.bounce_class, "error_code": event.error_code}
     return told

@@ -1,7 +1,9 @@
 """What happened, as immutable facts. What all events of a submission share stays with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Message, Particulars
@@ -145,6 +147,12 @@ class Operated:
     detail: str = ""
 
 
+Attempt = Delivery | Delay | Bounce
+"""What an attempt comes to."""
+
+Failure = Delay | Bounce | PolicyRejection | GenerationFailure | GenerationRejection
+"""What went wrong, for now or for good, with its class and its reply."""
+
 Event = (
     Injection
     | Delivery
@@ -155,3 +163,51 @@ Event = (
     | GenerationRejection
     | Operated
 )
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """What is true of all events of one class, and how they are called."""
+
+    event: type[Event]
+    name: str
+    """In the store, at the command line and, where it is public, at REST and in tables."""
+    word: str
+    """For people: what happened, in one word."""
+    tone: Literal["good", "wait", "bad", "still"]
+    """Of the badge that the word stands on."""
+    group: Literal["message_event", "gen_event"] | None
+    """Among SparkPost's classes of events; None: it is told to nobody outside, nor counted."""
+    is_end: bool
+    """Whether there is no message any more, or never was one."""
+
+    @property
+    def is_public(self) -> bool:
+        return self.group is not None
+
+    @property
+    def is_attempt(self) -> bool:
+        return issubclass(self.event, Attempt)
+
+    @property
+    def is_failure(self) -> bool:
+        return issubclass(self.event, Failure)
+
+
+EVENT_KINDS = (
+    EventKind(Injection, "injection", "accepted", "still", "message_event", is_end=False),
+    EventKind(Delivery, "delivery", "delivered", "good", "message_event", is_end=True),
+    EventKind(Delay, "delay", "deferred", "wait", "message_event", is_end=False),
+    EventKind(Bounce, "bounce", "bounced", "bad", "message_event", is_end=True),
+    EventKind(PolicyRejection, "policy_rejection", "refused", "bad", "message_event", is_end=True),
+    EventKind(GenerationFailure, "generation_failure", "not generated", "bad", "gen_event", is_end=True),
+    EventKind(GenerationRejection, "generation_rejection", "rejected", "bad", "gen_event", is_end=True),
+    EventKind(Operated, "operated", "operated", "still", None, is_end=False),
+)
+"""All there are, in the order in which people read them."""
+
+_BY_CLASS: Mapping[type[Event], EventKind] = {kind.event: kind for kind in EVENT_KINDS}
+
+
+def kind_of(event: Event) -> EventKind:
+    return _BY_CLASS[type(event)]

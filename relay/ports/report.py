@@ -25,7 +25,7 @@ class Tally:
     pool: PoolId
     """Empty as ip is."""
     kind: str
-    """A name of SparkPost's: injection, delivery, delay, bounce, policy_rejection, generation_…"""
+    """Its name, as in `EVENT_KINDS`."""
     count: int
 
 

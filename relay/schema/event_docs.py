@@ -13,6 +13,7 @@ from relay.domain.events import (
     Injection,
     PolicyRejection,
     Subject,
+    kind_of,
 )
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Options, Submission
@@ -164,8 +165,9 @@ def documentation_in_classes() -> dict[str, object]:
     """The same by class and type, as SparkPost tells it for webhooks."""
     classes: dict[str, dict[str, object]] = {name: {} for name in _CLASSES}
     for number, (event, description) in enumerate(_EVENTS, 1):
-        of_generation = isinstance(event, GenerationFailure | GenerationRejection)
-        classes["gen_event" if of_generation else "message_event"][event_name(event)] = {
+        group = kind_of(event).group
+        assert group is not None
+        classes[group][event_name(event)] = {
             "display_name": event_name(event).replace("_", " ").title(),
             "description": description,
             "event": _fields(number, event),

@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from relay.domain.events import (
+    EVENT_KINDS,
+    Attempt,
     Bounce,
     Delay,
     Delivery,
     Event,
+    Failure,
     GenerationFailure,
     GenerationRejection,
     Injection,
@@ -23,15 +26,7 @@ from relay.domain.message import Submission
 
 Fields = dict[str, object]
 
-_NAMES: Mapping[type[Event], str] = {
-    Injection: "injection",
-    Delivery: "delivery",
-    Delay: "delay",
-    Bounce: "bounce",
-    PolicyRejection: "policy_rejection",
-    GenerationFailure: "generation_failure",
-    GenerationRejection: "generation_rejection",
-}
+_NAMES: Mapping[type[Event], str] = {kind.event: kind.name for kind in EVENT_KINDS if kind.is_public}
 NAMES = frozenset(_NAMES.values())
 """What happens here and is told. Opens, clicks and complaints are not seen."""
 OTHER_NAMES = frozenset(
@@ -149,7 +144,7 @@ def _of_submission(submission: Submission) -> Fields:
     }
 
 
-def _attempt(event: Delivery | Delay | Bounce) -> Fields:
+def _attempt(event: Attempt) -> Fields:
     return {
         "num_retries": str(event.num_retries),
         "queue_time": str(event.queue_time_ms),
@@ -157,7 +152,7 @@ def _attempt(event: Delivery | Delay | Bounce) -> Fields:
     }
 
 
-def _failure(event: Delay | Bounce | PolicyRejection | GenerationFailure | GenerationRejection) -> Fields:
+def _failure(event: Failure) -> Fields:
     return {
         "bounce_class": str(event.bounce_class),
         "error_code": str(event.error_code),

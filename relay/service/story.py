@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from relay.domain.errors import UnknownObject
-from relay.domain.events import PolicyRejection, Subject
+from relay.domain.events import Delivery, Event, Failure, Injection, Operated, PolicyRejection, Subject
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, Submission
 from relay.domain.outcome import Peer
@@ -44,6 +45,21 @@ def _subject(told: Sequence[Told]) -> Subject | None:
     """As the newest event has it."""
     events = [one.event for one in told if not isinstance(one.event, PolicyRejection)]
     return events[-1].about if events else None
+
+
+def reply_of(event: Event) -> str:
+    """What the next hop said, why it failed, or who did it; empty where nothing was said."""
+    match event:
+        case Injection():
+            return ""
+        case Delivery(reply=reply):
+            return reply
+        case Operated(actor=actor, detail=detail):
+            return f"by {actor}" + (f", {detail}" if detail else "")
+        case _ if isinstance(event, Failure):
+            return event.raw_reason
+        case _:
+            assert_never(event)
 
 
 def peer_words(peer: Peer) -> str:

@@ -5,22 +5,12 @@ Texts from strangers travel inside JSON, which escapes what UTF-8 cannot say.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields as fields_of
 from operator import attrgetter
-from typing import Any, assert_never
+from typing import Any
 
 from relay.domain.address import Mailbox, comparable_domain
-from relay.domain.events import (
-    Bounce,
-    Delay,
-    Delivery,
-    Event,
-    GenerationFailure,
-    GenerationRejection,
-    Injection,
-    Operated,
-    PolicyRejection,
-    Subject,
-)
+from relay.domain.events import EVENT_KINDS, Event, PolicyRejection, Subject
 from relay.domain.ids import (
     AccountId,
     BodyId,
@@ -254,29 +244,25 @@ def options_of(fields: Mapping[str, Any]) -> Options:
 # ── events ───────────────────────────────────────────────────────────────────────────────
 
 
+_SHARED = frozenset({"at", "about", "account"})
+_NAMES: Mapping[type[Event], tuple[str, tuple[str, ...]]] = {
+    kind.event: (kind.name, tuple(one.name for one in fields_of(kind.event) if one.name not in _SHARED))
+    for kind in EVENT_KINDS
+}
+"""The name of the kind, and those of its own fields, which stand in this order in the JSON."""
+_CLASSES: Mapping[str, Callable[..., Event]] = {kind.name: kind.event for kind in EVENT_KINDS}
+
+
 def event_row(event: Event) -> Row:
     """EVENT_COLUMNS."""
-    match event:
-        case Injection():
-            kind, own = "injection", {}
-        case Delivery():
-            kind, own = "delivery", {**_attempt_fields(event), "reply": event.reply}
-        case Delay():
-            failure = {**_failure_fields(event), "is_ambiguous": event.is_ambiguous}
-            kind, own = "delay", {**_attempt_fields(event), **failure}
-        case Bounce():
-            kind, own = "bounce", {**_attempt_fields(event), **_failure_fields(event)}
-        case GenerationFailure():
-            kind, own = "generation_failure", _failure_fields(event)
-        case GenerationRejection():
-            kind, own = "generation_rejection", _failure_fields(event)
-        case Operated():
-            kind = "operated"
-            own = {"verb": event.verb, "actor": event.actor, "detail": event.detail}
-        case PolicyRejection():
-            return _rejection_row(event)
-        case _:
-            assert_never(event)
+    kind, names = _NAMES[type(event)]
+    own: dict[str, Any] = {name: getattr(event, name) for name in names}
+    if isinstance(event, PolicyRejection):
+        # For searches alone.
+        own["domain"] = comparable_domain(event.rcpt_to.rpartition("@")[2])
+        return (to_us(event.at), kind, None, None, event.account, None, to_json(own))
+    if "peer" in own:
+        own["peer"] = (own["peer"].ip_address, own["peer"].outbound_tls)
     about = event.about
     own["subaccount"] = about.subaccount
     own["rcpt_to"] = about.rcpt_to
@@ -305,44 +291,12 @@ def told(row: Row) -> Told:
     return Told(str(row[0]), event, submission(row[8:12]).of_copy(event.about.particulars))
 
 
-def _attempt_fields(event: Delivery | Delay | Bounce) -> dict[str, object]:
-    return {
-        "num_retries": event.num_retries,
-        "queue_time_ms": event.queue_time_ms,
-        "peer": (event.peer.ip_address, event.peer.outbound_tls),
-    }
-
-
-def _failure_fields(event: Delay | Bounce | GenerationFailure | GenerationRejection) -> dict[str, object]:
-    return {
-        "bounce_class": event.bounce_class,
-        "error_code": event.error_code,
-        "raw_reason": event.raw_reason,
-    }
-
-
-def _rejection_row(event: PolicyRejection) -> Row:
-    fields = {
-        "subaccount": event.subaccount,
-        "remote_addr": event.remote_addr,
-        "mail_from": event.mail_from,
-        "rcpt_to": event.rcpt_to,
-        "bounce_class": event.bounce_class,
-        "error_code": event.error_code,
-        "raw_reason": event.raw_reason,
-        "ip_pool_raw": event.ip_pool_raw,
-        "recv_method": event.recv_method,
-        # For searches alone.
-        "domain": comparable_domain(event.rcpt_to.rpartition("@")[2]),
-    }
-    return (to_us(event.at), "policy_rejection", None, None, event.account, None, to_json(fields))
-
-
 def _event(row: Row) -> Event:
     """From EVENT_COLUMNS."""
     at, kind, fields = from_us(row[0]), row[1], from_json(row[6])
     subaccount = fields.pop("subaccount")
-    if kind == "policy_rejection":
+    event = _CLASSES[kind]
+    if event is PolicyRejection:
         fields.pop("domain", None)
         return PolicyRejection(at=at, account=AccountId(row[4]), subaccount=subaccount, **fields)
     about = Subject(
@@ -360,15 +314,4 @@ def _event(row: Row) -> Event:
     )
     if "peer" in fields:
         fields["peer"] = Peer(*fields["peer"])
-    return _KINDS[kind](at=at, about=about, **fields)
-
-
-_KINDS: Mapping[str, Callable[..., Event]] = {
-    "injection": Injection,
-    "delivery": Delivery,
-    "delay": Delay,
-    "bounce": Bounce,
-    "generation_failure": GenerationFailure,
-    "generation_rejection": GenerationRejection,
-    "operated": Operated,
-}
+    return event(at=at, about=about, **fields)

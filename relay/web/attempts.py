@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from relay.domain.events import EVENT_KINDS
 from relay.ports import Tally
 from relay.web.charts import Series, Span
 
 ATTEMPTS: Mapping[str, tuple[str, str]] = {
-    "delivery": ("Delivered", "s1"),
-    "delay": ("Deferred", "s2"),
-    "bounce": ("Bounced", "s3"),
+    kind.name: (kind.word.capitalize(), f"s{number}")
+    for number, kind in enumerate((kind for kind in EVENT_KINDS if kind.is_attempt), 1)
 }
-"""The kinds of events that end an attempt."""
+"""By the name of the kind: its word, and its colour in the charts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ RANGES: Mapping[str, Range] = {
 
 
 def attempts_in(span: Span, tallies: Iterable[Tally]) -> tuple[Series, ...]:
-    """Delivered, deferred and bounced, step by step; other tallies do not count."""
+    """A series for each kind of attempt, step by step; other tallies do not count."""
     counts = {kind: [0] * span.number for kind in ATTEMPTS}
     for tally in tallies:
         if is_attempt(span, tally):

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from relay.domain.address import domain_spellings, normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
+from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId
 from relay.ports import EventQuery
 from relay.web.forms import Form, number_in
@@ -15,15 +16,7 @@ from relay.web.mail import ALL_ACCOUNTS, account_asked
 from relay.web.visit import Visit
 
 USUAL_SPAN = timedelta(hours=24)
-KINDS: Mapping[str, str] = {
-    "injection": "Accepted",
-    "delivery": "Delivered",
-    "delay": "Deferred",
-    "bounce": "Bounced",
-    "policy_rejection": "Refused",
-    "generation_failure": "Not generated",
-    "generation_rejection": "Rejected",
-}
+KINDS: Mapping[str, str] = {kind.name: kind.word.capitalize() for kind in EVENT_KINDS if kind.is_public}
 """The types of events that happen here, and the words of the console for them."""
 _EARLIEST = datetime.min.replace(tzinfo=UTC) + USUAL_SPAN
 _AHEAD = timedelta(days=1)

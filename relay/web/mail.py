@@ -3,22 +3,11 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
 from urllib.parse import urlencode
 
 from relay.domain.address import normalise_domain
 from relay.domain.errors import MalformedAddress
-from relay.domain.events import (
-    Bounce,
-    Delay,
-    Delivery,
-    Event,
-    GenerationFailure,
-    GenerationRejection,
-    Injection,
-    Operated,
-    PolicyRejection,
-)
+from relay.domain.events import Event, Operated, kind_of
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Message, State
 from relay.ports import MailFilter
@@ -121,38 +110,8 @@ def why_waiting(message: Message) -> str:
 
 def word_of(event: Event) -> tuple[str, str]:
     """What happened, in a word, and the kind of badge it stands on."""
-    match event:
-        case Injection():
-            return "accepted", "still"
-        case Delivery():
-            return "delivered", "good"
-        case Delay():
-            return "deferred", "wait"
-        case Bounce():
-            return "bounced", "bad"
-        case PolicyRejection():
-            return "refused", "bad"
-        case GenerationFailure():
-            return "not generated", "bad"
-        case GenerationRejection():
-            return "rejected", "bad"
-        case Operated(verb=verb):
-            return _DEEDS.get(verb, verb), "still"
-        case _:
-            assert_never(event)
-
-
-def reply_of(event: Event) -> str:
-    """What the next hop said, or why it failed; empty where nothing was said."""
-    match event:
-        case Delivery(reply=reply):
-            return reply
-        case Injection():
-            return ""
-        case Operated(actor=actor, detail=detail):
-            return f"by {actor}" + (f", {detail}" if detail else "")
-        case _:
-            return event.raw_reason
+    kind = kind_of(event)
+    return _DEEDS.get(event.verb, event.verb) if isinstance(event, Operated) else kind.word, kind.tone
 
 
 def _short(text: str) -> str:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.domain.events import Bounce, GenerationRejection, Injection, Operated, Subject
+from relay.domain.events import EVENT_KINDS, Bounce, GenerationRejection, Injection, Operated, Subject
 from relay.domain.ids import IpAddress
 from relay.domain.message import Options, Particulars, RcptType, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision
+from relay.schema.event_docs import documentation_in_classes, samples
 from relay.schema.events import address_in, event_fields, iso, masked
 from tests.support.mail import NOW, build_message
 
@@ -91,3 +92,11 @@ def test_what_is_not_known_is_not_said() -> None:
 def test_what_operators_did_is_not_told() -> None:
     with pytest.raises(KeyError):
         event_fields("1", Operated(NOW, Subject.of(MESSAGE), "hold", "jane"), SUBMISSION)
+
+
+def test_each_kind_that_is_told_has_a_sample_and_stands_in_its_class() -> None:
+    told = [kind for kind in EVENT_KINDS if kind.is_public]
+    assert [sample["type"] for sample in samples()] == [kind.name for kind in told]
+    for name, about in documentation_in_classes().items():
+        assert isinstance(about, dict)
+        assert list(about["events"]) == [kind.name for kind in told if kind.group == name]

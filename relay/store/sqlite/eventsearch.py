@@ -10,6 +10,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import to_us
 from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents
 from relay.store.codec import TOLD_COLUMNS, Row, sayable, to_json, told
@@ -31,17 +32,17 @@ _HIGHEST_FIRST = "ORDER BY event.id DESC LIMIT :limit"
 _COLUMNS = ", ".join(TOLD_COLUMNS)
 _NEWEST_FIRST = "ORDER BY event.at_us DESC, event.id DESC LIMIT :limit"
 _BEHIND = "(event.at_us, event.id) < (:at_us, :id)"
-_FAILURES = (
-    "event.kind IN ('bounce', 'delay', 'policy_rejection', 'generation_failure', 'generation_rejection')"
-)
 _OWN = "coalesce(nullif(event.fields ->> '$.particulars[{}]', ''), submission.fields ->> '$.{}')"
 """What is told of the copy: its own, by the place in `codec`, or what is told of all."""
 _SUBJECT = _OWN.format(0, "subject")
 _FRIENDLY_FROM = _OWN.format(4, "friendly_from")
 _SENDING_DOMAIN = _OWN.format(5, "sending_domain")
 _FEW = 20
-_SEARCHABLE = "event.kind <> 'operated'"
+_HIDDEN = ", ".join(f"'{kind.name}'" for kind in EVENT_KINDS if not kind.is_public)
+_SEARCHABLE = f"event.kind NOT IN ({_HIDDEN})"
 """What operators did is told by `relay queue show`; SparkPost has no such event."""
+_KINDS_OF_FAILURE = ", ".join(f"'{kind.name}'" for kind in EVENT_KINDS if kind.is_failure)
+_FAILURES = f"event.kind IN ({_KINDS_OF_FAILURE})"
 
 
 def search(connection: Connection, query: EventQuery, limit: int, after: EventPlace | None) -> EventPage:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from relay.domain.events import Event, PolicyRejection
+from relay.domain.events import EVENT_KINDS, Event, PolicyRejection
 from relay.domain.ids import AccountId, IpAddress, PoolId, from_us, to_us
 from relay.ports import TALLY_STEP, Tally
 from relay.store.codec import Row, event_row
@@ -12,6 +12,7 @@ from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import insert_events
 
 STEP_US = TALLY_STEP // timedelta(microseconds=1)
+_COUNTED = frozenset(kind.name for kind in EVENT_KINDS if kind.is_public)
 _SQL = load_queries("relay.store.sqlite", "tallies.sql", {})
 
 
@@ -28,7 +29,7 @@ class TalliedEvents:
             row = event_row(event)
             self._rows.append(row)
             at_us, kind, _, _, account, ip, _ = row
-            if kind != "operated":
+            if kind in _COUNTED:
                 # What a client called the pool is no name of ours, and there may be any number of them.
                 pool = "" if isinstance(event, PolicyRejection) else event.about.ip_pool
                 key = (account, at_us - at_us % STEP_US, kind, ip or "", pool)

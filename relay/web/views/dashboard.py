@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from starlette.responses import Response
 
-from relay.domain.events import Bounce, Delay, Event
+from relay.domain.events import EVENT_KINDS, Attempt, Event, kind_of
 from relay.domain.ids import IpAddress, PoolId
 from relay.ports import EventQuery, Facet, MailFilter, StateCounts, Tally
-from relay.web.attempts import RANGES, attempts_in, is_attempt
+from relay.web.attempts import ATTEMPTS, RANGES, attempts_in, is_attempt
 from relay.web.charts import Series, Span, highest, spark, stacked
 from relay.web.ips import operators_slips
 from relay.web.mail import account_asked
@@ -20,8 +20,8 @@ from relay.web.visit import Visit
 
 pages = Pages()
 
-_FAILURES = frozenset({"delay", "bounce", "policy_rejection", "generation_failure", "generation_rejection"})
-_REFUSALS = ("policy_rejection", "generation_failure", "generation_rejection")
+_FAILURES = frozenset(kind.name for kind in EVENT_KINDS if kind.is_failure)
+_REFUSALS = _FAILURES - ATTEMPTS.keys()
 _LATEST = 8
 _ROWS = 50
 _Key = tuple[IpAddress, PoolId]
@@ -34,25 +34,12 @@ class Flow:
     ip: IpAddress
     pool: PoolId
     series: tuple[Series, ...]
-    """Delivered, deferred, bounced."""
     chart: Markup
     waiting: StateCounts
 
     @property
-    def delivered(self) -> int:
-        return self.series[0].total
-
-    @property
-    def deferred(self) -> int:
-        return self.series[1].total
-
-    @property
-    def bounced(self) -> int:
-        return self.series[2].total
-
-    @property
     def attempts(self) -> int:
-        return self.delivered + self.deferred + self.bounced
+        return sum(one.total for one in self.series)
 
     def share(self, number: int) -> str:
         """Of the attempts, as `12.5 %`."""
@@ -81,6 +68,7 @@ async def dashboard(visit: Visit) -> Response:
         span=span,
         now=now,
         whole=whole,
+        attempts=attempts_in(span, tallies),
         chart=None if whole is None else stacked(span, whole.series, f"Attempts in the last {shown.label}"),
         injected=sum(tally.count for tally in tallies if tally.kind == "injection"),
         refused=sum(tally.count for tally in tallies if tally.kind in _REFUSALS),
@@ -94,13 +82,8 @@ async def dashboard(visit: Visit) -> Response:
 
 def _trouble(event: Event) -> tuple[str, str]:
     """A word, and the kind of badge it stands on."""
-    match event:
-        case Delay():
-            return "deferred", "wait"
-        case Bounce():
-            return "bounced", "bad"
-        case _:
-            return "refused", "bad"
+    kind = kind_of(event)
+    return kind.word if isinstance(event, Attempt) else "refused", kind.tone
 
 
 def _together(tally: Tally) -> _Key:

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response, StreamingResponse
 
-from relay.domain.events import Delivery, Injection, Operated, PolicyRejection
+from relay.domain.events import Failure, PolicyRejection
 from relay.domain.ids import SubaccountId
 from relay.ports import FoundEvents, Told
 from relay.schema.events import event_name
 from relay.service.retention import EVENTS_KEPT
+from relay.service.story import reply_of
 from relay.web.errors import WebError
 from relay.web.event_search import KINDS, USUAL_SPAN, Search, read_search
 from relay.web.ips import ip_suggestions, pool_suggestions
-from relay.web.mail import account_name, reply_of, word_of
+from relay.web.mail import account_name, word_of
 from relay.web.routing import Pages
 from relay.web.visit import Visit
 
@@ -154,7 +155,7 @@ def _cells(one: Told) -> Mapping[str, str]:
     event, submission = one.event, one.submission
     at = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     cells = {"time": at, "type": event_name(event)}
-    if not isinstance(event, Injection | Delivery | Operated):
+    if isinstance(event, Failure):
         cells["bounce_class"] = str(event.bounce_class)
     if isinstance(event, PolicyRejection):
         return {

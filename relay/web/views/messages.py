@@ -10,18 +10,17 @@ from starlette.responses import Response
 from relay.domain.classify import CLASS_NAMES
 from relay.domain.directory import Snapshot
 from relay.domain.errors import UnknownObject
-from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Operated
+from relay.domain.events import Attempt, Delay, Event, Failure, Injection, Operated, kind_of
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, MessageId
 from relay.domain.message import Wish
-from relay.domain.outcome import Peer
 from relay.domain.resolve import Step
 from relay.ports import Selection
 from relay.service.operate import TOUCHES, Operator, Verb
-from relay.service.story import Story, peer_words, story_of
+from relay.service.story import Story, peer_words, reply_of, story_of
 from relay.web.errors import NotHere
 from relay.web.forms import Form, filled
 from relay.web.ips import ip_path, pool_path
-from relay.web.mail import ALL_ACCOUNTS, STATES, account_asked, account_name, reply_of, why_waiting, word_of
+from relay.web.mail import ALL_ACCOUNTS, STATES, account_asked, account_name, why_waiting, word_of
 from relay.web.routing import Pages
 from relay.web.templating import span
 from relay.web.verbs import MEANINGS, NO_TARGET, repin_options, verb_on, verbs_for
@@ -170,39 +169,29 @@ def _possible(visit: Visit, story: Story) -> list[tuple[str, str]]:
 
 def _end(told: Sequence[Event]) -> tuple[str, str] | None:
     """How a message that is no longer in the queue ended: a word and its badge."""
-    ends = [event for event in told if not isinstance(event, Injection | Delay | Operated)]
+    ends = [event for event in told if kind_of(event).is_end]
     return word_of(ends[-1]) if ends else None
 
 
 def _chapter(event: Event) -> Chapter:
     word, tone = word_of(event)
     facts: list[str] = []
-    match event:
-        case Injection(about=about):
-            facts.append(f"pinned to {about.sending_ip} of pool {about.ip_pool}")
-        case Delivery(peer=peer, num_retries=retries, queue_time_ms=age_ms):
-            facts += _attempt(peer, retries, age_ms)
-        case Delay(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
-            facts += [*_attempt(peer, retries, age_ms), _class(class_)]
-            if event.is_ambiguous:
-                facts.append("lost after the final dot: it may have arrived")
-        case Bounce(peer=peer, num_retries=retries, queue_time_ms=age_ms, bounce_class=class_):
-            facts += [*_attempt(peer, retries, age_ms), _class(class_)]
-        case Operated():
-            pass
-        case _:
-            facts.append(_class(event.bounce_class))
+    if isinstance(event, Injection):
+        facts.append(f"pinned to {event.about.sending_ip} of pool {event.about.ip_pool}")
+    if isinstance(event, Attempt):
+        facts += _attempt(event)
+    if isinstance(event, Failure):
+        facts.append(f"class {event.bounce_class}, {CLASS_NAMES.get(event.bounce_class, 'unknown')}")
+    if isinstance(event, Delay) and event.is_ambiguous:
+        facts.append("lost after the final dot: it may have arrived")
     return Chapter(event.at, word, tone, reply_of(event), tuple(facts))
 
 
-def _attempt(peer: Peer, retries: int, age_ms: int) -> list[str]:
+def _attempt(event: Attempt) -> list[str]:
     """What is known of the attempt; of an end without a conversation, when it was."""
-    age = f"{span(timedelta(milliseconds=age_ms))} after it was accepted"
-    return [*([f"attempt {retries + 1}"] if peer.ip_address else []), peer_words(peer), age]
-
-
-def _class(number: int) -> str:
-    return f"class {number}, {CLASS_NAMES.get(number, 'unknown')}"
+    peer, age = event.peer, span(timedelta(milliseconds=event.queue_time_ms))
+    number = [f"attempt {event.num_retries + 1}"] if peer.ip_address else []
+    return [*number, peer_words(peer), f"{age} after it was accepted"]
 
 
 def _pin_steps(story: Story, told: Sequence[Event]) -> list[Step]:
