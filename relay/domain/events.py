@@ -197,7 +197,7 @@ class EventKind:
 EVENT_KINDS = (
     EventKind(Injection, "injection", "accepted", "still", "message_event", is_end=False),
     EventKind(Delivery, "delivery", "delivered", "good", "message_event", is_end=True),
-    EventKind(Delay, "delay", "deferred", "wait", "message_event", is_end=False),
+    EventKind(Delay, "delay", "delayed", "wait", "message_event", is_end=False),
     EventKind(Bounce, "bounce", "bounced", "bad", "message_event", is_end=True),
     EventKind(PolicyRejection, "policy_rejection", "refused", "bad", "message_event", is_end=True),
     EventKind(GenerationFailure, "generation_failure", "not generated", "bad", "gen_event", is_end=True),

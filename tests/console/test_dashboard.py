@@ -14,7 +14,7 @@ WHY = "450 4.7.1 <script>alert(1)</script> too many of you"
 
 
 async def some_mail(relay: RelayHarness, mta: FakeMta) -> None:
-    """Six delivered, two deferred, one bounced, over two pools of account 1; one of account 2."""
+    """Six delivered, two delayed, one bounced, over two pools of account 1; one of account 2."""
     mta.answer("later@gmail.example", WHY)
     mta.answer("gone@gmail.example", "550 5.1.1 no such user")
     for number in range(4):
@@ -38,7 +38,7 @@ def figure(page: Page, label: str) -> object:
 
 
 @pytest.mark.parametrize("js", [True, False], ids=["with scripts", "without"])
-async def test_each_ip_and_pool_shows_what_it_delivered_deferred_and_bounced(
+async def test_each_ip_and_pool_shows_what_it_delivered_delayed_and_bounced(
     chromium: Browser, console: Console, mta: FakeMta, js: bool
 ) -> None:
     await some_mail(console.relay, mta)
@@ -48,7 +48,7 @@ async def test_each_ip_and_pool_shows_what_it_delivered_deferred_and_bounced(
         for label, number in (
             ("Accepted", 9),
             ("Delivered", 6),
-            ("Deferred", 2),
+            ("Delayed", 2),
             ("Bounced", 1),
             ("Waiting now", 2),
         ):

@@ -20,7 +20,7 @@ JS = pytest.mark.parametrize("js", [True, False], ids=["with scripts", "without"
 
 
 async def some_events(relay: RelayHarness, mta: FakeMta) -> None:
-    """Delivered, deferred, bounced and refused mail of account 1; delivered mail of account 2."""
+    """Delivered, delayed, bounced and refused mail of account 1; delivered mail of account 2."""
     mta.answer("later@gmail.example", WHY)
     mta.answer("gone@yahoo.example", "550 5.1.1 no such user")
     subject = {"Subject": "=Spring <script>alert('s')</script>"}
@@ -49,7 +49,7 @@ async def test_events_are_searched_by_what_happened_and_to_whom(
             8
         )  # 3 accepted, 3 attempts, 1 refused, the heading
         await expect(found).not_to_contain_text("birch.example")
-        await page.get_by_label("Deferred").check()
+        await page.get_by_label("Delayed").check()
         await page.get_by_label("Bounced").check()
         await page.get_by_role("button", name="Search").click()
         await expect(found.get_by_role("row")).to_have_count(3)

@@ -61,7 +61,7 @@ async def test_a_message_tells_its_whole_story_and_why_it_leaves_from_its_ip(
         await expect(why).to_contain_text("pinned to 127.0.0.11 of pool marketing, for every attempt")
         happened = page.get_by_role("list", name="What happened").get_by_role("listitem")
         await expect(happened.nth(0)).to_contain_text("accepted")
-        await expect(happened.nth(1)).to_contain_text("deferred")
+        await expect(happened.nth(1)).to_contain_text("delayed")
         await expect(happened.nth(1)).to_contain_text("class 70, Transient Failure (Soft)")
         await expect(happened.nth(1)).to_contain_text("attempt 1 · 127.0.0.1, clear text")
         await expect(page.get_by_text("Spring <script>alert('s')</script>").first).to_be_visible()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from starlette.responses import Response
 
-from relay.domain.events import EVENT_KINDS, Attempt, Event, kind_of
+from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import IpAddress, PoolId
 from relay.ports import EventQuery, Facet, MailFilter, StateCounts, Tally
 from relay.web.attempts import ATTEMPTS, RANGES, attempts_in, is_attempt
 from relay.web.charts import Series, Span, highest, spark, stacked
 from relay.web.ips import operators_slips
-from relay.web.mail import account_asked
+from relay.web.mail import account_asked, word_of
 from relay.web.routing import Pages
 from relay.web.views.sign_in import first_page
 from relay.web.visit import Visit
@@ -76,14 +76,8 @@ async def dashboard(visit: Visit) -> Response:
         by_ip=_flows(span, tallies, _by_ip, queued)[:_ROWS],
         by_pool=_flows(span, tallies, _by_pool, _added_up(queued))[:_ROWS],
         latest=latest.told,
-        troubles={one.id: _trouble(one.event) for one in latest.told},
+        troubles={one.id: word_of(one.event) for one in latest.told},
     )
-
-
-def _trouble(event: Event) -> tuple[str, str]:
-    """A word, and the kind of badge it stands on."""
-    kind = kind_of(event)
-    return kind.word if isinstance(event, Attempt) else "refused", kind.tone
 
 
 def _together(tally: Tally) -> _Key:
