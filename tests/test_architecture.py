@@ -196,6 +196,19 @@ def test_what_the_table_allows_is_allowed(tmp_path: Path, path: str, text: str) 
     assert list(violations(tmp_path)) == []
 
 
+_IN_WORDS_OF_PYTHON = re.compile(r"(?:\bstr\(|\{)(?:ipaddress\.)?(?:ip_address|IPv[46]Address)\(")
+
+
+def test_no_address_is_written_in_the_form_of_the_python_at_hand() -> None:
+    """`ip_text` writes it: what is stored under one Python is looked for under another."""
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in sorted((ROOT / "relay").rglob("*.py"))
+        for match in _IN_WORDS_OF_PYTHON.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
 _MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|work|home/[\w.-]+|Users/[\w.-]+)/")
 
 

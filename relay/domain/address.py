@@ -8,6 +8,7 @@ from functools import lru_cache
 import idna
 
 from relay.domain.errors import MalformedAddress
+from relay.domain.ids import ip_text
 from relay.domain.value import value
 
 _NON_ASCII = r"\u00a0-\u2027\u202a-\U0010ffff"
@@ -148,8 +149,8 @@ def _address_literal(text: str) -> str:
             raise ValueError(text)
         # ipaddress takes a scope behind %, whatever octets it has.
         if inner[:5].lower() == "ipv6:" and "%" not in inner:
-            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
-        return f"[{ipaddress.IPv4Address(inner)}]"
+            return f"[IPv6:{ip_text(ipaddress.IPv6Address(inner[5:]))}]"
+        return f"[{ip_text(ipaddress.IPv4Address(inner))}]"
     except ValueError:
         raise MalformedAddress(text) from None
 

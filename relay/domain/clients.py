@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from relay.domain.directory import ApiKey
+from relay.domain.ids import ip_text
 
 ClientAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,6 +24,11 @@ def party_of(client: ClientAddress) -> int:
     return int(client) if client.version == 4 else -(int(client) >> 64) - 1
 
 
+def network_text(network: Network) -> str:
+    """Its first address in the canonical form, and the length of its prefix."""
+    return f"{ip_text(network.network_address)}/{network.prefixlen}"
+
+
 def client_behind(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
     """Who speaks, as proxies that are trusted tell it: the last of X-Forwarded-For that is none of them.
 
@@ -34,7 +40,7 @@ def client_behind(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> 
         for told in reversed(forwarded_for.split(",")):
             if not any(client_address(client) in network for network in proxies):
                 break
-            client = str(client_address(told.strip()))
+            client = ip_text(client_address(told.strip()))
     return client
 
 

@@ -1,5 +1,6 @@
 """The identifiers of the product, and how the time-sortable ones are minted."""
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import NewType
 
@@ -7,7 +8,7 @@ AccountId = NewType("AccountId", int)
 SubaccountId = NewType("SubaccountId", int)
 PoolId = NewType("PoolId", str)
 IpAddress = NewType("IpAddress", str)
-"""An IPv4 or IPv6 address in canonical text, as `str(ipaddress.ip_address(...))` prints it."""
+"""An IPv4 or IPv6 address in canonical text, as `ip_text` writes it."""
 MessageId = NewType("MessageId", str)
 TransmissionId = NewType("TransmissionId", str)
 BodyId = NewType("BodyId", str)
@@ -24,6 +25,23 @@ SHARED_POOL = PoolId("sp_shared")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+def ip_text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> IpAddress:
+    """The one form in which an address is stored, compared and shown.
+
+    RFC 5952 §4, for mapped ones too: since 3.13 Python writes these as `::ffff:10.0.0.1`.
+    """
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        high, low = divmod(int(address.ipv4_mapped), 1 << 16)
+        zone = "" if address.scope_id is None else f"%{address.scope_id}"
+        return IpAddress(f"::ffff:{high:x}:{low:x}{zone}")
+    return IpAddress(str(address))
+
+
+def canonical_ip(text: str) -> IpAddress:
+    """Raises ValueError for what is no address."""
+    return ip_text(ipaddress.ip_address(text))
 
 
 def to_us(moment: datetime) -> int:

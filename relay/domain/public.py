@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from relay.domain.ids import IpAddress
+from relay.domain.ids import IpAddress, ip_text
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 """All that IANA has opened so far (RFC 4291 §2.4, RFC 3513 §4)."""
@@ -44,7 +44,7 @@ def plain(address: IpAddress) -> IpAddress:
     """The address that a connection ends at: without a zone, and of a mapped one the IPv4 address."""
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        return IpAddress(str(parsed.ipv4_mapped or ipaddress.IPv6Address(int(parsed))))
+        return ip_text(parsed.ipv4_mapped or ipaddress.IPv6Address(int(parsed)))
     return address
 
 

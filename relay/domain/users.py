@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NewType
 
 from relay.domain.errors import Refused
-from relay.domain.ids import AccountId
+from relay.domain.ids import AccountId, ip_text
 
 UserId = NewType("UserId", int)
 """Never given to a second user."""
@@ -186,7 +186,7 @@ def shortened(user_agent: str) -> str:
 def client_address(text: str) -> str:
     """The address in its canonical form, an IPv4 one that came by an IPv6 socket as IPv4; else the text."""
     address = _address(text)
-    return _printable(text[:_MAX_CLIENT]) if address is None else str(address)
+    return _printable(text[:_MAX_CLIENT]) if address is None else ip_text(address)
 
 
 def client_network(text: str) -> str:

@@ -4,6 +4,8 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
+from relay.domain.ids import canonical_ip, ip_text
+
 _V1 = b"PROXY "
 _V1_MAX_OCTETS = 107
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -48,9 +50,9 @@ def _parse_v1(octets: bytes) -> Proxied | None:
     kind = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}.get(family)
     if kind is None:
         raise ValueError("PROXY family")
-    kind(destination)
+    kind(source), kind(destination)
     _port(other_port)
-    return Proxied((str(kind(source)), _port(port)), end + 2)
+    return Proxied((canonical_ip(source), _port(port)), end + 2)
 
 
 def _parse_v2(octets: bytes) -> Proxied | None:
@@ -68,7 +70,7 @@ def _parse_v2(octets: bytes) -> Proxied | None:
     if length < layout.size:
         raise ValueError("PROXY addresses")
     source, _, port, _ = layout.unpack_from(octets, _V2_HEAD.size)
-    return Proxied((str(ipaddress.ip_address(source)), port), end)
+    return Proxied((ip_text(ipaddress.ip_address(source)), port), end)
 
 
 def _port(text: str) -> int:

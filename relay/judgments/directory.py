@@ -104,9 +104,9 @@ def _missing_ips(case: Case) -> Iterator[Finding]:
 
 
 def _not_here(place: str, node: str, missing: list[str]) -> Finding:
-    first = ipaddress.ip_address(missing[0])
     what = f"not on this machine ({node}): {listed(missing)}; their mail waits until each is"
-    return Finding(f"{place}: sending_ip", f"{what}: ip address add {first}/{first.max_prefixlen} dev DEVICE")
+    bits = ipaddress.ip_address(missing[0]).max_prefixlen
+    return Finding(f"{place}: sending_ip", f"{what}: ip address add {missing[0]}/{bits} dev DEVICE")
 
 
 def listed(addresses: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from relay.domain.clients import Network
+from relay.domain.clients import Network, network_text
 from relay.domain.directory import Account, ApiKey, Status, Subaccount
 from relay.judgments.case import Case, Finding, Judgment
 from relay.judgments.listeners import public_listeners
@@ -63,19 +63,19 @@ def _open_relay(case: Case) -> Iterator[Finding]:
     trusted = case.config.smtp.trusted
     networks = [entry.network for entry in trusted]
     for at, entry in enumerate(trusted, 1):
-        key = f"smtp.trusted[#{at}]"
+        key, shown = f"smtp.trusted[#{at}]", network_text(entry.network)
         if _is_open(entry.network):
-            what = f"{entry.network}: an open relay: whoever can connect sends as account {entry.account}"
+            what = f"{shown}: an open relay: whoever can connect sends as account {entry.account}"
             yield _of(case, key, f"{what} without a key; name your own networks", is_public)
         elif nobody := _holds_nobody(entry.network):
-            yield _of(case, key, f"{entry.network}: {nobody}")
+            yield _of(case, key, f"{shown}: {nobody}")
         elif is_public and _is_wide(entry.network):
             what = f"all these addresses of the internet send as account {entry.account} without a key"
-            yield _of(case, key, f"{entry.network}: {what}; name your own networks alone")
+            yield _of(case, key, f"{shown}: {what}; name your own networks alone")
         for before, earlier in enumerate(networks[: at - 1], 1):
             if _holds(earlier, entry.network):
-                what = f"{entry.network} is within smtp.trusted[#{before}], {earlier}, which comes first"
-                yield _of(case, key, f"{what}: this one is never used; put it before that")
+                what = f"{shown} is within smtp.trusted[#{before}], {network_text(earlier)}"
+                yield _of(case, key, f"{what}, which comes first: this one is never used; put it before that")
                 break
     if told := _open_together(networks):
         what = f"{told}: an open relay: whoever can connect sends without a key"
@@ -96,15 +96,16 @@ def _proxies(
     """is_public: whether others may reach the listener; there wide networks are too many to believe."""
     who = "whoever can connect names its own address; name the proxies alone"
     for at, network in enumerate(networks, 1):
+        shown = network_text(network)
         if _is_open(network):
-            yield _of(case, f"{key}[#{at}]", f"{network}: {who}", refuses)
+            yield _of(case, f"{key}[#{at}]", f"{shown}: {who}", refuses)
         elif nobody := _holds_nobody(network):
-            yield _of(case, f"{key}[#{at}]", f"{network}: {nobody}")
+            yield _of(case, f"{key}[#{at}]", f"{shown}: {nobody}")
         elif is_public and _is_wide(network):
             what = (
                 "who connects from all these addresses of the internet names its own; name the proxies alone"
             )
-            yield _of(case, f"{key}[#{at}]", f"{network}: {what}")
+            yield _of(case, f"{key}[#{at}]", f"{shown}: {what}")
     if told := _open_together(networks):
         yield _of(case, key, f"{told}: {who}", refuses)
 
@@ -133,7 +134,7 @@ def _share(networks: Iterable[Network]) -> float:
 
 def _named(networks: Sequence[Network]) -> str:
     more = len(networks) - _MOST_NAMED
-    return ", ".join(map(str, networks[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(network_text, networks[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _of(case: Case, key: str, what: str, refuses: bool = False) -> Finding:
@@ -149,7 +150,7 @@ def _trusted_for_nobody(case: Case) -> Iterator[Finding]:
     for at, entry in enumerate(case.config.smtp.trusted, 1):
         account = accounts.get(entry.account)
         part = None if entry.subaccount is None else subaccounts.get((entry.account, entry.subaccount))
-        told = f"{entry.network} is trusted for account {entry.account}"
+        told = f"{network_text(entry.network)} is trusted for account {entry.account}"
         if account is None:
             reason = f", which {book.place} does not have: {_listed(accounts)}"
         elif account.status is not Status.ACTIVE:

@@ -1,7 +1,6 @@
 """Where mail for a domain goes by DNS, with a cache of its own (RFC 5321 §5.1, RFC 7505, RFC 2308)."""
 
 import asyncio
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import dns.resolver
 
-from relay.domain.ids import IpAddress
+from relay.domain.ids import IpAddress, canonical_ip
 from relay.domain.reply import Phase, Reply
 from relay.ports import Addresses, Mx
 
@@ -148,7 +147,7 @@ def address_in(name: str) -> IpAddress | None:
     if inner[:5].lower() == "ipv6:":
         inner = inner[5:]
     try:
-        return IpAddress(str(ipaddress.ip_address(inner)))
+        return canonical_ip(inner)
     except ValueError:
         return None
 
@@ -180,7 +179,7 @@ def _record(record: object) -> tuple[int, str]:
         case dns.rdtypes.ANY.MX.MX():
             return record.preference, record.exchange.to_text(omit_final_dot=True).lower().rstrip(".")
         case dns.rdtypes.IN.A.A() | dns.rdtypes.IN.AAAA.AAAA():
-            return 0, str(ipaddress.ip_address(record.address))
+            return 0, canonical_ip(record.address)
         case _:
             raise TypeError(f"no question of ours has the answer {record!r}")
 

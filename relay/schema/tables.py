@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
+from relay.domain.clients import network_text
 from relay.domain.directory import (
     GRANTS,
     MAX_WEIGHT,
@@ -32,6 +33,7 @@ from relay.domain.ids import (
     NodeName,
     PoolId,
     SubaccountId,
+    ip_text,
 )
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.schema.problems import Lacking, Table
@@ -60,7 +62,7 @@ def parse_address(text: object) -> IpAddress:
         with suppress(ValueError):
             address = ipaddress.ip_address(text)
             if "%" not in text and not address.is_unspecified:
-                return IpAddress(str(address))
+                return ip_text(address)
     raise ValueError("an IPv4 or IPv6 address of one host")
 
 
@@ -105,7 +107,7 @@ def _parse_grant(text: object) -> str:
 def parse_client(text: object) -> str:
     """Where clients come from: an address or a network, in canonical text."""
     network = parse_network(text)
-    return str(network) if "/" in str(text) else str(network.network_address)
+    return network_text(network) if "/" in str(text) else ip_text(network.network_address)
 
 
 def _parse_key(text: object) -> str:

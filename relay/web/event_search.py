@@ -1,6 +1,5 @@
 """What the form of the event search means, and what is wrong with it, field by field."""
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from urllib.parse import urlencode
 from relay.domain.address import domain_spellings, normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.events import EVENT_KINDS
-from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId
+from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, canonical_ip
 from relay.ports import EventQuery
 from relay.web.forms import Form, number_in
 from relay.web.mail import ALL_ACCOUNTS, account_asked
@@ -190,7 +189,7 @@ def _number(text: str) -> str:
 
 
 def _ip(text: str) -> str:
-    return str(ipaddress.ip_address(text))
+    return canonical_ip(text)
 
 
 def _mailbox(text: str) -> str:

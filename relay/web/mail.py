@@ -1,6 +1,5 @@
 """What the pages about mail share: which mail a form means, and words for messages and events."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -8,7 +7,7 @@ from urllib.parse import urlencode
 from relay.domain.address import normalise_domain
 from relay.domain.errors import MalformedAddress
 from relay.domain.events import Event, Operated, kind_of
-from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
+from relay.domain.ids import AccountId, PoolId, SubaccountId, TransmissionId, canonical_ip
 from relay.domain.message import Message, State
 from relay.ports import MailFilter
 from relay.service.operate import Verb
@@ -62,7 +61,7 @@ def read_filter(visit: Visit, form: Form) -> Asked:
     what = MailFilter(account_asked(visit, form))
     if text := form["ip"]:
         try:
-            what = replace(what, ip=IpAddress(str(ipaddress.ip_address(text))))
+            what = replace(what, ip=canonical_ip(text))
         except ValueError:
             wrong["ip"] = f"“{_short(text)}” is not an IP address."
     if text := form["pool"]:

@@ -8,11 +8,36 @@ from hypothesis import strategies as st
 
 from relay.domain.directory import SendingIp, Snapshot, pool_id_of
 from relay.domain.errors import TooMuchWork
-from relay.domain.ids import AccountId, IpAddress, from_us, mint_message_id, mint_transmission_id, to_us
+from relay.domain.ids import (
+    AccountId,
+    IpAddress,
+    canonical_ip,
+    from_us,
+    mint_message_id,
+    mint_transmission_id,
+    to_us,
+)
 from relay.domain.reply import Phase, Reply
 from relay.domain.route import MxRoute, Route, SmarthostRoute, ends_in_sink, route_for
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "::ffff:a00:1"),
+        ("0:0:0:0:0:FFFF:0a00:0001", "::ffff:a00:1"),
+        ("::ffff:0:0", "::ffff:0:0"),
+        ("::ffff:10.0.0.1%eth0", "::ffff:a00:1%eth0"),
+        ("::10.0.0.1", "::a00:1"),
+        ("64:ff9b::10.0.0.1", "64:ff9b::a00:1"),
+    ],
+)
+def test_an_address_has_one_form_under_every_python(text: str, canonical: str) -> None:
+    assert canonical_ip(text) == canonical
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds

@@ -1,7 +1,6 @@
 """`/events/message`."""
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from relay.api.pages import decode_cursor, encode_cursor, links
 from relay.api.services import Services, ServicesDep
 from relay.domain.address import domain_spellings, parse_mailbox
 from relay.domain.errors import MalformedAddress
-from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, from_us, to_us
+from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, canonical_ip, from_us, to_us
 from relay.ports import EventPage, EventPlace, EventQuery
 from relay.schema.api import Page, Results
 from relay.schema.event_docs import documentation, samples
@@ -231,7 +230,7 @@ def _numbers(lists: Mapping[str, list[str]], name: str) -> list[int]:
 
 def _addresses(values: Iterable[str]) -> frozenset[IpAddress]:
     try:
-        return frozenset(IpAddress(str(ipaddress.ip_address(value))) for value in values)
+        return frozenset(map(canonical_ip, values))
     except ValueError as error:
         raise invalid("sending_ips", "must be IP addresses") from error
 

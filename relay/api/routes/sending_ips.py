@@ -11,7 +11,7 @@ from relay.api.docs import refusals, takes
 from relay.api.errors import ApiError
 from relay.api.services import ServicesDep
 from relay.domain.directory import SendingIp, Snapshot, in_order
-from relay.domain.ids import AccountId, IpAddress, PoolId
+from relay.domain.ids import AccountId, PoolId, ip_text
 from relay.schema.api import Message, Results
 from relay.schema.pools import SendingIpBody, SendingIpShape
 from relay.service import administer
@@ -63,7 +63,7 @@ async def update_ip(
 def _ip(snapshot: Snapshot, account: AccountId, text: str) -> SendingIp:
     """Of this account. Raises ApiError 400, 404."""
     try:
-        address = IpAddress(str(ipaddress.IPv4Address(text)))
+        address = ip_text(ipaddress.IPv4Address(text))
     except ValueError as error:
         raise ApiError(400, "external ip must be a valid IPv4 address") from error
     ip = snapshot.ips.get(address)
