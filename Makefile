@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 PROGRAMS := swaks msmtp s-nail mutt postfix smtp-source:postfix curl git php:php-cli node:nodejs npm docker-compose chromium gcc \
   faketime fail2ban-regex:fail2ban newuidmap:uidmap
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
-UNIT := $(addprefix tests/,domain mail schema egress service store \
+UNIT := $(addprefix tests/,domain mail schema egress store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)
 # What covers all branches of values and decisions, and nearly all of the queue and the way out, without a process of
 # the relay; the rest runs without that being watched, which takes time.
@@ -52,10 +52,10 @@ test: programs lint ## the whole suite
 	$(BIN)/pytest -q -m alone tests/alone tests/mail tests/schema
 
 unit: .venv/installed-dev ## the folders of tests that are quick: under half a minute
-	$(BIN)/pytest -q $(UNIT)
+	$(BIN)/pytest -q -n $(PARALLEL) --dist loadfile $(UNIT)
 
 pythons: .venv/installed-dev ## the same, and the table of routing, under a newer Python (docs/testing.md)
-	@.ci/newer $(UNIT) tests/e2e/test_routing.py
+	@.ci/newer $(UNIT) tests/service tests/e2e/test_routing.py
 
 check: test ## format, lint, types and tests
 
