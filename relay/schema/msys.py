@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from itertools import accumulate
 from typing import Any, NoReturn
 
 from relay.domain.address import parse_mailbox
@@ -25,7 +24,7 @@ from relay.domain.message import (
     Options,
 )
 from relay.mail.headers import decode_words, unfolded
-from relay.schema.scan import BadJson, check_number_of_values
+from relay.schema.scan import BadJson, check_number_of_values, is_too_deep
 
 MAX_OCTETS = 262_144
 MAX_VALUES = 10_000
@@ -101,7 +100,7 @@ def _parse_json(text: str) -> Any:
     try:
         if len(text) > MAX_VALUES:
             check_number_of_values(text.encode("utf-8", "replace"), MAX_VALUES)
-        if text.count("[") + text.count("{") > _MAX_LEVELS and _levels(text) > _MAX_LEVELS:
+        if is_too_deep(text.encode("utf-8", "replace")):
             raise MalformedOptions(f"{_PARSING}: nested too deeply")
         return _DECODER.decode(text)
     except BadJson:
@@ -110,11 +109,6 @@ def _parse_json(text: str) -> Any:
         raise MalformedOptions(f"{_PARSING}: {error.msg} at character {error.pos + 1}") from None
     except ValueError:
         raise MalformedOptions(f"{_PARSING}: number out of range") from None
-
-
-def _levels(text: str) -> int:
-    """How deep its arrays and objects are nested: how deep json reads depends on Python's version."""
-    return max(accumulate(_STEPS.get(sign, 0) for sign in _SIGNS.findall(text)), default=0)
 
 
 def _finite(digits: str) -> float:
@@ -130,10 +124,6 @@ def _no_constant(name: str) -> NoReturn:
     raise MalformedOptions(f"{_PARSING}: {name} is not JSON")
 
 
-_MAX_LEVELS = 500
-"""As many as every Python reads."""
-_STEPS: Mapping[str, int] = {"[": 1, "{": 1, "]": -1, "}": -1}
-_SIGNS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
 _TYPE_NAMES: Mapping[type, str] = {
     dict: "json object",

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Container
 from enum import Enum
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from relay.domain.errors import RelayError
@@ -13,12 +14,18 @@ MAX_VALUES = 2_000_000
 """Objects, arrays and scalars of one body. As Python has them, each is some fifty octets."""
 MAX_NESTING = 100
 """Of arrays and objects that are kept."""
+MAX_LEVELS = 500
+"""Of all of them: as many as every Python reads."""
 
 _SIGN = rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+"?|[\[{]\s*+[\]}])*+[,\[{]'
 _VALUE = re.compile(_SIGN, re.DOTALL)
 """What a value but the outermost stands behind, and all between that sign and the one before."""
 _STRIDE = 1000
 _VALUES = re.compile(rb"(?:%b){%d}+" % (_SIGN, _STRIDE), re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_SIGNS = bytes(set(range(256)) - {*_STEPS, ord('"')})
+_TEXT = re.compile(rb'"[^"]*+"?')
+_FOLDS = 20
 _CONTAINERS = frozenset({dict, list})
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -45,14 +52,17 @@ def read_object(octets: bytes, most: int) -> dict[str, Any]:
     """The object that octets are, with at most so many values in it. Raises BadJson."""
     try:
         check_number_of_values(octets, most)
-        value = json.loads(octets.decode(), parse_float=finite, parse_constant=_refuse_constant)
+        text = octets.decode()
+        if is_too_deep(octets):
+            raise BadJson(JsonFault.NO_OBJECT)
+        value = json.loads(text, parse_float=finite, parse_constant=_refuse_constant)
         if has_surrogates(octets):
             check_surrogates(value)
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise BadJson(JsonFault.NOT_UTF8) from error
     except BadJson:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadJson(JsonFault.NO_OBJECT) from error
     if not isinstance(value, dict):
         raise BadJson(JsonFault.NO_OBJECT)
@@ -70,6 +80,20 @@ def check_number_of_values(octets: bytes, most: int = MAX_VALUES) -> None:
             number, at = number + step, found.end()
             if number > most:
                 raise BadJson(JsonFault.TOO_MANY_VALUES, most)
+
+
+def is_too_deep(octets: bytes) -> bool:
+    """Whether it has more than MAX_LEVELS of arrays and objects: how deep json reads is each Python's own."""
+    if octets.count(b"[") + octets.count(b"{") <= MAX_LEVELS:
+        return False
+    signs = octets.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_SIGNS)
+    signs = rest = _TEXT.sub(b"", signs.replace(b'""', b""))
+    # What is flat goes in few steps; each takes two levels off at most.
+    for _ in range(_FOLDS):
+        rest = rest.replace(b"[]", b"").replace(b"{}", b"")
+    if len(rest) + 2 * _FOLDS <= MAX_LEVELS:
+        return False
+    return max(accumulate(map(_STEPS.__getitem__, signs))) > MAX_LEVELS
 
 
 def has_surrogates(octets: bytes) -> bool:
@@ -103,7 +127,7 @@ def scan_object(
     """The known members of the object that text is.
 
     Elements of the member `array` go to `each`, with their length in characters; of that member an
-    empty array stays in what is returned. Raises ValueError, RecursionError.
+    empty array stays in what is returned. Raises ValueError.
     """
     return _Scanner(text, array, each, known).read()
 

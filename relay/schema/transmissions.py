@@ -26,6 +26,7 @@ from relay.schema.scan import (
     check_surrogates,
     has_surrogates,
     is_nested_deeply,
+    is_too_deep,
     scan_object,
 )
 from relay.schema.tracking import tracking_asked_for
@@ -90,15 +91,16 @@ def parse_transmission(
     recipients = _Recipients(checks_surrogates=has_surrogates(body))
     try:
         check_number_of_values(body)
-        given = scan_object(body.decode(), "recipients", recipients.add, _KNOWN)
+        text = body.decode()
+        if text.lstrip(" \t\r\n")[:1] == "{" and is_too_deep(body):
+            raise _nested()
+        given = scan_object(text, "recipients", recipients.add, _KNOWN)
         if recipients.checks_surrogates:
             check_surrogates(given)
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise Fault(1305, "Non-UTF-8 data found in json") from error
     except BadJson as error:
         raise Fault(1300, f"a body may have at most {error.limit:,} json values") from error
-    except RecursionError as error:
-        raise _nested() from error
     except ValueError as error:
         raise Fault(1300, "Problems parsing request as json") from error
     faults = Faults()
