@@ -141,6 +141,20 @@ class Pool:
     """Signs a second time for providers whose feedback loop goes by the signature."""
 
 
+def may_overflow(account: Account, pool: Pool, pools: Mapping[tuple[AccountId, PoolId], Pool]) -> bool:
+    """Whether what the pool overflows into is there, and overflows no further itself.
+
+    The shared pool is there by plan; `default` always.
+    """
+    if pool.overflow_pool == SHARED_OVERFLOW:
+        return account.has_shared_pool
+    target = PoolId(pool.overflow_pool)
+    other = pools.get((pool.account, target))
+    return target in ("", DEFAULT_POOL) or (
+        other is not None and target != pool.id and not other.overflow_pool
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Subaccount:
     """A numbered part of an account, optionally bound to one pool (R24)."""

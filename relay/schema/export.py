@@ -14,6 +14,7 @@ from relay.domain.directory import (
     Snapshot,
     Status,
     Subaccount,
+    may_overflow,
     pool_id_of,
 )
 from relay.domain.ids import DEFAULT_POOL
@@ -32,8 +33,9 @@ def export(snapshot: Snapshot) -> str:
     """A file that loads back to the same entries, all with Origin.FILE.
 
     Retired IPs are left out, and sending domains that nobody verified: a file that lists them would
-    vouch for them. What the file has no key for (suspended, draining, a plan that waits, options of
-    tracking, a DKIM key) is a comment; private keys stay in the store.
+    vouch for them; and what a pool overflows into where it may not, which an earlier relay has stored.
+    What the file has no key for (suspended, draining, a plan that waits, options of tracking, a DKIM
+    key) is a comment; private keys stay in the store.
     """
     ips = sorted(
         (ip for ip in snapshot.ips.values() if not ip.is_retired),
@@ -45,7 +47,11 @@ def export(snapshot: Snapshot) -> str:
         domains = [domain for domain in listed if domain.is_verified]
         blocks.append(_account(account, lists_domains=bool(domains)))
         pools = [pool for pool in _sorted(snapshot.pools) if pool.id != DEFAULT_POOL]
-        blocks += [_pool(pool) for pool in pools if pool.account == account.id]
+        blocks += [
+            _pool(pool, overflows=may_overflow(account, pool, snapshot.pools))
+            for pool in pools
+            if pool.account == account.id
+        ]
         blocks += [_subaccount(item) for item in _sorted(snapshot.subaccounts) if item.account == account.id]
         blocks += [_api_key(key) for key in _sorted(snapshot.keys) if key.account == account.id]
         blocks += [_sending_domain(domain) for domain in domains]
@@ -92,11 +98,11 @@ def _account(account: Account, *, lists_domains: bool) -> str:
     return _table("account", values, *remarks, *account.tracking)
 
 
-def _pool(pool: Pool) -> str:
+def _pool(pool: Pool, *, overflows: bool) -> str:
     values = {
         "name": pool.name,
         "id": pool.id if pool.id != pool_id_of(pool.name) else "",
-        "auto_warmup_overflow_pool": pool.overflow_pool,
+        "auto_warmup_overflow_pool": pool.overflow_pool if overflows else "",
         "signing_domain": pool.signing_domain,
         "fbl_signing_domain": pool.fbl_signing_domain,
     }

@@ -33,7 +33,7 @@ from relay.domain.directory import (
 from relay.domain.errors import Conflict, MalformedOptions, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.service.directory import check_limits
-from relay.service.pool_rules import check_name, check_overflow, check_signing
+from relay.service.pool_rules import bereft_of_shared_pool, check_name, check_overflow, check_signing
 
 Changes = tuple[Change, ...]
 
@@ -83,6 +83,8 @@ def set_plan(
 ) -> Changes:
     """At once, and a downgrade that was waiting is off; but down to free at cycle_end (A13).
 
+    On a plan without a shared pool nothing overflows into it any more.
+
     limit: of dedicated IPs; None keeps the account's own, or takes the usual one when it had none.
     cycle_end: None is at once for every plan, which an account with dedicated IPs is refused.
     """
@@ -93,7 +95,7 @@ def set_plan(
         limit = USUAL_IP_LIMIT if account.dedicated_ip_limit is None else account.dedicated_ip_limit
     changed = replace(account, plan=plan, dedicated_ip_limit=limit, next_plan=None, next_plan_at=None)
     check_limits((changed, *snapshot.ips.values()))
-    return (Put(changed),)
+    return (Put(changed), *bereft_of_shared_pool(snapshot, changed))
 
 
 def set_terms(

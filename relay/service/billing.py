@@ -151,10 +151,12 @@ class Billing:
         cycle = current_cycle(await self._ledgers.ledger(account), self._clock.now())
 
         def compute(snapshot: Snapshot) -> Changes:
+            pools: Changes = ()
             if plan is not None:
-                planned = made(set_plan(snapshot, account, plan, limit, cycle.turns), Account)
+                changes = set_plan(snapshot, account, plan, limit, cycle.turns)
+                planned, pools = made(changes, Account), changes[1:]
                 snapshot = replace(snapshot, accounts={**snapshot.accounts, account: planned})
-            return set_terms(snapshot, account, limit, price_cents, bill_cycle_day)
+            return (*set_terms(snapshot, account, limit, price_cents, bill_cycle_day), *pools)
 
         return made(await change_directory(self._directory, compute, actor, judge), Account)
 

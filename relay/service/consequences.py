@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from relay.domain.changes import Change, Put, Remove
-from relay.domain.directory import Account, ApiKey, Entry, Plan, Pool, SendingIp, Snapshot
+from relay.domain.directory import SHARED_OVERFLOW, Account, ApiKey, Entry, Plan, Pool, SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
 from relay.domain.resolve import Moment, resolve_pool, stranded
@@ -38,7 +38,7 @@ def consequences(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
 def foretold(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
     """Whose new mail is refused or leaves from elsewhere after the changes; nobody needs to be asked."""
     after = _after(snapshot, changes)
-    told = [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after)]
+    told = [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after), *_of_overflow(snapshot, changes)]
     more = len(told) - _MOST_TOLD
     return told[:_MOST_TOLD] + ([f"and {more} more like this"] if more > 0 else [])
 
@@ -121,6 +121,22 @@ def _of_stranded(snapshot: Snapshot, after: Snapshot) -> Iterator[str]:
             told = f"account {account.id} ({account.name}) has no sending IP in pool {DEFAULT_POOL}"
             remedy = f"`relay ip assign ADDRESS --account {account.id}` gives it one"
             yield f"{told}: mail that names no pool is refused from now on; {remedy}"
+
+
+def _of_overflow(snapshot: Snapshot, changes: Iterable[Change]) -> Iterator[str]:
+    """Pools that overflowed into the shared pool, as long as their account's plan had one."""
+    put = [change.entry for change in changes if isinstance(change, Put)]
+    without = {
+        entry.id: entry.plan for entry in put if isinstance(entry, Account) and not entry.has_shared_pool
+    }
+    for pool in put:
+        if isinstance(pool, Pool) and pool.account in without and not pool.overflow_pool:
+            stored = snapshot.pools.get((pool.account, pool.id))
+            if stored is not None and stored.overflow_pool == SHARED_OVERFLOW:
+                told = (
+                    f"pool {pool.id} of account {pool.account} overflows into the {SHARED_OVERFLOW} no more"
+                )
+                yield f"{told}: there is none on plan {without[pool.account]}"
 
 
 def _fate(after: Snapshot, account: AccountId, pool: PoolId) -> str:

@@ -18,6 +18,7 @@ from relay.domain.directory import (
     Snapshot,
     Subaccount,
     ip_limit,
+    may_overflow,
 )
 from relay.domain.errors import Conflict
 from relay.domain.ids import DEFAULT_POOL
@@ -56,7 +57,7 @@ def changes_to(
         lost = _Lost.of(gone)
         gone |= {entry for entry in others if lost.takes(entry)}
     lost = _Lost.of(gone)
-    kept = tuple(lost.without(entry) for entry in others if entry not in gone)
+    kept = _fitting([lost.without(entry) for entry in others if entry not in gone], listed.values())
     final = (*listed.values(), *kept)
     check_limits(final)
     differing = [entry for entry in final if stored.get(identity(entry)) != entry]
@@ -65,6 +66,20 @@ def changes_to(
     if routes != snapshot.routes:
         changes.append(SetRoutes(routes))
     return Difference(tuple(changes), kept)
+
+
+def _fitting(kept: Iterable[Entry], listed: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Without what a pool overflows into and may not any more, by what is listed."""
+    kept = tuple(kept)
+    final = (*kept, *listed)
+    accounts = {entry.id: entry for entry in final if isinstance(entry, Account)}
+    pools = {(entry.account, entry.id): entry for entry in final if isinstance(entry, Pool)}
+    return tuple(
+        replace(entry, overflow_pool="")
+        if isinstance(entry, Pool) and not may_overflow(accounts[entry.account], entry, pools)
+        else entry
+        for entry in kept
+    )
 
 
 def identity(entry: Entry) -> tuple[str, str]:

@@ -1,8 +1,10 @@
 """What a pool may be called, overflow into and sign with. The sentences are SparkPost's."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from relay.domain.directory import MAX_POOL_NAME, SHARED_OVERFLOW, Pool, Snapshot, is_pool_name
+from relay.domain.changes import Put
+from relay.domain.directory import MAX_POOL_NAME, SHARED_OVERFLOW, Account, Pool, Snapshot, is_pool_name
 from relay.domain.errors import MalformedOptions
 
 
@@ -31,6 +33,17 @@ def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
         raise MalformedOptions(f"Auto Warmup Overflow Pool {overflow} does not exist.")
     if target.overflow_pool:
         raise MalformedOptions(f"{overflow} has an overflow pool and cannot be an overflow pool")
+
+
+def bereft_of_shared_pool(snapshot: Snapshot, account: Account) -> tuple[Put, ...]:
+    """The account's pools that overflow into the shared pool, and no longer do on a plan without one."""
+    if account.has_shared_pool:
+        return ()
+    return tuple(
+        Put(replace(pool, overflow_pool=""))
+        for pool in snapshot.pools.values()
+        if pool.account == account.id and pool.overflow_pool == SHARED_OVERFLOW
+    )
 
 
 def check_signing(snapshot: Snapshot, pool: Pool) -> None:

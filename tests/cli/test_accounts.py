@@ -88,6 +88,19 @@ def test_set_plan(lab: Cli) -> None:
     assert "its limit is 3" in lab.refused("account", "set-plan", "1", "manual", "--limit", "3")
 
 
+def test_on_a_plan_without_the_shared_pool_nothing_overflows_into_it(lab: Cli) -> None:
+    lab.ok("pool", "create", "Letters", "--account", "1", "--overflow", "shared pool")
+    printed = lab("account", "set-plan", "1", "enterprise")
+    assert printed.status == 0
+    assert printed.err == (
+        "pool letters of account 1 overflows into the shared pool no more: there is none on plan enterprise\n"
+    )
+    assert lab.in_store(snapshot).pools[ACME, PoolId("letters")].overflow_pool == ""
+    exported = lab.folder / "exported.toml"
+    exported.write_text(lab.ok("directory", "export"), encoding="utf-8")
+    lab.ok("directory", "apply", str(exported), "--yes")
+
+
 def test_down_to_free_waits_for_the_end_of_the_billing_cycle(lab: Cli) -> None:
     assert re.fullmatch(
         r"account 1: self_serve, and free from \d{4}-\d\d-01 on\n",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from relay.domain.ids import AccountId
+from relay.domain.ids import AccountId, PoolId
 from relay.domain.users import Role
 from relay.service.sign_in import csrf_of
 from relay.testing.fake_mta import FakeMta
@@ -578,6 +578,20 @@ async def test_an_operator_sets_limit_price_and_day(
     assert (account.dedicated_ip_limit, account.ip_price_cents, account.bill_cycle_day) == (14, 1250, 15)
     await page.get_by_role("link", name="Billing").first.click()
     await expect(fact(page, "Limit")).to_contain_text("14 dedicated IPs")
+
+
+async def test_what_a_plan_takes_from_pools_is_told(console: Console, relay: RelayHarness) -> None:
+    async with relay.api() as api:
+        body = {"name": "Letters", "auto_warmup_overflow_pool": "shared pool"}
+        assert (await api.post("/ip-pools", json=body)).status_code == 200
+    async with person(console, Role.OPERATOR) as operator:
+        for told in (True, False):
+            await operator.send(PLAN, {"plan": "enterprise"})
+            text = (await operator.look(PLAN)).text
+            assert "The plan is Enterprise now." in text
+            assert ("no pool overflows into that any more" in text) is told
+    pool = relay.inside.directory.snapshot.pools[AccountId(1), PoolId("letters")]
+    assert pool.overflow_pool == ""
 
 
 BAD_TERMS: list[tuple[str, dict[str, str], str]] = [

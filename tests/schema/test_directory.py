@@ -294,3 +294,31 @@ def test_an_export_leaves_out_what_is_retired_and_remarks_on_what_it_cannot_say(
     assert "[[account]]   # suspended" in text
     assert "[[sending_ip]]   # draining" in text
     assert len(load(tmp_path, text).entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "overflow", "exported"),
+    [
+        pytest.param(Plan.ENTERPRISE, "shared pool", "", id="no shared pool"),
+        pytest.param(Plan.MANUAL, "shared pool", "shared pool", id="a shared pool"),
+        pytest.param(Plan.ENTERPRISE, "middle", "", id="into one that overflows"),
+        pytest.param(Plan.ENTERPRISE, "first", "", id="into itself"),
+        pytest.param(Plan.ENTERPRISE, "gone", "", id="into none"),
+        pytest.param(Plan.ENTERPRISE, "default", "default", id="into default"),
+        pytest.param(Plan.ENTERPRISE, "last", "last", id="into another"),
+    ],
+)
+def test_an_export_loads_whatever_a_pool_overflows_into(
+    tmp_path: Path, plan: Plan, overflow: str, exported: str
+) -> None:
+    number = AccountId(1)
+    stored = (
+        Account(number, "Acme", plan, None if plan is Plan.ENTERPRISE else 4),
+        Pool(number, PoolId("default"), "Default"),
+        Pool(number, PoolId("first"), "First", overflow),
+        Pool(number, PoolId("middle"), "Middle", "last"),
+        Pool(number, PoolId("last"), "Last"),
+    )
+    again = load(tmp_path, export(snapshot_of(stored)))
+    pools = {entry.id: entry.overflow_pool for entry in again.entries if isinstance(entry, Pool)}
+    assert pools == {"first": exported, "middle": "last", "last": ""}

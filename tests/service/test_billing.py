@@ -190,6 +190,18 @@ async def test_a11_the_limit_is_the_accounts_own(shop: Shop) -> None:
     assert caught.value.limit == 5
 
 
+async def test_on_a_plan_without_the_shared_pool_nothing_overflows_into_it(shop: Shop) -> None:
+    quiet = Pool(ACME, PoolId("quiet"), "Quiet", "news")
+    await shop.change(lambda _: [Put(Pool(ACME, NEWS, "News", "shared pool")), Put(quiet)])
+    await shop.billing.amend(ACME, "ann", plan=Plan.MANUAL, price_cents=1500)
+    assert shop.live.snapshot.pools[ACME, NEWS].overflow_pool == "shared pool"
+    await shop.billing.amend(ACME, "ann", plan=Plan.ENTERPRISE, limit=9)
+    assert shop.live.snapshot.pools[ACME, NEWS].overflow_pool == ""
+    assert shop.live.snapshot.pools[ACME, quiet.id] == quiet
+    account = shop.live.snapshot.accounts[ACME]
+    assert (account.plan, account.dedicated_ip_limit, account.ip_price_cents) == (Plan.ENTERPRISE, 9, 1500)
+
+
 async def test_r4_r14_the_operator_gives_enterprise_more_than_four(shop: Shop) -> None:
     await shop.buy(6, DEFAULT, CEDAR, by_operator=True)
     assert shop.held(CEDAR) == 6

@@ -216,6 +216,31 @@ async def test_a31_the_ips_of_a_removed_pool_go_where_the_file_puts_them_else_to
     assert snapshot.subaccounts[ACME, SubaccountId(7)].ip_pool == NEWS, "A9"
 
 
+@pytest.mark.parametrize(
+    ("overflow", "written", "instead"),
+    [
+        pytest.param("shared pool", 'plan = "self_serve"', 'plan = "enterprise"', id="no shared pool"),
+        pytest.param(
+            "news",
+            'name = "News"\n[[account.pool]]\nname = "More"\nauto_warmup_overflow_pool = "news"',
+            'name = "News"\nauto_warmup_overflow_pool = "more"\n[[account.pool]]\nname = "More"',
+            id="a pool that overflows by the file",
+        ),
+    ],
+)
+async def test_a_live_pool_overflows_no_more_where_the_file_leaves_no_room(
+    applied: Applied, overflow: str, written: str, instead: str
+) -> None:
+    live = Pool(ACME, PoolId("live"), "Live", overflow, Origin.LIVE)
+    await applied.write(Put(live))
+    assert written in BASE
+    text = BASE.replace(written, instead)
+    assert (await applied.difference(BASE)).kept == (live,)
+    snapshot = await applied.apply(text)
+    assert snapshot.pools[ACME, live.id].overflow_pool == ""
+    assert (await applied.difference(text)).changes == ()
+
+
 async def test_a_live_pool_no_longer_overflows_into_one_that_has_gone(applied: Applied) -> None:
     await applied.write(Put(Pool(ACME, PoolId("live"), "Live", "news", Origin.LIVE)))
     text = without('name = "News"').replace('pool = "news"\n', "", 1)

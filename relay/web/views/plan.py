@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 from starlette.responses import Response
 
@@ -10,6 +11,7 @@ from relay.domain.errors import RelayError
 from relay.ports import Facet, MailFilter
 from relay.schema.billing import MAX_PRICE_CENTS, MOST
 from relay.service.billing import Subscription
+from relay.service.pool_rules import bereft_of_shared_pool
 from relay.web.errors import sentence
 from relay.web.forms import Form, filled, number_in
 from relay.web.ips import ips_of
@@ -39,11 +41,15 @@ async def change(visit: Visit) -> Response:
     plan = Plan(form["plan"])
     if plan is Plan.FREE and account.plan is not Plan.FREE:
         return visit.go(_PATH + "/downgrade")
+    bereft = bereft_of_shared_pool(visit.snapshot, replace(account, plan=plan))
     try:
         await visit.services.billing.amend(account.id, visit.actor, plan=plan)
     except RelayError as error:
         return await _page(visit, plan=form.wrong(plan=sentence(error)), status=409)
-    return visit.go(_PATH, f"The plan is {plan_name(plan)} now.")
+    told = f"The plan is {plan_name(plan)} now."
+    if bereft:
+        told += " There is no shared pool on it, and no pool overflows into that any more."
+    return visit.go(_PATH, told)
 
 
 @pages.post(_PATH + "/terms", Right.OPERATE)
