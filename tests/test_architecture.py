@@ -30,7 +30,7 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "feed": (DRIVERS, set()),
     "api": (DRIVERS | {"tally"}, {"fastapi", "starlette"}),
     "web": (DRIVERS | {"tally"}, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
-    "judgments": ({"domain", "schema", "net"}, set()),
+    "judgments": ({"domain", "schema", "net", "listening"}, set()),
     "ambient": ({"domain", "ports"}, set()),
     "passwords": ({"domain", "ports"}, {"argon2"}),
     "sandbox": (CORE | {"schema"}, set()),

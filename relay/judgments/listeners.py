@@ -1,5 +1,6 @@
 """Listeners: two at one place, on addresses that are not here, and what strangers hear and read there."""
 
+import errno
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from relay.judgments.hosts import (
     is_unknown_to_the_internet,
     is_wildcard,
 )
+from relay.listening import by_setting, cannot_listen, may_listen
 
 
 def public_listeners(case: Case, *keys: str) -> list[Listener]:
@@ -59,6 +61,16 @@ def _not_on_this_machine(case: Case) -> Iterator[Finding]:
             yield case.found(listener.key, f"{what}, or 0.0.0.0 for all of them", refuses=True)
 
 
+def _not_everybodys_port(case: Case) -> Iterator[Finding]:
+    """A warning: a service manager may give the relay what this user has not."""
+    for listener in case.listeners:
+        host, port = listener.endpoint.host, listener.endpoint.port
+        if not may_listen(port):
+            elsewhere = by_setting(listener.key, host, port, is_list=listener.key != "http.listen")
+            refused = cannot_listen(str(listener.endpoint), PermissionError(errno.EACCES, ""), elsewhere)
+            yield case.found(listener.key, str(refused))
+
+
 def _nameless_to_others(case: Case) -> Iterator[Finding]:
     public = public_listeners(case, "smtp.listen", "smtp.listen_tls")
     if public and is_unknown_to_the_internet(case.config.hostname):
@@ -90,6 +102,7 @@ def _secrets_in_clear(case: Case) -> Iterator[Finding]:
 LISTENERS: tuple[Judgment, ...] = (
     _two_at_one_place,
     _not_on_this_machine,
+    _not_everybodys_port,
     _nameless_to_others,
     _secrets_in_clear,
 )
