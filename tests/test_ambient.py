@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from relay.ambient import SystemClock, SystemEntropy
+from relay.net.ambient import SystemClock, SystemEntropy
 
 
 async def test_the_time_is_aware_utc_and_goes_on() -> None:

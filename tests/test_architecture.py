@@ -24,18 +24,14 @@ LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     "telemetry": ({"domain"}, {"prometheus_client"}),
     "service": (CORE, set()),
     "store": (CORE, {"psycopg", "psycopg_pool"}),
-    "net": (CORE | LISTENERS, {"aiosmtplib", "cryptography", "dns", "uvicorn"}),
+    "net": (CORE | LISTENERS, {"aiosmtplib", "argon2", "cryptography", "dns", "uvicorn"}),
     "ingress": (DRIVERS | LISTENERS, {"aiosmtpd"}),
     "egress": (CORE | {"service", "telemetry"}, set()),
     "feed": (DRIVERS, set()),
     "api": (DRIVERS | {"tally"}, {"fastapi", "starlette"}),
     "web": (DRIVERS | {"tally"}, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
     "judgments": ({"domain", "schema", "net", "listening"}, set()),
-    "ambient": ({"domain", "ports"}, set()),
-    "passwords": ({"domain", "ports"}, {"argon2"}),
     "sandbox": (CORE | {"schema"}, set()),
-    "supervise": ({"schema", "systemd"}, set()),
-    "systemd": (set(), set()),
     "handshake": ({"domain", "tally"}, set()),
     "tally": ({"domain"}, set()),
     "descriptors": (set(), set()),
@@ -48,19 +44,7 @@ HOMES = {
     ("mail", "css_inline"): "relay/mail/inline_css.py",
 }
 """The one file of a layer that may use a package which the rest of it has no business with."""
-FREE = {
-    "__init__",
-    "__main__",
-    "announce",
-    "cli",
-    "preparation",
-    "reception",
-    "renewal",
-    "runtime",
-    "serve",
-    "testing",
-    "welcome",
-}
+FREE = {"__init__", "__main__", "cli", "process", "testing"}
 """These put the rest together: anything goes."""
 PURE = {"domain", "mail"}
 IMPURE = {

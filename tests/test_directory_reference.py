@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from relay.domain.directory import Plan
 from relay.judgments import judge
-from relay.preparation import standing_of
+from relay.process.preparation import standing_of
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import Table

@@ -10,7 +10,7 @@ from relay.domain.directory import SendingIp
 from relay.domain.route import SmarthostRoute, TlsPolicy
 from relay.judgments import Case, judge
 from relay.judgments.hosts import is_here
-from relay.preparation import standing_of
+from relay.process.preparation import standing_of
 from relay.schema.problems import ConfigError
 
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with 1 when there is a warning.")]

@@ -15,7 +15,7 @@ from relay.cli.session import ConfigOption, JsonOption, Session, config_at, in_s
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
 from relay.ports import AuditLine
-from relay.preparation import refuse_published
+from relay.process.preparation import refuse_published
 from relay.schema.directory import DirectoryFile, export, load_directory
 from relay.service.consequences import consequences, of_removals
 from relay.service.directory import Difference, changes_to

@@ -15,7 +15,7 @@ from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
-from relay.preparation import standing_of
+from relay.process.preparation import standing_of
 from relay.schema.problems import ConfigError
 from relay.schema.values import Endpoint
 from relay.service.operate import Explanation, explain
@@ -117,7 +117,7 @@ def run(
 
     Example: relay run --with-sink
     """
-    from relay.serve import serve
+    from relay.process.serve import serve
 
     settings, file = config_at(config)
     if workers is not None:

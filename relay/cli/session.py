@@ -10,10 +10,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.ambient import SystemClock
 from relay.domain.changes import Change, Put
 from relay.domain.directory import Snapshot
 from relay.domain.errors import RelayError, StaleDirectory
+from relay.net.ambient import SystemClock
 from relay.schema.config import Config, load_config
 from relay.schema.problems import ConfigError
 from relay.service.directory import entries_of

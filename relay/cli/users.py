@@ -6,13 +6,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from relay.ambient import SystemEntropy
 from relay.cli.printing import plain, print_json, print_rows, say, warn
 from relay.cli.session import ConfigOption, JsonOption, Session, in_store
 from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.users import Role, User
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.schema.config import Config
 from relay.schema.values import Endpoint
 from relay.service.live import LiveDirectory

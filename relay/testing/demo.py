@@ -15,7 +15,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 
-from relay.ambient import SystemClock
+from relay.net.ambient import SystemClock
 from relay.testing.asking import ask, sentence
 from relay.testing.demo_cases import CORNERS, Case, Lab, Way, cases
 from relay.testing.fake_mta import FakeMta

@@ -25,7 +25,7 @@ from relay.domain.ids import (
 from relay.domain.message import Message, State
 from relay.net.timeouts import Timeouts
 from relay.ports import DomainRecords, MxResolver, Selection, Told
-from relay.runtime import Relay
+from relay.process.runtime import Relay
 from relay.schema.config import load_config
 from relay.service.administer import hash_key
 from relay.testing.clock import HandMovedClock

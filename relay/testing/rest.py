@@ -3,7 +3,7 @@
 import httpx
 
 from relay.api.errors import BASE
-from relay.runtime import Relay
+from relay.process.runtime import Relay
 
 TIMEOUT_S = 20
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from relay.ambient import SystemClock
 from relay.domain.directory import Snapshot
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
+from relay.net.ambient import SystemClock
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from relay.ambient import SystemClock, SystemEntropy
 from relay.cli.users import link_url
 from relay.domain.users import BadLink, User
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemClock, SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.schema.config import Config, HttpSettings
 from relay.service.live import LiveDirectory
 from relay.service.sign_in import SignIns

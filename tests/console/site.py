@@ -7,11 +7,11 @@ from functools import cached_property
 import httpx
 from playwright.async_api import Page
 
-from relay.ambient import SystemEntropy
 from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.service.sign_in import SignIns, csrf_of
 from relay.testing.harness import RelayHarness
 

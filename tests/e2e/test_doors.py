@@ -12,11 +12,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from relay.ambient import SystemClock
 from relay.domain.changes import Remove
 from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS
 from relay.domain.events import GenerationRejection, Injection
 from relay.domain.ids import TransmissionId
+from relay.net.ambient import SystemClock
 from relay.service.administer import hash_key
 from relay.store import Store
 from relay.testing.fake_mta import FakeMta

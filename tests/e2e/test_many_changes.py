@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.ambient import SystemClock
 from relay.domain.changes import Put
 from relay.domain.ids import AccountId
+from relay.net.ambient import SystemClock
 from relay.store import open_store
 from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError

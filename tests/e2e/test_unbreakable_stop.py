@@ -11,8 +11,8 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from relay import systemd
-from relay.runtime import GRACE_S
+from relay.process import systemd
+from relay.process.runtime import GRACE_S
 from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess

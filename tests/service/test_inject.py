@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from relay.ambient import SystemEntropy
 from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put
 from relay.domain.directory import Account, Check, Plan, Principal, SendingDomain, SendingIp
@@ -15,6 +14,7 @@ from relay.domain.ids import AccountId, Epoch, IpAddress, TransmissionId
 from relay.domain.message import Envelope, Options
 from relay.domain.retry import RetryPolicy
 from relay.mail.headers import fields_of
+from relay.net.ambient import SystemEntropy
 from relay.net.records import RsaKeys
 from relay.ports import Selection
 from relay.service.generate import Handed

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from relay.ambient import SystemEntropy
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Plan
 from relay.domain.errors import Conflict, NotAuthenticated, NotGranted, OverCapacity, UnknownObject
@@ -29,7 +28,8 @@ from relay.domain.users import (
     UnfitRole,
     User,
 )
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.service.live import LiveDirectory
 from relay.service.sign_in import SignIns, actor_of, csrf_of, is_csrf
 from relay.store import Store, open_store

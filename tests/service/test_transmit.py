@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from relay.ambient import SystemEntropy
 from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Plan, Principal, SendingIp
@@ -31,6 +30,7 @@ from relay.domain.transmission import (
 from relay.feed.scheduler import Scheduler
 from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
+from relay.net.ambient import SystemEntropy
 from relay.ports import Sandbox, Selection, TransmissionStanding
 from relay.service.budget import BodyBudget
 from relay.service.chunk import MAX_CHUNK_BYTES

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 
 import uvloop
 
-from relay.ambient import SystemClock
 from relay.domain.events import Injection, Subject
 from relay.domain.ids import AccountId, BodyId, IpAddress, MessageId, PoolId, Revision, TransmissionId
 from relay.domain.message import Body, Message, Options, Pin, RcptType, Submission
 from relay.domain.resolve import Decision, Step
+from relay.net.ambient import SystemClock
 from relay.ports import EnqueueBatch
 from relay.store import open_store
 from tests.bench.peers import POOLS

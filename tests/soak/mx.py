@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from relay.runtime import Relay
+from relay.process.runtime import Relay
 from relay.schema.config import load_config
 from relay.testing.fake_dns import FakeDns
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.ambient import SystemClock, SystemEntropy
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemClock, SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.ports import MailFilter
-from relay.runtime import Relay
+from relay.process.runtime import Relay
 from relay.schema.config import load_config
 from relay.service.sign_in import SignIns
 from relay.testing.lab import write_files

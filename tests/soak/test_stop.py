@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.runtime import GRACE_S
+from relay.process.runtime import GRACE_S
 from relay.testing.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

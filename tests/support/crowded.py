@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from relay.ambient import SystemClock
 from relay.domain.changes import Put
 from relay.domain.directory import Account, Entry, Plan, Pool, SendingIp
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, PoolId, Revision, to_us
+from relay.net.ambient import SystemClock
 from relay.store import migrate_store, open_store
 from relay.store.migrate import migrate, migrations
 from relay.store.sql import load_queries

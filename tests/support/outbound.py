@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
-from relay.ambient import SystemEntropy
 from relay.domain.events import Bounce, Delay, Delivery
 from relay.domain.ids import IpAddress, MessageId, NodeName, WorkerId
 from relay.domain.message import Envelope, Message, State
@@ -20,6 +19,7 @@ from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
 from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
+from relay.net.ambient import SystemEntropy
 from relay.ports import Host, Login, NoSession, QueueStore, Selection, Transcript
 from relay.service.budget import BodyBudget
 from relay.service.identify import Ids

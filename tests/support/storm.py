@@ -15,10 +15,10 @@ from pathlib import Path
 import aiosmtplib
 import httpx
 
-from relay.ambient import SystemClock, SystemEntropy
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
-from relay.passwords import Argon2Hasher
+from relay.net.ambient import SystemClock, SystemEntropy
+from relay.net.passwords import Argon2Hasher
 from relay.service.live import LiveDirectory
 from relay.service.sign_in import SignIns, csrf_of
 from relay.store import Store, open_store

@@ -16,20 +16,20 @@ from typing import TextIO
 
 import uvloop
 
-from relay.announce import tell_ready, tell_stopped, warn_of
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
 from relay.judgments.storage import told_of_wide
-from relay.preparation import Standing, prepare
-from relay.reception import Reception
-from relay.renewal import Terminal, hold_hang_ups, keep_renewed
-from relay.runtime import Relay, smtp_shares
+from relay.process.announce import tell_ready, tell_stopped, warn_of
+from relay.process.preparation import Standing, prepare
+from relay.process.reception import Reception
+from relay.process.renewal import Terminal, hold_hang_ups, keep_renewed
+from relay.process.runtime import Relay, smtp_shares
+from relay.process.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
+from relay.process.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
+from relay.process.welcome import sink_address, welcome
 from relay.schema.config import Config
 from relay.store import wide_folders
-from relay.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
-from relay.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
 from relay.telemetry import configure_logging
-from relay.welcome import sink_address, welcome
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 4 << 20

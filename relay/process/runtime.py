@@ -10,7 +10,6 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
-from relay.ambient import SystemClock, SystemEntropy
 from relay.domain.ids import Epoch, IpAddress, WorkerId
 from relay.domain.shares import Shares
 from relay.egress.conversation import Means
@@ -19,15 +18,16 @@ from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
 from relay.feed.scheduler import Scheduler
 from relay.ingress.server import SmtpServer
+from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.dns import DnsResolver
 from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.net.tls import LivePair
 from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
-from relay.preparation import first_directory, smtp_pair
-from relay.reception import Means as HttpMeans
-from relay.reception import Reception, exempt_networks
+from relay.process.preparation import first_directory, smtp_pair
+from relay.process.reception import Means as HttpMeans
+from relay.process.reception import Reception, exempt_networks
 from relay.sandbox.pool import Pool
 from relay.schema.config import Config
 from relay.service.budget import BodyBudget

@@ -10,17 +10,17 @@ from typing import Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from relay.ambient import SystemEntropy
 from relay.api.app import build_app
 from relay.api.services import Services as ApiServices
 from relay.domain.retry import RetryPolicy
 from relay.domain.shares import Shares
+from relay.net.ambient import SystemEntropy
 from relay.net.http_server import HttpServer
+from relay.net.passwords import Argon2Hasher
 from relay.net.records import DnsRecords, RsaKeys
 from relay.net.tls import LivePair
-from relay.passwords import Argon2Hasher
 from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
-from relay.preparation import http_pair
+from relay.process.preparation import http_pair
 from relay.schema.config import Config
 from relay.schema.values import Endpoint, Network
 from relay.service.billing import Billing

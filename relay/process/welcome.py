@@ -4,7 +4,7 @@ import tomllib
 from typing import Any
 
 from relay.api.errors import BASE
-from relay.runtime import Relay
+from relay.process.runtime import Relay
 from relay.schema.config import Config
 from relay.schema.directory import load_directory
 from relay.schema.problems import ConfigError

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from relay import __version__
 from relay.judgments.directory import listed
-from relay.preparation import Standing
-from relay.runtime import Relay
+from relay.process.preparation import Standing
+from relay.process.runtime import Relay
 from relay.schema.problems import without_password
 from relay.schema.values import Endpoint
 

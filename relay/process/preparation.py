@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from relay.ambient import SystemClock
 from relay.domain.changes import Put, Remove, SetRoutes
 from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import Conflict
@@ -17,6 +16,7 @@ from relay.judgments import Book, Case, Finding, judge
 from relay.judgments.case import STORE
 from relay.judgments.directory import missing_of
 from relay.judgments.published import PUBLISHED
+from relay.net.ambient import SystemClock
 from relay.net.tls import ensure_self_signed
 from relay.ports import Clock
 from relay.schema.config import Config, source_of
