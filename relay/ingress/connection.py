@@ -35,10 +35,10 @@ _LINGER_S = 5.0
 
 log = logging.getLogger("relay.ingress")
 
-
 FOREIGN = "does not speak SMTP"
 _NO_PLACE = "no place"
 _FULL = b"421 4.4.5 Service unavailable, concurrency limit reached.\r\n"
+_CLOSING = b"421 4.3.2 Service shutting down\r\n"
 
 
 class Connection(SMTP):
@@ -95,7 +95,7 @@ class Connection(SMTP):
         else:
             # The least that can be done for it: no task, no timer, nothing read.
             self._is_surplus = self._is_hung_up = True
-            self._wire.write(_FULL)
+            self._wire.write(_CLOSING if self._around.is_closing else _FULL)
             self._wire.close()
 
     def begin(self, host: str) -> bool:

@@ -102,6 +102,7 @@ class SmtpServer:
 
     async def close(self, grace_s: float) -> None:
         """Listen no more. Idle clients are told and hung up on; mail being handed in has grace_s to end."""
+        self._around.is_closing = True
         for server in self._servers:
             server.close()
         self._handshakes.cancel()

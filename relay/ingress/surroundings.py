@@ -57,6 +57,8 @@ class Surroundings:
     """Set while none is being served."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while there is none of either."""
+    is_closing: bool = False
+    """Who was accepted and is not served yet is too late."""
 
     postmaster: Mailbox = field(init=False)
     """Who is meant by `<postmaster>` without a domain."""
@@ -69,6 +71,8 @@ class Surroundings:
 
     def lacking(self) -> str | None:
         """What there is too little of for one more connection, whoever it is from."""
+        if self.is_closing:
+            return "closing"
         if self._held >= self.settings.max_connections:
             return "max_connections"
         return "descriptors" if self.descriptors.run_short() else None

@@ -1,6 +1,7 @@
 """The server as a whole: TLS, time-outs, limits, memory, what it says of its own failures, and its end."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import smtplib
@@ -343,6 +344,21 @@ class TestEnd:
     async def test_closing_twice_is_closing(self, smtp: Served) -> None:
         await smtp.server.close(1)
         await smtp.server.close(1)
+
+    @pytest.mark.parametrize("turns", range(3, 8))
+    async def test_who_is_accepted_as_it_closes_is_not_left(self, serve: Serve, turns: int) -> None:
+        """turns: of the loop, since the client connected; before the third, asyncio has made no transport."""
+        async with serve() as smtp:
+            with socket.create_connection(smtp.address, 10) as client:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await smtp.server.close(5)
+                said = b""
+                with contextlib.suppress(ConnectionError):
+                    while piece := await asyncio.to_thread(client.recv, 1000):
+                        said += piece
+            assert said.splitlines()[1:] in ([], [b"421 4.3.2 Service shutting down"])
+            assert smtp.server.connections == 0
 
 
 class TestListening:
