@@ -63,8 +63,8 @@ class LaneFlow:
         self._tasks, self._holds, self._clock = tasks, holds, means.clock
         self._paths, self._inspection = Paths(self._make_path), Inspection(queue, self.settle)
         self._later: list[tuple[datetime, str]] = []
-        self._unresolved: set[str] = set()
-        """Domains whose site is being looked up."""
+        self._unresolved: dict[str, bool] = {}
+        """Domains whose site is being looked up, and whether mail came since that was answered."""
         self._hungry: set[Path] = set()
         """Paths to look at: they have domains waiting, and may have room."""
         self._wake = asyncio.Event()
@@ -269,10 +269,11 @@ class LaneFlow:
     def _queue_up(self, domain: str) -> None:
         """Give the domain a place among those that wait for their path."""
         if domain in self._unresolved:
+            self._unresolved[domain] = True
             return
         site = self._sites.known(domain)
         if site is None:
-            self._unresolved.add(domain)
+            self._unresolved[domain] = False
             self._tasks.create_task(self._look_up(domain), name=f"look up {domain}")
             return
         path = self._paths[site]
@@ -285,6 +286,7 @@ class LaneFlow:
         """Find the domain's site; without one, its mail has its outcome."""
         try:
             found = await self._sites.find(domain)
+            self._unresolved[domain] = False
             if isinstance(found, Reply):
                 await self._answer(domain, found)
         except StoreUnavailable:
@@ -293,8 +295,8 @@ class LaneFlow:
             log.exception("lane=%s domain=%s not looked up", self.lane.ip, domain)
             return
         finally:
-            self._unresolved.discard(domain)
-        if isinstance(found, Site) and not self._stopping:
+            has_more = self._unresolved.pop(domain)
+        if (has_more or isinstance(found, Site)) and not self._stopping:
             self._queue_up(domain)
 
     async def _answer(self, domain: str, reply: Reply) -> None:

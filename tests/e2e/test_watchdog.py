@@ -32,7 +32,7 @@ async def test_a_worker_stopped_in_a_transaction_is_replaced(tmp_path: Path, mta
     taken: set[str] = set()
     answers: list[str] = []
     over = asyncio.Event()
-    running = Impatient(tmp_path, mta.address, settings=SETTINGS, environment={"HUNG_AFTER_S": "12"})
+    running = Impatient(tmp_path, mta.address, settings=SETTINGS, environment={"HUNG_AFTER_S": "20"})
 
     async def send(sender: int) -> None:
         number = 0

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -149,6 +150,20 @@ async def test_cancelled_mail_ends_as_such_though_its_domain_does_not_exist(outb
     outbound.dns.mx_hosts["gone.test"] = said("INTERNAL 556 5.1.10 Null MX")
     async with outbound.running():
         assert await outbound.ended(cancelled, other) == [[CANCELLED], ["bounce 556 5.1.10 Null MX"]]
+
+
+@pytest.mark.parametrize("call", ["claim", "heads"])
+async def test_mail_that_comes_while_its_domain_is_answered_for_has_that_answer_too(
+    outbound: Outbound, call: str
+) -> None:
+    outbound.route(*BY_MX)
+    outbound.dns.mx_hosts["gone.test"] = said("INTERNAL 556 5.1.10 Null MX")
+    early, late = build_message("a@gone.test"), build_message("b@gone.test")
+    async with outbound.running() as egress:
+        await waited(outbound, "heads")
+        outbound.queue.then[call] = partial(follow, outbound, egress, late)
+        await follow(outbound, egress, early)
+        assert await outbound.ended(early, late) == [["bounce 556 5.1.10 Null MX"]] * 2
 
 
 # ── what an earlier holder left ──────────────────────────────────────────────────────────

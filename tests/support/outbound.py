@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -137,12 +137,16 @@ class Scripts:
 
 
 class Failing:
-    """The queue of a store, some of whose calls fail first: `fail("claim", StoreUnavailable())`."""
+    """The queue of a store, some of whose calls fail first: `fail("claim", StoreUnavailable())`.
+
+    What stands in `then` is done once, between such a call and whoever asked for it.
+    """
 
     def __init__(self, queue: QueueStore) -> None:
         self._queue = queue
         self._failures: dict[str, deque[Exception]] = {}
         self.calls: list[str] = []
+        self.then: dict[str, Callable[[], Awaitable[object]]] = {}
 
     def fail(self, name: str, *errors: Exception) -> None:
         self._failures.setdefault(name, deque()).extend(errors)
@@ -157,7 +161,10 @@ class Failing:
             self.calls.append(name)
             if self._failures.get(name):
                 raise self._failures[name].popleft()
-            return await getattr(self._queue, name)(*arguments, **named)
+            answer = await getattr(self._queue, name)(*arguments, **named)
+            if name in self.then:
+                await self.then.pop(name)()
+            return answer
 
         return call
 
