@@ -45,7 +45,10 @@ _FOREIGN = re.compile(
 
 What follows them may have been written by a stranger, as by a web page in a browser of a trusted network.
 """
+_PROTOCOL = re.compile(r"(?:^| )(?:HTTP|RTSP|SIP)/[0-9]", re.IGNORECASE)
+"""Behind verbs that SMTP has too, and that take any text."""
 _BAD_SEQUENCE = "503 5.5.1 Bad sequence of commands"
+_OF_ANY_TEXT = frozenset({"EHLO", "HELO", "HELP", "NOOP", "VRFY"})
 _TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
 
 
@@ -72,7 +75,7 @@ class Session(Connection):
         try:
             verb, argument = read_line(line)
             command = _COMMANDS.get(verb)
-            if command is None:
+            if command is None or (verb in _OF_ANY_TEXT and _PROTOCOL.search(argument)):
                 raise Complaint("500 5.5.2 Command not recognised")
             await command(self, argument)
         except Complaint as complaint:

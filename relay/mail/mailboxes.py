@@ -6,6 +6,7 @@ nobody behind us reads anything else. Each reader passes over its text once.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from itertools import islice
 
@@ -20,6 +21,8 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WITH_COMMENT = re.compile(r"([^\s()<>]++)\s*\(([^()]*+)\)")
 _COMMENT_MARK = re.compile(r"\\.|[()]", re.DOTALL)
+_ENDS_LINES = frozenset({"Cc", "Cs", "Zl", "Zp", "Zs"})
+"""Categories of Unicode: controls, halves of characters, separators."""
 
 Named = tuple[str, Mailbox]
 """A display name, decoded, perhaps empty; and the mailbox."""
@@ -115,9 +118,12 @@ def read_name(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text without control characters, runs of white space as one space: nothing that ends a field."""
+    """The text without control characters, runs of white space as one space: nothing that ends a field.
+
+    A joiner or a soft hyphen stays: with a blank for it, `pay<soft hyphen>pal` would be two words.
+    """
     if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
+        text = "".join(" " if unicodedata.category(char) in _ENDS_LINES else char for char in text)
     return " ".join(text.split())
 
 

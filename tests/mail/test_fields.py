@@ -2,6 +2,7 @@
 
 import email
 from email import policy
+from email.utils import parseaddr
 
 import pytest
 
@@ -62,6 +63,15 @@ def test_the_address_of_a_mailbox_is_never_in_an_encoded_word(name: str) -> None
 )
 def test_no_more_is_encoded_than_must_be(name: str, text: str, value: bytes) -> None:
     assert value_of(name, text) == value
+
+
+@pytest.mark.parametrize("joiner", ["\u00ad", "\u200b", "\u200d", "\u2060"])
+def test_what_joins_two_words_is_kept_and_makes_no_other_address_of_them(joiner: str) -> None:
+    text = f"a@pay{joiner}pal.test"
+    value = value_of("reply-to", text)
+    assert decoded(value) == text
+    assert parseaddr(value.decode())[1] != "a@paypal.test"
+    assert decoded(value_of("subject", f"x{joiner}y")) == f"x{joiner}y"
 
 
 def test_a_long_uri_is_folded_and_not_encoded() -> None:
