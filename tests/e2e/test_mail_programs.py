@@ -111,6 +111,7 @@ async def test_a_program_sends_through_the_pool_that_it_names(
     assert attempt.is_accepted
     assert (attempt.peer_ip, attempt.mail_from, attempt.recipient) == (POOL_IP, FROM, TO)
     assert b"x-msys-api" not in attempt.content.lower()
+    assert b"with ESMTPSA id" in attempt.content, "STARTTLS and AUTH"
     message = message_from_bytes(attempt.content, policy=default)
     assert message["Subject"] == SUBJECT
     assert message.get_content().rstrip().splitlines() == BODY.splitlines()
