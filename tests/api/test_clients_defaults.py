@@ -2,6 +2,7 @@
 
 import base64
 import email
+from collections.abc import Mapping
 from email import policy
 from typing import Any
 
@@ -14,11 +15,17 @@ from tests.support.rest import results
 TO = "a@b.example"
 
 
-async def left(relay: RelayHarness, mta: FakeMta, **content: Any) -> email.message.EmailMessage:
+async def left(
+    relay: RelayHarness, mta: FakeMta, more: Mapping[str, Any] | None = None, **content: Any
+) -> email.message.EmailMessage:
     """The mail at the next hop, of a transmission that is taken."""
     whole = {"from": "a@acme.test", "subject": "s", "text": "t", **content}
     async with relay.api() as api:
-        results(await api.post("/transmissions", json={"recipients": [{"address": TO}], "content": whole}))
+        results(
+            await api.post(
+                "/transmissions", json={"recipients": [{"address": TO}], "content": whole, **(more or {})}
+            )
+        )
     await relay.quiet()
     (attempt,) = mta.attempts_for(TO)
     return email.message_from_bytes(attempt.content, policy=policy.default)
@@ -52,3 +59,15 @@ async def test_what_is_not_here_is_told_as_sparkpost_tells_it(relay: RelayHarnes
         "code": "1600",
     }
     assert (answer.status_code, answer.json()) == (404, {"errors": [told]})
+
+
+async def test_without_substitutions_the_body_keeps_its_braces_and_the_header_is_filled(
+    relay: RelayHarness, mta: FakeMta
+) -> None:
+    more = {"options": {"perform_substitutions": False}, "substitution_data": {"loc": "news", "h": "H"}}
+    sender = "{{loc}}@acme.test"
+    message = await left(relay, mta, more, **{"from": sender}, subject="S {{h}}", text="{{h}}")
+    assert (message["From"], message["Subject"]) == ("news@acme.test", "S H")
+    assert message.get_content().strip() == "{{h}}"
+    (attempt,) = mta.attempts_for(TO)
+    assert attempt.mail_from == "news@acme.test"

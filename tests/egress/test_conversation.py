@@ -170,6 +170,7 @@ async def test_a_refusal_of_content_that_recipients_share_is_no_word_about_any_m
     [
         pytest.param([], [], TAKEN, [A], id="the-best-takes-it"),
         pytest.param([refused("CONNECT 451 4.4.1 x", A)], [], TAKEN, [A, B], id="the-best-is-down"),
+        pytest.param([refused("STARTTLS 454 4.7.0 x", A)], [], TAKEN, [A, B], id="the-best-has-no-tls"),
         pytest.param([Script(turn("RCPT 451 4.2.1 later"))], [], TAKEN, [A, B], id="the-best-says-later"),
         pytest.param([Script(turn("RCPT 550 5.1.1 no"))], [], "bounce 550 5.1.1 no", [A], id="final-word"),
         pytest.param(
