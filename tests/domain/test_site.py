@@ -22,6 +22,12 @@ def test_a_login_makes_opportunistic_tls_required_and_leaves_the_rest() -> None:
     assert SmarthostRoute("s.example", 25).tls is TlsPolicy.OPPORTUNISTIC
 
 
+def test_what_a_route_does_not_believe_of_its_hosts_is_its_sites() -> None:
+    ignored = ("PIPELINING", "8BITMIME")
+    assert mx_site(MxRoute(ehlo_ignore=ignored), [(0, "a.example")]).ehlo_ignore == ignored
+    assert smarthost_site(SmarthostRoute("a.example", 25, ehlo_ignore=ignored)).ehlo_ignore == ignored
+
+
 def test_a_password_is_in_no_text_of_a_site() -> None:
     site = smarthost_site(SmarthostRoute("smart.example", 587, username="relay", password="s3cret"))
     assert "s3cret" not in f"{site} {site!r}"
