@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,38 +13,45 @@ ROOT = Path(__file__).parent.parent
 MAX_LINES = 400
 
 CORE = {"domain", "mail", "ports"}
-DRIVERS = CORE | {"schema", "service", "telemetry"}
-LISTENERS = {"descriptors", "handshake", "listening", "tally"}
 LAYERS: Mapping[str, tuple[set[str], set[str]]] = {
     # what it may import:  of ours                     of others
     "domain": (set(), {"idna"}),
     "mail": ({"domain"}, {"cryptography", "css_inline"}),
     "ports": ({"domain", "mail"}, set()),
-    "schema": ({"domain", "mail"}, {"pydantic", "pydantic_core"}),
-    "telemetry": ({"domain"}, {"prometheus_client"}),
-    "service": (CORE, set()),
+    "config": ({"domain", "mail"}, {"pydantic", "pydantic_core"}),
     "store": (CORE, {"psycopg", "psycopg_pool"}),
-    "net": (CORE | LISTENERS, {"aiosmtplib", "argon2", "cryptography", "dns", "uvicorn"}),
-    "ingress": (DRIVERS | LISTENERS, {"aiosmtpd"}),
-    "egress": (CORE | {"service", "telemetry"}, set()),
-    "feed": (DRIVERS, set()),
-    "api": (DRIVERS | {"tally"}, {"fastapi", "starlette"}),
-    "web": (DRIVERS | {"tally"}, {"jinja2", "markdown_it", "markupsafe", "starlette"}),
-    "judgments": ({"domain", "schema", "net", "listening"}, set()),
-    "sandbox": (CORE | {"schema"}, set()),
-    "handshake": ({"domain", "tally"}, set()),
-    "tally": ({"domain"}, set()),
-    "descriptors": (set(), set()),
-    "listening": (set(), set()),
+    "net": (CORE, {"aiosmtplib", "argon2", "cryptography", "dns", "uvicorn"}),
+    "ingress": (
+        CORE | {"config", "accept", "net.descriptors", "net.handshake", "net.listening", "net.tally"},
+        {"aiosmtpd"},
+    ),
+    "accept": (CORE, set()),
+    "egress": (CORE | {"accept"}, set()),
+    "frames": (CORE | {"config", "accept.budget", "net.tally"}, {"pydantic", "pydantic_core"}),
+    "frames.rest": (set(), {"fastapi", "starlette"}),
+    "frames.console": (set(), {"jinja2", "markdown_it", "markupsafe", "starlette"}),
+    "frames.commands": (set(), {"typer"}),
+    "frames.commands.session": ({"net", "store"}, set()),
+    "resources": (CORE | {"config", "frames"}, {"fastapi", "markupsafe", "pydantic", "starlette", "typer"}),
+    "resources.transmissions": ({"accept"}, set()),
+    "sink": ({"config", "domain", "net.listening"}, {"pydantic", "typer"}),
 }
-"""A driver never names another driver or an adapter; JSON and rows stay where they are read."""
+"""What a part of the house may import, with what its parts in turn may beyond that.
+
+A driver never names another driver or an adapter; JSON and rows stay where they are read. The shell is a
+process of its own: its session opens the store.
+"""
+RULES_OF_FRAMES = {"actor", "caps", "change", "consequences", "once", "retention", "sign_in"}
+"""What use cases hang in: the rest of the frames is for edges."""
+SHARED = {"rules": {"rules"}, "words": {"rules", "words"}}
+"""Of another resource a file may import its rules, and an edge also its words: how others speak of it."""
 HOMES = {
     ("domain", "idna"): "relay/domain/address.py",
     ("mail", "cryptography"): "relay/mail/dkim.py",
     ("mail", "css_inline"): "relay/mail/inline_css.py",
 }
 """The one file of a layer that may use a package which the rest of it has no business with."""
-FREE = {"__init__", "__main__", "cli", "process", "testing"}
+FREE = {"__init__", "__main__", "process", "testing"}
 """These put the rest together: anything goes."""
 PURE = {"domain", "mail"}
 IMPURE = {
@@ -67,48 +74,71 @@ IMPURE = {
 
 def violations(root: Path) -> Iterator[str]:
     """What breaks the rules in the package `relay` under root, one sentence each."""
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts) for path in (root / "relay").rglob("*.py")
+    }
     for path in sorted((root / "relay").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         where = path.relative_to(root).as_posix()
-        layer = path.relative_to(root / "relay").parts[0].removesuffix(".py")
+        parts = path.relative_to(root / "relay").with_suffix("").parts
         if (lines := text.count("\n")) > MAX_LINES:
             yield f"{where}: {lines} lines, more than {MAX_LINES}"
-        if layer not in LAYERS and layer not in FREE:
-            yield f"{where}: {layer} is in no row of the table"
+        if parts[0] not in LAYERS and parts[0] not in FREE:
+            yield f"{where}: {parts[0]} is in no row of the table"
             continue
         for node in ast.walk(ast.parse(text)):
-            for module in _imported(node):
-                if complaint := _complaint(layer, module, where):
+            for module in _imported(node, modules):
+                if complaint := _complaint(parts, module, where):
                     yield f"{where}:{getattr(node, 'lineno', 0)}: {complaint}"
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _imported(node: ast.AST, modules: Collection[str]) -> Iterator[str]:
     """Full names of the modules that one statement imports; a relative one begins with a dot."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.level:
         yield "." * node.level + (node.module or "")
-    elif isinstance(node, ast.ImportFrom) and node.module == "relay":
-        yield from (f"relay.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        yield node.module or ""
+        module = node.module or ""
+        for alias in node.names:
+            full = f"{module}.{alias.name}"
+            yield full if full in modules or module in ("relay", "relay.resources") else module
 
 
-def _complaint(layer: str, module: str, where: str) -> str:
+def _complaint(parts: Sequence[str], module: str, where: str) -> str:
     top, _, rest = module.partition(".")
     if not top:
         return "relative import"
+    layer = parts[0]
     if layer in FREE:
         return ""
-    ours, others = LAYERS[layer]
+    places = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    rows = [LAYERS[place] for place in places if place in LAYERS]
     if top == "relay":
-        imported = rest.partition(".")[0] or "relay"
-        is_allowed = imported in ours | {layer, "__version__"}
-        return "" if is_allowed else f"{layer} may not import {imported}"
+        allowed = {layer, "__version__"}.union(*(ours for ours, _ in rows))
+        if not any(rest == name or rest.startswith(f"{name}.") for name in allowed):
+            return f"{'.'.join(parts[:-1] or parts)} may not import {rest or 'relay'}"
+        return _complaint_of_resource(parts, rest.split(".")) if layer == "resources" else ""
     if top in sys.stdlib_module_names:
         return f"{layer} is pure: no {top}" if layer in PURE and top in IMPURE else ""
-    is_at_home = top in others and where == HOMES.get((layer, top), where)
+    is_at_home = any(top in others for _, others in rows) and where == HOMES.get((layer, top), where)
     return "" if is_at_home else f"{layer} is not the home of {top}"
+
+
+def _complaint_of_resource(parts: Sequence[str], imported: Sequence[str]) -> str:
+    """The second axis: a resource is a room of its own, and what decides knows no door."""
+    resource, file = parts[1], parts[-1]
+    if imported[0] == "frames" and file == "rules" and imported[1] not in RULES_OF_FRAMES:
+        return f"rules know no {'.'.join(imported)}"
+    if imported[0] != "resources":
+        return ""
+    shared = imported[2] if len(imported) > 2 else ""
+    if imported[1] == resource:
+        return (
+            "" if shared in SHARED.get(file, {shared}) else f"{file} know no {shared} of their own resource"
+        )
+    allowed = SHARED.get(file, {"rules", "words"})
+    return "" if shared in allowed else f"{resource} may not import {shared or 'all'} of {imported[1]}"
 
 
 def test_every_module_keeps_to_its_layer() -> None:
@@ -118,27 +148,104 @@ def test_every_module_keeps_to_its_layer() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "complaint"),
     [
-        pytest.param("domain/a.py", "import relay.mail.dsn", "1: domain may not import mail", id="upwards"),
+        pytest.param(
+            "domain/a.py", "import relay.mail.dsn", "1: domain may not import mail.dsn", id="upwards"
+        ),
         pytest.param(
             "mail/a.py", "x = 1\nfrom relay import ports", "2: mail may not import ports", id="from relay"
         ),
         pytest.param("domain/a.py", "from relay import x", "1: domain may not import x", id="the root"),
         pytest.param(
-            "api/a.py", "from relay.web.app import x", "1: api may not import web", id="driver to driver"
+            "ingress/a.py",
+            "from relay.frames.console.app import x",
+            "1: ingress may not import frames.console.app",
+            id="the way of mail knows no rooms",
+        ),
+        pytest.param(
+            "accept/a.py",
+            "from relay.resources.ip_pools import rules",
+            "1: accept may not import resources.ip_pools",
+            id="nor what is managed",
         ),
         pytest.param(
             "ingress/a.py", "from relay.store import x", "1: ingress may not import store", id="an adapter"
         ),
         pytest.param(
+            "ingress/a.py",
+            "from relay.net.dns import x",
+            "1: ingress may not import net.dns",
+            id="a part of one that is not allowed",
+        ),
+        pytest.param(
             "egress/a.py",
-            "def f():\n    from relay.schema.msys import x",
-            "2: egress may not import schema",
+            "def f():\n    from relay.ingress.msys import x",
+            "2: egress may not import ingress.msys",
             id="inside a function",
+        ),
+        pytest.param(
+            "frames/rest/a.py",
+            "from relay.resources.queue.rules import x",
+            "1: frames.rest may not import resources.queue.rules",
+            id="a frame that names a resource",
+        ),
+        pytest.param(
+            "frames/commands/a.py",
+            "from relay.store import x",
+            "1: frames.commands may not import store",
+            id="a frame beside the one that opens the store",
+        ),
+        pytest.param(
+            "resources/a/pages.py",
+            "from relay.resources.b.pages import x",
+            "1: a may not import pages of b",
+            id="room to room",
+        ),
+        pytest.param(
+            "resources/a/rest.py",
+            "from relay.resources import b",
+            "1: a may not import all of b",
+            id="a whole room",
+        ),
+        pytest.param(
+            "resources/a/rules.py",
+            "from relay.resources.b.words import x",
+            "1: a may not import words of b",
+            id="words are for edges",
+        ),
+        pytest.param(
+            "resources/a/rules.py",
+            "from relay.resources.a.rest import x",
+            "1: rules know no rest of their own resource",
+            id="rules that know a door",
+        ),
+        pytest.param(
+            "resources/a/rules.py",
+            "from relay.frames.rest.errors import x",
+            "1: rules know no frames.rest.errors",
+            id="rules that know a frame's door",
+        ),
+        pytest.param(
+            "resources/a/rest.py",
+            "from relay.store import x",
+            "1: resources.a may not import store",
+            id="a room that writes by itself",
+        ),
+        pytest.param(
+            "resources/a/rest.py",
+            "from relay.accept.door import x",
+            "1: resources.a may not import accept.door",
+            id="a room that hands in mail",
         ),
         pytest.param("domain/deep/a.py", "import os.path", "1: domain is pure: no os", id="purity"),
         pytest.param("mail/a.py", "from time import time", "1: mail is pure: no time", id="purity of mail"),
         pytest.param(
-            "service/a.py", "from pydantic import x", "1: service is not the home of pydantic", id="home"
+            "accept/a.py", "from pydantic import x", "1: accept is not the home of pydantic", id="home"
+        ),
+        pytest.param(
+            "frames/rest/a.py",
+            "import jinja2",
+            "1: frames is not the home of jinja2",
+            id="home of another part",
         ),
         pytest.param(
             "mail/trace.py",
@@ -149,10 +256,10 @@ def test_every_module_keeps_to_its_layer() -> None:
         pytest.param(
             "ports.py", "import aiosmtplib", "1: ports is not the home of aiosmtplib", id="home, module"
         ),
-        pytest.param("cli/a.py", "from . import b", "1: relative import", id="relative, anywhere"),
+        pytest.param("process/a.py", "from . import b", "1: relative import", id="relative, anywhere"),
         pytest.param("net/a.py", "from ..domain import b", "1: relative import", id="relative"),
         pytest.param("utils/a.py", "", " utils is in no row of the table", id="a package nobody planned"),
-        pytest.param("cli/a.py", "\n" * 401, " 401 lines, more than 400", id="too long"),
+        pytest.param("process/a.py", "\n" * 401, " 401 lines, more than 400", id="too long"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path: Path, path: str, text: str, complaint: str) -> None:
@@ -167,10 +274,25 @@ def test_a_planted_violation_is_found(tmp_path: Path, path: str, text: str, comp
     [
         pytest.param("domain/a.py", "import re\nfrom relay.domain.ids import x", id="itself and the library"),
         pytest.param("store/sqlite/a.py", "import sqlite3\nimport relay.ports", id="downwards"),
-        pytest.param("schema/a.py", "from pydantic import BaseModel", id="at home"),
+        pytest.param("config/a.py", "from pydantic import BaseModel", id="at home"),
+        pytest.param("ingress/a.py", "from relay.net.tally import Tally", id="the part of another"),
+        pytest.param(
+            "frames/commands/session.py", "from relay.store import Store", id="the one that opens it"
+        ),
+        pytest.param(
+            "resources/a/pages.py",
+            "import relay.resources.a.bulk\nimport relay.resources.b.rules\nimport relay.resources.b.words",
+            id="its own room, rules and words of others",
+        ),
+        pytest.param(
+            "resources/a/rules.py",
+            "import relay.resources.b.rules\nimport relay.frames.change",
+            id="rules of others, and what they hang in",
+        ),
+        pytest.param("resources/transmissions/rest.py", "import relay.accept.draft", id="who hands in mail"),
         pytest.param("mail/dkim.py", "import cryptography", id="the one file"),
         pytest.param("testing/a.py", "import aiosmtplib\nfrom relay.net import x\nimport os", id="anything"),
-        pytest.param("__main__.py", "from relay.cli.main import main\n" * 400, id="400 lines"),
+        pytest.param("__main__.py", "from relay.process.main import main\n" * 400, id="400 lines"),
     ],
 )
 def test_what_the_table_allows_is_allowed(tmp_path: Path, path: str, text: str) -> None:
@@ -178,6 +300,25 @@ def test_what_the_table_allows_is_allowed(tmp_path: Path, path: str, text: str) 
     planted.parent.mkdir(parents=True)
     planted.write_text(text, encoding="utf-8")
     assert list(violations(tmp_path)) == []
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("relay/**/*.py")
+    }
+    imports = {
+        module: {
+            name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            for name in _imported(node, paths)
+            if name in paths
+        }
+        for module, path in paths.items()
+    }
+    while ends := [module for module, names in imports.items() if not names & imports.keys()]:
+        for module in ends:
+            del imports[module]
+    assert sorted(imports) == []
 
 
 _IN_WORDS_OF_PYTHON = re.compile(r"(?:\bstr\(|\{)(?:ipaddress\.)?(?:ip_address|IPv[46]Address)\(")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.cli.main import main
+from relay.process.main import main
 
 FILE = Path(__file__).parent.parent / "docker-compose.yml"
 DEPLOY = FILE.parent / "deploy"

@@ -10,26 +10,23 @@ from typing import Any
 import pytest
 from pydantic.fields import FieldInfo
 
+from relay.config.config import Config
+from relay.config.problems import Table
 from relay.domain.directory import Plan
-from relay.judgments import judge
+from relay.process.directory.file import WholeAccountTable, load_directory
+from relay.process.judgments import judge
 from relay.process.preparation import standing_of
-from relay.schema.config import Config
-from relay.schema.directory import load_directory
-from relay.schema.problems import Table
-from relay.schema.tables import (
-    AccountTable,
-    ApiKeyTable,
-    PoolTable,
-    RouteTable,
-    SendingDomainTable,
-    SendingIpTable,
-    SubaccountTable,
-)
+from relay.resources.api_keys.file import ApiKeyTable
+from relay.resources.ip_pools.file import PoolTable
+from relay.resources.routes.file import RouteTable
+from relay.resources.sending_domains.file import SendingDomainTable
+from relay.resources.sending_ips.file import SendingIpTable
+from relay.resources.subaccounts.file import SubaccountTable
 
 TEXT = (Path(__file__).parent.parent / "docs/directory.md").read_text(encoding="utf-8")
 TABLES: dict[str, type[Table]] = {
     "sending_ip": SendingIpTable,
-    "account": AccountTable,
+    "account": WholeAccountTable,
     "account.pool": PoolTable,
     "account.subaccount": SubaccountTable,
     "account.api_key": ApiKeyTable,
@@ -91,7 +88,7 @@ def test_the_document_has_each_key_of_the_table_with_its_kind_and_default(name: 
 
 
 def test_all_tables_of_the_file_are_in_the_document() -> None:
-    listed = {f"account.{key}" for key in AccountTable.model_fields} & set(TABLES)
+    listed = {f"account.{key}" for key in WholeAccountTable.model_fields} & set(TABLES)
     assert listed == {name for name in TABLES if name.startswith("account.")}
     assert "plan" in rows("account")
     assert all(f"`{plan}`" in rows("account")["plan"][0] for plan in Plan)

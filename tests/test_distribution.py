@@ -59,7 +59,7 @@ def _modules(path: Path) -> Iterator[str]:
 def test_its_names() -> None:
     """Other programs, and people's files of requirements, rely on them."""
     assert PROJECT["name"] == "relay-mta"
-    assert PROJECT["scripts"] == {"relay": "relay.cli.main:main"}
+    assert PROJECT["scripts"] == {"relay": "relay.process.main:main"}
     assert {"testing", "dev"} <= set(PROJECT["optional-dependencies"])
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from relay.cli.main import app
-from relay.schema.config import Config, load_config
-from relay.schema.problems import Table
+from relay.config.config import Config, load_config
+from relay.config.problems import Table
+from relay.process.main import app
 from relay.testing.lab import key_of
 
 ROOT = Path(__file__).parent.parent

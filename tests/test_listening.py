@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.listening import is_allowed
+from relay.net.listening import is_allowed
 from relay.testing.lab import lab_directory, write_files
 
 NOTHING, ALL = "0" * 16, "000001ffffffffff"
@@ -19,7 +19,7 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
 """
 _TRY_AND_CHECK = """
 import errno, socket, sys
-from relay.cli.main import main
+from relay.process.main import main
 try:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 1))

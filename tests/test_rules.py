@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from relay.cli.main import app
+from relay.process.main import app
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.tally import MOST_CLIENTS, WRITTEN, Tally, refusals
+from relay.net.tally import MOST_CLIENTS, WRITTEN, Tally, refusals
 
 HERE, THERE = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 log = logging.getLogger("relay.test_tally")

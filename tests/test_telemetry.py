@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.telemetry import configure_logging
+from relay.process.telemetry import configure_logging
 
 
 @pytest.fixture(autouse=True)

@@ -26,22 +26,14 @@ from relay.domain.reply import Phase, Reply
 from relay.domain.site import Site
 from relay.egress.hosts import Hosts
 from relay.egress.path import Load, Path, PathLimits
+from relay.egress.seven_bit import Converter
 from relay.egress.sink import SinkSession
 from relay.egress.solitude import Crowded, Solitude
 from relay.mail.seven_bit import Unconvertible
-from relay.ports import (
-    Claimed,
-    Clock,
-    Dialer,
-    Directory,
-    Host,
-    Login,
-    MxResolver,
-    NoSession,
-    SmtpSession,
-    Transcript,
-)
-from relay.service.seven_bit import Converter
+from relay.ports.ambient import Clock
+from relay.ports.directory import Directory
+from relay.ports.outbound import Dialer, Host, Login, MxResolver, NoSession, SmtpSession, Transcript
+from relay.ports.queue import Claimed
 
 _IDLE_S = 10.0
 _SUSPENSION = timedelta(seconds=60)

@@ -10,7 +10,7 @@ from relay.domain.ids import IpAddress
 from relay.domain.public import is_public
 from relay.domain.reply import Phase, Reply
 from relay.domain.site import Site, usable_addresses
-from relay.ports import Host, MxResolver
+from relay.ports.outbound import Host, MxResolver
 
 _NAMES = 5
 """Names that one attempt tries. Of more it takes the best, and one of the others by chance."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import islice
 
+from relay.accept.budget import BodyBudget
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import LONELY_AFTER, discard, expire, orphaned, settle
@@ -16,13 +17,13 @@ from relay.domain.reply import Reply
 from relay.domain.retry import RetryPolicy
 from relay.domain.site import Site
 from relay.egress.conversation import Conversation, Means
+from relay.egress.inspection import Inspection
 from relay.egress.path import Path
 from relay.egress.paths import Paths
 from relay.egress.settler import Settler
 from relay.egress.sites import Sites
-from relay.ports import Claimed, Directory, Lane, QueueStore
-from relay.service.budget import BodyBudget
-from relay.service.inspection import Inspection
+from relay.ports.directory import Directory
+from relay.ports.queue import Claimed, Lane, QueueStore
 
 SCAN_EVERY = timedelta(seconds=30)
 _LOOK_EVERY = timedelta(seconds=10)  # the clock may be set back meanwhile

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from relay.accept.budget import BodyBudget
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Message
 from relay.domain.pace import RESTED, Rest
 from relay.domain.site import Site
 from relay.domain.value import value
-from relay.ports import Claimed
-from relay.service.budget import BodyBudget
+from relay.ports.queue import Claimed
 
 IN_HAND_PER_CONNECTION = 8
 """Messages that may be in memory for each connection that the path may have."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from relay.domain.site import Site
 from relay.egress.path import Path
-from relay.ports import Claimed
+from relay.ports.queue import Claimed
 
 
 class Paths:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from relay.accept.notice import Notifier
 from relay.domain.errors import IdTaken, StoreUnavailable
 from relay.domain.ids import IpAddress
 from relay.domain.lifecycle import Finish, Requeue, Settlement
 from relay.domain.message import Message
 from relay.domain.value import value
-from relay.ports import Lane, QueueStore
-from relay.service.notify import Notifier
+from relay.ports.queue import Lane, QueueStore
 
 _BATCH = 500
 _STORE_PAUSE_S = 1.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from relay.domain.message import Envelope
 from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
-from relay.ports import Transcript
+from relay.ports.outbound import Transcript
 
 TAKEN = Reply(250, "2.0.0 [internal] taken by the sink: nothing was sent", Phase.BODY)
 

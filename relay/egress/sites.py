@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from relay.domain.reply import Reply
 from relay.domain.route import MxRoute, Route, SmarthostRoute, ends_in_sink, route_for
 from relay.domain.site import SINK, Site, mx_site, smarthost_site
-from relay.ports import Directory, MxResolver
+from relay.ports.directory import Directory
+from relay.ports.outbound import MxResolver
 
 _MOST = 50_000
 _AT_ONCE = 50

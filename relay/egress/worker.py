@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from relay.accept.budget import BodyBudget
+from relay.accept.notice import Notifier
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import Epoch, IpAddress, NodeName, WorkerId
 from relay.domain.retry import RetryPolicy
@@ -12,9 +14,8 @@ from relay.egress.conversation import Means
 from relay.egress.lane import LaneFlow
 from relay.egress.settler import Settler
 from relay.egress.sites import Sites
-from relay.ports import Claimed, Directory, Lane, QueueStore, WakeUps
-from relay.service.budget import BodyBudget
-from relay.service.notify import Notifier
+from relay.ports.directory import Directory
+from relay.ports.queue import Claimed, Lane, QueueStore, WakeUps
 
 LEASE_S = 30.0
 RENEW_EVERY_S = 10.0

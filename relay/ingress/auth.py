@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from relay.config.config import TrustedNetwork
+from relay.domain.authority import SMTP_GRANT, faults_of, holder_of, what_rests
 from relay.domain.clients import ClientAddress, party_of
 from relay.domain.directory import Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, Refused
 from relay.domain.ids import SubaccountId
-from relay.ports import Directory
-from relay.schema.config import TrustedNetwork
-from relay.service.authority import SMTP_GRANT, faults_of, holder_of, what_rests
+from relay.ports.directory import Directory
 
 _USERNAME = re.compile(r"SMTP_Injection(?::X-MSYS-SUBACCOUNT=([0-9]{1,10}))?")
 

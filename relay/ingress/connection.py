@@ -10,10 +10,10 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from relay.domain.clients import ClientAddress, client_address
-from relay.handshake import tell_failure
 from relay.ingress.proxy import PROXY_V2, parse_proxy
 from relay.ingress.replies import FOREIGN_PROTOCOL, internal
 from relay.ingress.surroundings import Surroundings
+from relay.net.handshake import tell_failure
 
 MAX_LINE_OCTETS = 12_288
 """The longest command line there is: AUTH with an initial response (RFC 4954 §4)."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from io import IncrementalNewlineDecoder
 
+from relay.accept.budget import BodyBudget
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
 from relay.mail.submitted import Parts, take_apart
-from relay.service.budget import BodyBudget
 
 _END = b"\r\n.\r\n"
 _LONGEST_TAIL = len(_END) - 1

@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from relay.accept.copies import Handed
+from relay.accept.rejections import slip_of
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
 from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
+from relay.domain.tracking import tracking_asked_for
 from relay.domain.value import value
 from relay.ingress.data import DataReader, parts_of, unstuffed
+from relay.ingress.msys import parse_msys
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
 from relay.ingress.surroundings import Surroundings
 from relay.mail.headers import fields_of, first
 from relay.mail.submitted import Parts, check_lines, check_no_stray_options, repaired
-from relay.schema.msys import parse_msys
-from relay.schema.tracking import tracking_asked_for
-from relay.service.generate import Handed
-from relay.service.rejections import slip_of
 
 _FEW_FIELDS = 500
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from relay.accept.rejections import with_count
 from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.directory import Principal
 from relay.domain.events import PolicyRejection
 from relay.ingress.replies import printable
 from relay.ingress.surroundings import Surroundings
-from relay.service.rejections import with_count
 
 
 @dataclass(frozen=True, slots=True)

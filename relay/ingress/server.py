@@ -4,19 +4,21 @@ import asyncio
 import logging
 import ssl
 
+from relay.accept.budget import BodyBudget
+from relay.accept.door import Accepting
+from relay.accept.rejections import Rejecting
+from relay.config.config import SmtpSettings
+from relay.config.values import Endpoint
 from relay.domain.shares import Shares
-from relay.handshake import Handshakes
 from relay.ingress.connection import HANDSHAKE_S
 from relay.ingress.session import Session
 from relay.ingress.surroundings import Surroundings
-from relay.listening import BACKLOG, by_setting, cannot_listen
-from relay.ports import Clock, Directory, Sandbox
-from relay.schema.config import SmtpSettings
-from relay.schema.values import Endpoint
-from relay.service.budget import BodyBudget
-from relay.service.inject import Accepting
-from relay.service.rejections import Rejecting
-from relay.tally import Tally, refusals
+from relay.net.handshake import Handshakes
+from relay.net.listening import BACKLOG, by_setting, cannot_listen
+from relay.net.tally import Tally, refusals
+from relay.ports.ambient import Clock
+from relay.ports.directory import Directory
+from relay.ports.sandbox import Sandbox
 
 _LAST_WORDS_S = 0.1
 """For the last replies to get out."""

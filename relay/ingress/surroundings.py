@@ -5,17 +5,19 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relay.descriptors import Descriptors, for_clients
+from relay.accept.budget import BodyBudget
+from relay.accept.door import Accepting
+from relay.accept.rejections import Rejecting
+from relay.config.config import SmtpSettings
 from relay.domain.address import Mailbox
 from relay.domain.clients import ClientAddress
 from relay.domain.shares import Shares
 from relay.ingress.auth import Failures
-from relay.ports import Clock, Directory, Sandbox
-from relay.schema.config import SmtpSettings
-from relay.service.budget import BodyBudget
-from relay.service.inject import Accepting
-from relay.service.rejections import Rejecting
-from relay.tally import Tally
+from relay.net.descriptors import Descriptors, for_clients
+from relay.net.tally import Tally
+from relay.ports.ambient import Clock
+from relay.ports.directory import Directory
+from relay.ports.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from relay.ingress.connection import Connection

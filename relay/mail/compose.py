@@ -28,15 +28,7 @@ from relay.mail.headers import (
 )
 from relay.mail.mailboxes import read_name, split_template
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
-from relay.mail.pieces import (
-    Data,
-    Piece,
-    entity_of,
-    field_of,
-    joined,
-    merged,
-    piece_of,
-)
+from relay.mail.pieces import Data, Piece, entity_of, field_of, joined, merged, piece_of
 from relay.mail.sender import Sender, from_field, shown, sole
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal

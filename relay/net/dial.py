@@ -5,9 +5,9 @@ import errno
 import ipaddress
 import socket
 
-from relay.descriptors import NONE_LEFT
 from relay.domain.errors import OverCapacity, PeerUnreachable, SourceUnplumbed
 from relay.domain.ids import IpAddress
+from relay.net.descriptors import NONE_LEFT
 
 _NOT_OURS = {errno.EADDRNOTAVAIL, errno.EINVAL, errno.EAFNOSUPPORT}
 """What bind(2) says of an address that this machine does not have, or has no protocol for."""

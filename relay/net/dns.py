@@ -19,7 +19,7 @@ import dns.resolver
 
 from relay.domain.ids import IpAddress, canonical_ip
 from relay.domain.reply import Phase, Reply
-from relay.ports import Addresses, Mx
+from relay.ports.outbound import Addresses, Mx
 
 NULL_MX = Reply(556, "5.1.10 [internal] domain does not accept mail (null MX)", Phase.INTERNAL)
 NO_SUCH_DOMAIN = Reply(454, "4.4.4 [internal] no MX or A for domain", Phase.INTERNAL)

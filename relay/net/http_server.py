@@ -14,12 +14,12 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from relay.descriptors import for_http
 from relay.domain.clients import ClientAddress, client_address
 from relay.domain.shares import Shares
-from relay.handshake import Handshakes
-from relay.listening import BACKLOG, by_setting, cannot_listen
-from relay.tally import Tally
+from relay.net.descriptors import for_http
+from relay.net.handshake import Handshakes
+from relay.net.listening import BACKLOG, by_setting, cannot_listen
+from relay.net.tally import Tally
 
 Application = Callable[..., Awaitable[None]]
 """ASGI 3: called with scope, receive and send."""

@@ -14,7 +14,7 @@ from relay.domain.directory import DkimKey
 from relay.domain.errors import MalformedOptions
 from relay.mail.dkim import UnusableKey, check_key, encode_key
 from relay.net.dns import make_resolver
-from relay.ports import Records
+from relay.ports.domains import Records
 
 _KEY_BITS = 2048
 _PUBLIC_EXPONENT = 65537

@@ -12,19 +12,19 @@ from typing import cast
 import aiosmtplib
 import aiosmtplib.smtp
 
-from relay.descriptors import Descriptors, for_connections_out
 from relay.domain.errors import OverCapacity, PeerUnreachable
 from relay.domain.ids import IpAddress
 from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.route import TlsPolicy
+from relay.net.descriptors import Descriptors, for_connections_out
 from relay.net.dial import dial
 from relay.net.opening import Opening
 from relay.net.pipeline import LOST, Pipeline
 from relay.net.timeouts import Timeouts
 from relay.net.tls import client_context
 from relay.net.transaction import Session
-from relay.ports import Host, Login, NoSession, SmtpSession
+from relay.ports.outbound import Host, Login, NoSession, SmtpSession
 
 # The one place where aiosmtplib 5 makes its connection takes the class from here.
 vars(aiosmtplib.smtp)["SMTPProtocol"] = Opening

@@ -14,7 +14,7 @@ from relay.domain.reply import Phase, Reply
 from relay.mail.xtext import embedded
 from relay.net.content import pieces
 from relay.net.pipeline import Pipeline
-from relay.ports import Transcript
+from relay.ports.outbound import Transcript
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _WORD = rf'[^ "<>@\\{_CONTROLS}]++'

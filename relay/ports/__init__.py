@@ -18,16 +18,7 @@ from relay.ports.outbound import (
     SmtpSession,
     Transcript,
 )
-from relay.ports.queue import (
-    Claimed,
-    EnqueueBatch,
-    Head,
-    Lane,
-    ListCheck,
-    QueueStore,
-    Selection,
-    WakeUps,
-)
+from relay.ports.queue import Claimed, EnqueueBatch, Head, Lane, ListCheck, QueueStore, Selection, WakeUps
 from relay.ports.report import (
     TALLY_STEP,
     BadPlace,

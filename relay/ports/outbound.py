@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from relay.domain.ids import (
-    Epoch,
-    IpAddress,
-)
+from relay.domain.ids import Epoch, IpAddress
 from relay.domain.message import Envelope
 from relay.domain.outcome import Peer
 from relay.domain.reply import Reply

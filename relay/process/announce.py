@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterable
 
 from relay import __version__
-from relay.judgments.directory import listed
+from relay.config.problems import without_password
+from relay.config.values import Endpoint
+from relay.process.judgments.directory import listed
 from relay.process.preparation import Standing
 from relay.process.runtime import Relay
-from relay.schema.problems import without_password
-from relay.schema.values import Endpoint
 
 log = logging.getLogger("relay")
 

@@ -9,20 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from relay.domain.changes import Put, Remove, SetRoutes
+from relay.config.config import Config, source_of
+from relay.config.problems import ConfigError
+from relay.domain.changes import Put, Remove, SetRoutes, entries_of, identity
 from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import Conflict
-from relay.judgments import Book, Case, Finding, judge
-from relay.judgments.case import STORE
-from relay.judgments.directory import missing_of
-from relay.judgments.published import PUBLISHED
 from relay.net.ambient import SystemClock
 from relay.net.tls import ensure_self_signed
-from relay.ports import Clock
-from relay.schema.config import Config, source_of
-from relay.schema.directory import DirectoryFile, load_directory
-from relay.schema.problems import ConfigError
-from relay.service.directory import Difference, changes_to, entries_of, identity
+from relay.ports.ambient import Clock
+from relay.process.directory.changes import Difference, changes_to
+from relay.process.directory.file import DirectoryFile, load_directory
+from relay.process.judgments import Book, Case, Finding, judge
+from relay.process.judgments.case import STORE
+from relay.process.judgments.directory import missing_of
+from relay.process.judgments.published import PUBLISHED
 from relay.store import Store, UnusableStore, open_store, wide_folders
 from relay.store.peek import UnreadableForNow, peek
 

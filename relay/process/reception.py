@@ -10,36 +10,40 @@ from typing import Self
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from relay.api.app import build_app
-from relay.api.services import Services as ApiServices
+from relay.accept.budget import BodyBudget
+from relay.accept.ids import Ids
+from relay.accept.rejections import Rejections
+from relay.accept.transmit import Transmitter
+from relay.config.config import Config
+from relay.config.values import Endpoint, Network
 from relay.domain.retry import RetryPolicy
 from relay.domain.shares import Shares
+from relay.frames.caps import Caps
+from relay.frames.console.app import build_console
+from relay.frames.console.templating import load_templates
+from relay.frames.live import LiveDirectory
+from relay.frames.rest.app import build_app
+from relay.frames.services import Entrance, Services
+from relay.frames.sign_in import LINK_PATH, SignIns
+from relay.frames.use_cases import UseCases
 from relay.net.ambient import SystemEntropy
 from relay.net.http_server import HttpServer
 from relay.net.passwords import Argon2Hasher
 from relay.net.records import DnsRecords, RsaKeys
+from relay.net.tally import Tally
 from relay.net.tls import LivePair
-from relay.ports import Clock, DomainRecords, Sandbox, WakeUps
+from relay.ports.ambient import Clock
+from relay.ports.domains import DomainRecords
+from relay.ports.queue import WakeUps
+from relay.ports.sandbox import Sandbox
+from relay.process.mount import ROUTERS, VIEWS
 from relay.process.preparation import http_pair
-from relay.schema.config import Config
-from relay.schema.values import Endpoint, Network
-from relay.service.billing import Billing
-from relay.service.budget import BodyBudget
-from relay.service.bulk import BulkRuns
-from relay.service.caps import Caps
-from relay.service.domains import SendingDomains
-from relay.service.identify import Ids
-from relay.service.live import LiveDirectory
-from relay.service.operate import Operator
-from relay.service.rejections import Rejecting
-from relay.service.sign_in import LINK_PATH, SignIns
-from relay.service.transmit import Transmitter
+from relay.resources.billing.rules import Billing
+from relay.resources.queue.bulk import BulkRuns
+from relay.resources.queue.rules import Operator
+from relay.resources.sending_domains.rules import SendingDomains
+from relay.resources.transmissions.rejections import tell_rejection
 from relay.store import Store
-from relay.tally import Tally
-from relay.web.app import build_console
-from relay.web.services import Entrance
-from relay.web.services import Services as WebServices
-from relay.web.templating import load_templates
 
 _KEY = re.compile(rb"[0-9A-Fa-f]{40}")
 _HEALTH = frozenset({"/healthz", "/readyz"})
@@ -54,7 +58,7 @@ class Means:
     ids: Ids
     directory: LiveDirectory
     policy: RetryPolicy
-    rejections: Rejecting
+    rejections: Rejections
     transmitter: Transmitter
     sandbox: Sandbox
     budget: BodyBudget
@@ -83,14 +87,12 @@ class Reception:
         """servers: that of `listen`, and those of `listen_tls`. pair: what they show; None in clear text."""
         self._config, self._servers, self._means, self._sign_ins = config, servers, means, sign_ins
         self.pair = pair
-        records = means.records or DnsRecords()
-        self._domains = SendingDomains(means.directory, records, RsaKeys(), means.clock, config.hostname)
-        self._billing = Billing(means.directory, means.store.billing, means.clock)
         self.bulk = BulkRuns(means.store.reports, self._operator, means.clock, SystemEntropy())
-        self.api = build_app(self._api_services(), has_resources="api" in config.roles)
+        services = self._services(entrance)
+        self.api = build_app(services, ROUTERS if "api" in config.roles else (), tell_rejection)
         self._front: ASGIApp = self.api
         if "web" in config.roles:
-            self._front = Front(self.api, build_console(self._web_services(entrance)))
+            self._front = Front(self.api, build_console(services, VIEWS))
 
     @classmethod
     async def bind(cls, config: Config, means: Means, entrance: Entrance, grace_s: float) -> Self:
@@ -178,36 +180,10 @@ class Reception:
         means, store = self._means, self._means.store
         return Operator(store.queue, means.wakeups, means.directory, means.clock, means.policy, actor)
 
-    def _api_services(self) -> ApiServices:
-        means, store = self._means, self._means.store
-        return ApiServices(
-            clock=means.clock,
-            ids=means.ids,
-            directory=means.directory,
-            queue=store.queue,
-            events=store.events,
-            wakeups=means.wakeups,
-            rejections=means.rejections,
-            transmitter=means.transmitter,
-            sandbox=means.sandbox,
-            budget=means.budget,
-            policy=means.policy,
-            hostname=self._config.hostname,
-            billing=self._billing,
-            idempotency=store.idempotency,
-            suppressions=store.suppressions,
-            domains=self._domains,
-            caps=_caps_of(self._config),
-            trouble=means.trouble,
-            trusted_proxies=self._config.http.trusted_proxies,
-            refusals=means.refusals,
-            refuses_tracking=self._config.tracking.when_off == "refuse",
-            requests_per_second=self._config.http.requests_per_second,
-        )
-
-    def _web_services(self, entrance: Entrance) -> WebServices:
-        means, store = self._means, self._means.store
-        return WebServices(
+    def _services(self, entrance: Entrance) -> Services:
+        config, means, store = self._config, self._means, self._means.store
+        limits = config.limits
+        return Services(
             clock=means.clock,
             directory=means.directory,
             rows=store.directory,
@@ -215,35 +191,41 @@ class Reception:
             events=store.events,
             reports=store.reports,
             transmissions=store.transmissions,
+            suppressions=store.suppressions,
+            idempotency=store.idempotency,
             wakeups=means.wakeups,
             policy=means.policy,
-            billing=self._billing,
-            domains=self._domains,
-            caps=_caps_of(self._config),
-            bulk=self.bulk,
-            idempotency=store.idempotency,
+            sandbox=means.sandbox,
+            budget=means.budget,
+            use_cases=self._use_cases(),
             sign_ins=self._sign_ins,
-            entrance=entrance,
-            trusted_proxies=self._config.http.trusted_proxies,
+            caps=Caps(
+                limits.account_keys,
+                limits.account_pools,
+                limits.account_subaccounts,
+                limits.account_domains,
+                limits.account_users,
+            ),
+            trouble=means.trouble,
+            trusted_proxies=config.http.trusted_proxies,
             refusals=means.refusals,
+            refuses_tracking=config.tracking.when_off == "refuse",
+            requests_per_second=config.http.requests_per_second,
+            entrance=entrance,
             base_url=self.url,
         )
+
+    def _use_cases(self) -> UseCases:
+        means = self._means
+        records = means.records or DnsRecords()
+        domains = SendingDomains(means.directory, records, RsaKeys(), means.clock, self._config.hostname)
+        billing = Billing(means.directory, means.store.billing, means.clock)
+        return UseCases(domains, billing, self.bulk, means.transmitter, means.rejections)
 
 
 def exempt_networks(config: Config) -> tuple[Network, ...]:
     """Whose clients may hold any number of connections."""
     return (*(entry.network for entry in config.smtp.trusted), *config.http.trusted_proxies)
-
-
-def _caps_of(config: Config) -> Caps:
-    limits = config.limits
-    return Caps(
-        limits.account_keys,
-        limits.account_pools,
-        limits.account_subaccounts,
-        limits.account_domains,
-        limits.account_users,
-    )
 
 
 class Front:

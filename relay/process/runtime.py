@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from itertools import chain
 from types import TracebackType
@@ -10,43 +9,46 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
-from relay.domain.ids import Epoch, IpAddress, WorkerId
+from relay.accept.budget import BodyBudget
+from relay.accept.door import Injector
+from relay.accept.ids import Ids
+from relay.accept.notice import Notifier
+from relay.accept.rejections import Rejections
+from relay.accept.scheduled import DueTransmissions
+from relay.accept.transmit import Transmitter
+from relay.accept.turns import Turns
+from relay.accept.workshop import Workshop
+from relay.config.config import Config
+from relay.domain.ids import WorkerId
 from relay.domain.shares import Shares
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
+from relay.egress.seven_bit import Converter
 from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
-from relay.feed.scheduler import Scheduler
+from relay.frames.live import LiveDirectory
+from relay.frames.retention import keep_trim
+from relay.frames.services import Entrance
 from relay.ingress.server import SmtpServer
 from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.dns import DnsResolver
 from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
+from relay.net.tally import refusals
 from relay.net.timeouts import Timeouts
 from relay.net.tls import LivePair
-from relay.ports import Clock, Departures, DomainRecords, Host, MxResolver, WakeUps
+from relay.ports.ambient import Clock
+from relay.ports.domains import DomainRecords
+from relay.ports.outbound import Departures, Host, MxResolver
+from relay.process.children.pool import Pool
 from relay.process.preparation import first_directory, smtp_pair
 from relay.process.reception import Means as HttpMeans
 from relay.process.reception import Reception, exempt_networks
-from relay.sandbox.pool import Pool
-from relay.schema.config import Config
-from relay.service.budget import BodyBudget
-from relay.service.due import DueTransmissions
-from relay.service.identify import Ids
-from relay.service.inject import Injector
-from relay.service.live import LiveDirectory
-from relay.service.notify import Notifier
-from relay.service.rejections import Rejections
-from relay.service.retention import keep_trim
-from relay.service.seven_bit import Converter
-from relay.service.summaries import keep_summaries
-from relay.service.transmit import Transmitter
-from relay.service.turns import Turns
-from relay.service.upkeep import keep_up
-from relay.service.workshop import Workshop
+from relay.process.scheduler import Scheduler
+from relay.process.summaries import keep_summaries
+from relay.process.upkeep import keep_up
+from relay.process.wakeups import Everybody, NoDepartures
 from relay.store import Store, open_store
-from relay.tally import refusals
-from relay.web.services import Entrance
 
 GRACE_S = 30.0
 """How long what is in hand may take to end once we are asked to stop."""
@@ -162,7 +164,7 @@ class Relay:
         share = max(config.smtp.max_message_bytes, config.smtp.body_budget_bytes // 2)
         budget = BodyBudget(share)
         egress = self._egress(worker, BodyBudget(share)) if carries else None
-        departures = egress or _NoDepartures(store.wakeups)
+        departures = egress or NoDepartures(store.wakeups)
         turns = Turns()
         injector = self._injector(departures, turns)
         rejections = Rejections(store.events, self._workers)
@@ -181,7 +183,7 @@ class Relay:
                 self._sandbox,
                 budget,
                 self._records,
-                store.wakeups if egress is None else _Everybody(store.wakeups, egress),
+                store.wakeups if egress is None else Everybody(store.wakeups, egress),
                 self._refusals,
                 self._trouble,
             )
@@ -368,33 +370,3 @@ class Relay:
 def smtp_shares(config: Config, memory: memoryview | None = None, worker: int = 0) -> Shares:
     """What each client may hold of the SMTP listeners; memory: that of all workers."""
     return Shares(config.smtp.max_connections_per_client, exempt_networks(config), memory, worker)
-
-
-class _NoDepartures:
-    """A process without egress: everything goes by the queue, and others are told."""
-
-    def __init__(self, wakeups: WakeUps) -> None:
-        self._wakeups = wakeups
-
-    def reserve(self, ip: IpAddress, domain: str, size_bytes: int) -> Epoch | None:
-        return None
-
-    def depart(self, ip: IpAddress, domain: str, mail: object) -> None:
-        return None
-
-    def queued(self, ip: IpAddress, domain: str, due: object) -> None:
-        self._wakeups.tell(ip, domain)
-
-
-class _Everybody:
-    """`WakeUps` that tell the lanes of this process too."""
-
-    def __init__(self, others: WakeUps, own: Egress) -> None:
-        self._others, self._own = others, own
-
-    def tell(self, ip: IpAddress | None = None, domain: str = "") -> None:
-        self._own.heard(ip, domain)
-        self._others.tell(ip, domain)
-
-    def hear(self, heard: Callable[[IpAddress | None, str], None]) -> None:
-        self._others.hear(heard)

@@ -16,20 +16,20 @@ from typing import TextIO
 
 import uvloop
 
+from relay.config.config import Config
 from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
-from relay.judgments.storage import told_of_wide
 from relay.process.announce import tell_ready, tell_stopped, warn_of
+from relay.process.judgments.storage import told_of_wide
 from relay.process.preparation import Standing, prepare
 from relay.process.reception import Reception
 from relay.process.renewal import Terminal, hold_hang_ups, keep_renewed
 from relay.process.runtime import Relay, smtp_shares
 from relay.process.supervise import BEAT_EVERY_S, COULD_NOT_START, Beat, share_of, supervise
 from relay.process.systemd import ALIVE, READY, STOPPING, notify, watchdog_every_s
+from relay.process.telemetry import configure_logging
 from relay.process.welcome import sink_address, welcome
-from relay.schema.config import Config
 from relay.store import wide_folders
-from relay.telemetry import configure_logging
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 4 << 20
@@ -248,7 +248,7 @@ def _settle_garbage() -> None:
 
 async def _start_sink(stack: AsyncExitStack, config: Config) -> None:
     """The sink outlives the relay: mail that is under way still finds it."""
-    from relay.testing.sink import run_sink
+    from relay.sink.program import run_sink
 
     over = asyncio.Event()
     tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from relay.config.config import Config
 from relay.process.systemd import ALIVE, STOPPING, notify, watchdog_every_s
-from relay.schema.config import Config
 
 COULD_NOT_START = 3
 """Exit status of a worker that would fail again."""

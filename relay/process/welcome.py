@@ -3,11 +3,11 @@
 import tomllib
 from typing import Any
 
-from relay.api.errors import BASE
+from relay.config.config import Config
+from relay.config.problems import ConfigError
+from relay.frames.rest.errors import BASE
+from relay.process.directory.file import load_directory
 from relay.process.runtime import Relay
-from relay.schema.config import Config
-from relay.schema.directory import load_directory
-from relay.schema.problems import ConfigError
 
 SINK = "127.0.0.1:2526"
 """Where the next hop listens when the directory file names none on this machine."""

@@ -11,18 +11,15 @@ from types import TracebackType
 from typing import Self
 
 from relay.domain.ids import WorkerId
-from relay.ports import (
-    BillingStore,
-    DirectoryStore,
-    EventLog,
-    IdempotencyStore,
-    QueueStore,
-    ReportStore,
-    SuppressionStore,
-    TransmissionStore,
-    UserStore,
-    WakeUps,
-)
+from relay.ports.billing import BillingStore
+from relay.ports.directory import DirectoryStore
+from relay.ports.eventlog import EventLog
+from relay.ports.idempotency import IdempotencyStore
+from relay.ports.queue import QueueStore, WakeUps
+from relay.ports.report import ReportStore
+from relay.ports.suppressions import SuppressionStore
+from relay.ports.transmissions import TransmissionStore
+from relay.ports.users import UserStore
 from relay.store.folders import make_private, open_to_others
 from relay.store.migrate import UnusableStore, migrate, migrations
 from relay.store.peek import check_is_ours, workers_of

@@ -23,19 +23,10 @@ from relay.domain.ids import (
     from_us,
     to_us,
 )
-from relay.domain.message import (
-    Copy,
-    Message,
-    Options,
-    Pin,
-    RcptType,
-    State,
-    Submission,
-    Wish,
-)
+from relay.domain.message import Copy, Message, Options, Pin, RcptType, State, Submission, Wish
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision, Step
-from relay.ports import Told
+from relay.ports.eventlog import Told
 from relay.store.copy_codec import own_fields, own_of, particulars_fields, particulars_of
 
 Row = Sequence[Any]

@@ -20,16 +20,7 @@ from relay.domain.directory import (
     Status,
     Subaccount,
 )
-from relay.domain.ids import (
-    AccountId,
-    IpAddress,
-    NodeName,
-    PoolId,
-    Revision,
-    SubaccountId,
-    from_us,
-    to_us,
-)
+from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, Revision, SubaccountId, from_us, to_us
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.store.codec import from_json, to_json
 

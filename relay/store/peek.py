@@ -8,14 +8,7 @@ from pathlib import Path
 from relay.domain.directory import Snapshot
 from relay.domain.ids import Revision
 from relay.store.entries import snapshot
-from relay.store.migrate import (
-    UnusableStore,
-    migrations,
-    newer,
-    table_names,
-    tables_of,
-    version_of,
-)
+from relay.store.migrate import UnusableStore, migrations, newer, table_names, tables_of, version_of
 from relay.store.sqlite.statements import SQL
 
 _OURS = frozenset(("schema_version", "directory_revision", "directory_entry"))

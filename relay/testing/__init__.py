@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from relay.sink.fake_mta import FakeMta
     from relay.testing.clock import HandMovedClock
-    from relay.testing.fake_mta import FakeMta
     from relay.testing.harness import Injected, RelayHarness
     from relay.testing.injection import InjectionRefusedError
     from relay.testing.process import RelayProcess
@@ -26,17 +26,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FakeMta": "fake_mta",
-    "HandMovedClock": "clock",
-    "Injected": "harness",
-    "InjectionRefusedError": "injection",
-    "RelayHarness": "harness",
-    "RelayProcess": "process",
-    "ThreadedRelay": "threaded",
+    "FakeMta": "relay.sink.fake_mta",
+    "HandMovedClock": "relay.testing.clock",
+    "Injected": "relay.testing.harness",
+    "InjectionRefusedError": "relay.testing.injection",
+    "RelayHarness": "relay.testing.harness",
+    "RelayProcess": "relay.testing.process",
+    "ThreadedRelay": "relay.testing.threaded",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from relay.api.errors import BASE
+from relay.frames.rest.errors import BASE
 
 TIMEOUT_S = 20
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 if TYPE_CHECKING:
+    from relay.sink.fake_mta import FakeMta
     from relay.testing.clock import HandMovedClock
-    from relay.testing.fake_mta import FakeMta
     from relay.testing.harness import RelayHarness
 
 
 @pytest_asyncio.fixture
 async def relay_mta() -> "AsyncIterator[FakeMta]":
     """The next hop of `relay`: takes everything until it is told otherwise, and remembers it."""
-    from relay.testing.fake_mta import FakeMta
+    from relay.sink.fake_mta import FakeMta
 
     async with FakeMta() as mta:
         yield mta

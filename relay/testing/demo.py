@@ -16,9 +16,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 from relay.net.ambient import SystemClock
+from relay.sink.fake_mta import FakeMta
 from relay.testing.asking import ask, sentence
 from relay.testing.demo_cases import CORNERS, Case, Lab, Way, cases
-from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError, compose, inject_by_smtp
 from relay.testing.lab import WITH_API, key_of, rest_key_of
 from relay.testing.process import RelayProcess

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from relay.domain.ids import IpAddress
 from relay.domain.reply import Reply
 from relay.net.dns import NO_SUCH_DOMAIN, address_in
-from relay.ports import Addresses, Mx
+from relay.ports.outbound import Addresses, Mx
 
 
 class FakeDns:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from relay.config.config import load_config
 from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import GRANTS, Account, ApiKey, Origin, SendingIp, pool_id_of
 from relay.domain.directory import Pool as DirectoryPool
@@ -24,12 +25,14 @@ from relay.domain.ids import (
 )
 from relay.domain.message import Message, State
 from relay.net.timeouts import Timeouts
-from relay.ports import DomainRecords, MxResolver, Selection, Told
+from relay.ports.domains import DomainRecords
+from relay.ports.eventlog import Told
+from relay.ports.outbound import MxResolver
+from relay.ports.queue import Selection
 from relay.process.runtime import Relay
-from relay.schema.config import load_config
-from relay.service.administer import hash_key
+from relay.resources.api_keys.rules import hash_key
+from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import compose, inject_by_smtp
 from relay.testing.lab import key_of, lab_directory, rest_key_of, write_files
 from relay.testing.waiting import eventually

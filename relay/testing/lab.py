@@ -8,8 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from relay.config.problems import ConfigError, line
 from relay.domain.directory import GRANTS
-from relay.schema.problems import ConfigError, line
 
 LAB = """
 # Acme: self-serve, a filled default pool, two filled pools and an empty one.

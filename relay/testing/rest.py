@@ -2,7 +2,7 @@
 
 import httpx
 
-from relay.api.errors import BASE
+from relay.frames.rest.errors import BASE
 from relay.process.runtime import Relay
 
 TIMEOUT_S = 20

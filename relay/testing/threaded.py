@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from relay.api.errors import BASE
 from relay.domain.message import Message
-from relay.testing.fake_mta import FakeMta
+from relay.frames.rest.errors import BASE
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import Attempt
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
-from relay.testing.orders import Attempt
 
 T = TypeVar("T")
 

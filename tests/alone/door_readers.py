@@ -2,29 +2,26 @@
 
 import h11
 
-from relay.api.body import parse_object
-from relay.api.pages import decode_cursor
+from relay.accept.budget import BodyBudget
 from relay.domain.address import parse_mailbox
 from relay.domain.classify import bounce_class
 from relay.domain.clients import client_behind
 from relay.domain.reply import Phase, Reply
 from relay.domain.transmission import InlineContent, Rfc822Content
+from relay.frames.console.forms import _parse as parse_form  # its callers read it from a request
+from relay.frames.rest.body import parse_object
+from relay.frames.rest.paging import decode_cursor
 from relay.ingress.auth import decode_base64, decode_plain
 from relay.ingress.commands import parse_mail, parse_rcpt
 from relay.ingress.data import DataReader, parts_of, unstuffed
+from relay.ingress.msys import parse_msys
 from relay.ingress.proxy import parse_proxy
-from relay.mail.dkim import (
-    check_key,
-    is_record_of,
-)
+from relay.mail.dkim import check_key, is_record_of
 from relay.mail.mailboxes import sole_mailbox
 from relay.mail.submitted import check_no_stray_options, repaired
 from relay.mail.weight import is_light
-from relay.schema.msys import parse_msys
-from relay.schema.suppressions import wanted_of_bulk
-from relay.schema.transmissions import parse_transmission
-from relay.service.budget import BodyBudget
-from relay.web.forms import _parse as parse_form  # its callers read it from a request
+from relay.resources.suppression_list.body import wanted_of_bulk
+from relay.resources.transmissions.body import parse_transmission
 from tests.alone.readers import HOSTILE, NOW, Reader
 
 _POSTMASTER = parse_mailbox("postmaster@relay.test")

@@ -9,21 +9,17 @@ from typing import Any
 import h11
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relay.api.errors import ApiError
 from relay.domain.address import normalise_domain, parse_mailbox
 from relay.domain.errors import MalformedAddress, MalformedOptions, RelayError
 from relay.domain.transmission import File, InlineContent, Rfc822Content
+from relay.frames.console.errors import WebError
+from relay.frames.rest.errors import ApiError
+from relay.frames.rest.fault import Fault
 from relay.ingress.replies import Complaint
 from relay.mail.addresses import read_forgivingly, written
 from relay.mail.budget import Budget
 from relay.mail.compose import compose
-from relay.mail.dkim import (
-    Signer,
-    UnusableKey,
-    body_hash,
-    encode_key,
-    signature_field,
-)
+from relay.mail.dkim import Signer, UnusableKey, body_hash, encode_key, signature_field
 from relay.mail.dsn import Fate, build_dsn
 from relay.mail.entities import file_entity, text_entity
 from relay.mail.fields import section_in_ascii
@@ -39,10 +35,8 @@ from relay.mail.template import Kind, compile_template
 from relay.mail.to import To
 from relay.mail.words import by_words, parameter, phrase, unstructured
 from relay.net.content import pieces
-from relay.schema.domains import parse_domain
-from relay.schema.fault import Fault
-from relay.schema.suppressions import BadEntry
-from relay.web.errors import WebError
+from relay.resources.sending_domains.shapes import parse_domain
+from relay.resources.suppression_list.body import BadEntry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REFUSED = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.waiting import eventually
 from tests.alone.doors import DIRECTORY, GREETING_S, MEMORY_BYTES, exchange, post

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from relay.api.body import parse_object
+from relay.frames.rest.body import parse_object
 from relay.ingress.data import parts_of
+from relay.ingress.msys import parse_msys
 from relay.mail.budget import Budget
 from relay.mail.inline_css import inline_css
 from relay.mail.mime import read_leaves
 from relay.mail.template import Kind, compile_template
-from relay.schema.msys import parse_msys
-from relay.schema.transmissions import parse_transmission
+from relay.resources.transmissions.body import parse_transmission
 from tests.alone.door_readers import DOORS
 from tests.alone.readers import MAIL, NOW, REFUSED, Reader
 from tests.support.growth import assert_cheap, assert_linear

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.domain.directory import Plan
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from tests.support.rest import refusal, results

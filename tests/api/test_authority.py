@@ -12,8 +12,9 @@ import pytest
 from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import GRANTS, ApiKey, Snapshot, Status
 from relay.domain.ids import AccountId, SubaccountId
-from relay.service.administer import change_subaccount, hash_key
-from relay.testing.fake_mta import FakeMta
+from relay.resources.api_keys.rules import hash_key
+from relay.resources.subaccounts.rules import change_subaccount
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.wire import Wire, connect
 from tests.support.rest import refusal, results

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from relay.api.errors import says_message_alone
 from relay.domain.directory import GRANTS
+from relay.frames.rest.errors import says_message_alone
 from relay.testing.harness import RelayHarness
 from tests.support.bad_requests import NO_OBJECTS, OPERATORS, TABLES, encoded
 from tests.support.rest import described, furnish, operations, takes_body

@@ -10,8 +10,8 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import SendingIp
 from relay.domain.ids import IpAddress
-from relay.service.upkeep import tend
-from relay.testing.fake_mta import FakeMta
+from relay.process.upkeep import tend
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from relay.testing.waiting import eventually

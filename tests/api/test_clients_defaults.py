@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.support.rest import results
 

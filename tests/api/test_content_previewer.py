@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from relay.domain.directory import SUBACCOUNT_GRANTS
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from relay.schema.event_docs import documentation, samples
+from relay.resources.events.documentation import documentation, samples
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from relay.api.errors import TABLE, told
 from relay.domain import errors
+from relay.frames.rest.errors import TABLE, told
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 

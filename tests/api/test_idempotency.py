@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from relay.ports import Ticket
+from relay.ports.idempotency import Ticket
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from tests.support.rest import refusal

@@ -5,7 +5,7 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import Check, DkimKey, SendingDomain
 from relay.domain.ids import AccountId
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 

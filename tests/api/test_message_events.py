@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.schema.event_docs import documentation, samples
+from relay.resources.events.documentation import documentation, samples
 from relay.testing.harness import RelayHarness
 from tests.api.test_events import ALL, send
 from tests.support.rest import refusal, results

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from relay.domain.changes import Remove
-from relay.service.administer import hash_key
-from relay.testing.fake_mta import FakeMta
+from relay.resources.api_keys.rules import hash_key
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.wire import connect

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from relay.accept.rejections import A_MINUTE
 from relay.domain.changes import Remove
 from relay.domain.directory import Status
 from relay.domain.events import PolicyRejection
-from relay.service.administer import hash_key
-from relay.service.rejections import A_MINUTE
+from relay.resources.api_keys.rules import hash_key
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from tests.api import test_events

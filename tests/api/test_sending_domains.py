@@ -18,9 +18,9 @@ from relay.domain.changes import Put
 from relay.domain.directory import Origin, SendingDomain
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import encode_key, record
-from relay.schema.directory import export
+from relay.process.directory.export import export
+from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from tests.support.name_server import Zone, records_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from tests.support.rest import refusal, results

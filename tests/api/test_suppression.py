@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from relay.api.pages import encode_cursor
 from relay.domain.address import normalise_domain
 from relay.domain.events import Bounce, Injection
 from relay.domain.ids import AccountId
 from relay.domain.suppression import Kind, Source, Suppression
+from relay.frames.rest.paging import encode_cursor
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 

@@ -19,7 +19,7 @@ from relay.domain.directory import Check, Plan, SendingDomain
 from relay.domain.events import Bounce, GenerationFailure, GenerationRejection, Subject
 from relay.domain.ids import AccountId, TransmissionId
 from relay.net.records import RsaKeys
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.waiting import eventually

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from relay.cli.main import main
+from relay.process.main import main
 from relay.store import Store, open_store
 from relay.testing.lab import lab_directory, write_files
 from relay.testing.process import Printed

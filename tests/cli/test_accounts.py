@@ -8,7 +8,7 @@ import pytest
 
 from relay.domain.directory import GRANTS, Origin, Plan, Snapshot
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
-from relay.service.administer import hash_key
+from relay.resources.api_keys.rules import hash_key
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch

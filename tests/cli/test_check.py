@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.judgments.published import PUBLISHED_KEYS
-from relay.judgments.settings import cores
+from relay.process.judgments.published import PUBLISHED_KEYS
+from relay.process.judgments.settings import cores
 from relay.testing.lab import LAB, write_files
 from relay.testing.process import Printed
 from tests.cli.conftest import Cli

@@ -10,7 +10,7 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import DkimKey, Origin, SendingDomain, Snapshot
 from relay.domain.ids import AccountId, IpAddress
-from relay.ports import Selection
+from relay.ports.queue import Selection
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch

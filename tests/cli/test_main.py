@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from relay import __version__
-from relay.cli.main import app
+from relay.process.main import app
 from tests.cli.conftest import Cli
 
 

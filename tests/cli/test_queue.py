@@ -12,7 +12,7 @@ from relay.domain.ids import IpAddress, NodeName, PoolId, WorkerId
 from relay.domain.lifecycle import Finish, Requeue
 from relay.domain.message import Message, Options, Pin, State
 from relay.domain.outcome import Peer
-from relay.ports import Selection
+from relay.ports.queue import Selection
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch

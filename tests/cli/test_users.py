@@ -6,13 +6,13 @@ from contextlib import closing
 
 import pytest
 
-from relay.cli.users import link_url
+from relay.config.config import Config, HttpSettings
 from relay.domain.users import BadLink, User
+from relay.frames.live import LiveDirectory
+from relay.frames.sign_in import SignIns
 from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.schema.config import Config, HttpSettings
-from relay.service.live import LiveDirectory
-from relay.service.sign_in import SignIns
+from relay.resources.users.commands import link_url
 from relay.store import Store
 from tests.cli.conftest import Cli
 

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
+from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.console.browser import open_chromium, visitor
 from tests.console.site import WITH_CONSOLE, Console

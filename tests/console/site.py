@@ -10,9 +10,9 @@ from playwright.async_api import Page
 from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
+from relay.frames.sign_in import SignIns, csrf_of
 from relay.net.ambient import SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.service.sign_in import SignIns, csrf_of
 from relay.testing.harness import RelayHarness
 
 WITH_CONSOLE: Mapping[str, Mapping[str, object]] = {"": {"roles": ["smtp", "api", "web", "egress"]}}

@@ -13,8 +13,8 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from relay.domain.ids import AccountId, PoolId
 from relay.domain.users import Role
-from relay.service.sign_in import csrf_of
-from relay.testing.fake_mta import FakeMta
+from relay.frames.sign_in import csrf_of
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from relay.testing.waiting import eventually

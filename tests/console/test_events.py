@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from relay.testing.fake_mta import FakeMta
+from relay.resources.events.pages import harmless, lines
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
-from relay.web.views.events import harmless, lines
 from tests.console.browser import visitor
 from tests.console.looks import assert_accessible, picture
 from tests.console.site import Console

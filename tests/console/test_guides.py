@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from relay.web.rules import rule_links
-from relay.web.views.guides import html_of
+from relay.frames.console.guides import html_of
+from relay.frames.console.rule_links import rule_links
 from tests.console.looks import assert_accessible, picture
 from tests.console.site import Console
 
@@ -34,7 +34,9 @@ async def test_r2_the_warm_up_guide_is_a_page_whose_links_lead_somewhere(
 
 @pytest.mark.parametrize("name", ["warm-up.md", "rules.md"])
 def test_the_guide_in_the_package_is_the_document(name: str) -> None:
-    assert (files("relay.web") / "guides" / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
+    assert (files("relay.frames.console") / "guides" / name).read_bytes() == (
+        ROOT / "docs" / name
+    ).read_bytes()
 
 
 async def test_a_rule_that_explain_names_is_a_link_to_its_row(console: Console, page: Page) -> None:

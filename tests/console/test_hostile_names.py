@@ -8,8 +8,8 @@ from relay.domain.changes import Put
 from relay.domain.directory import ApiKey, SendingIp, Subaccount
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
 from relay.domain.users import Role
-from relay.testing.fake_mta import FakeMta
-from relay.web.views import VIEWS
+from relay.process.mount import VIEWS
+from relay.sink.fake_mta import FakeMta
 from tests.console.site import Console
 
 EVIL = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>"""

@@ -8,8 +8,8 @@ from playwright.async_api import Browser, Page, expect
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Check, DkimKey, Origin, SendingDomain, SendingIp
 from relay.domain.ids import AccountId, IpAddress, PoolId
-from relay.service.administer import change_pool
-from relay.testing.fake_mta import FakeMta
+from relay.resources.ip_pools.rules import change_pool
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.console.browser import visitor
 from tests.console.looks import picture

@@ -15,10 +15,9 @@ from relay.domain.changes import Put
 from relay.domain.directory import GRANTS, Check, Origin, SendingDomain
 from relay.domain.ids import AccountId, SubaccountId
 from relay.mail.dkim import record
-from relay.schema.keys import key_id
-from relay.service.administer import hash_key
+from relay.resources.api_keys.rules import hash_key, key_id
+from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from tests.console.browser import visitor

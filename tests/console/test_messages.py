@@ -10,7 +10,7 @@ from relay.domain.changes import Put
 from relay.domain.directory import Pool
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId
 from relay.domain.message import State
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from tests.console.browser import visitor

@@ -11,13 +11,13 @@ from starlette.routing import Route
 
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
-from relay.service.sign_in import csrf_of
-from relay.testing.fake_mta import FakeMta
+from relay.frames.console.routing import Pages
+from relay.frames.console.visit import TOAST_COOKIE
+from relay.frames.sign_in import csrf_of
+from relay.process import mount as mounted
+from relay.resources.events.search import FILTERS
+from relay.sink.fake_mta import FakeMta
 from relay.testing.waiting import eventually
-from relay.web import views
-from relay.web.event_search import FILTERS
-from relay.web.routing import Pages
-from relay.web.visit import TOAST_COOKIE
 from tests.console.site import SESSION_COOKIE, Console
 from tests.console.test_security import VISITOR_COOKIE, client, session, state
 
@@ -88,7 +88,7 @@ class Door:
 
 
 def doors(method: str) -> Iterator[Door]:
-    for module in vars(views).values():
+    for module in vars(mounted).values():
         pages = getattr(module, "pages", None)
         if isinstance(pages, Pages):
             source = inspect.getsource(module)

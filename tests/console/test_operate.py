@@ -13,11 +13,11 @@ from relay.domain.directory import Account, Plan, Status, Subaccount
 from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, Revision, SubaccountId
 from relay.domain.users import Role
-from relay.ports import AuditLine
-from relay.testing.fake_mta import FakeMta
+from relay.ports.directory import AuditLine
+from relay.resources.audit.words import change_of
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
-from relay.web.audit import change_of
 from tests.console.browser import visitor
 from tests.console.looks import assert_looks_right
 from tests.console.site import PASSWORD, Console

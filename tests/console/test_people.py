@@ -9,8 +9,8 @@ from playwright.async_api import Browser, Page, expect
 from relay.domain.changes import Remove
 from relay.domain.ids import AccountId
 from relay.domain.users import BadCredentials, Role
-from relay.service.sign_in import FAILURES_OF_CLIENT, FAILURES_OF_NAME
-from relay.testing.fake_mta import FakeMta
+from relay.frames.sign_in import FAILURES_OF_CLIENT, FAILURES_OF_NAME
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from tests.console.browser import visitor
 from tests.console.site import PASSWORD, SESSION_COOKIE, Console

@@ -7,9 +7,9 @@ from playwright.async_api import Browser, Page, expect
 
 from relay.domain.ids import AccountId
 from relay.domain.message import State
-from relay.ports import Selection
-from relay.service.bulk import BulkRun
-from relay.testing.fake_mta import FakeMta
+from relay.ports.queue import Selection
+from relay.resources.queue.bulk import BulkRun
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from tests.console.browser import visitor

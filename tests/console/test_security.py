@@ -18,13 +18,13 @@ from relay.domain.changes import Put
 from relay.domain.directory import SendingDomain, Subaccount
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.users import Role
-from relay.schema.keys import key_id
-from relay.service.sign_in import csrf_of
-from relay.testing.fake_mta import FakeMta
+from relay.frames.console.app import build_console
+from relay.frames.services import Services
+from relay.frames.sign_in import csrf_of
+from relay.process.mount import VIEWS
+from relay.resources.api_keys.rules import key_id
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
-from relay.web.app import build_console
-from relay.web.services import Services
-from relay.web.views import VIEWS
 from tests.console.site import PASSWORD, SESSION_COOKIE, Console
 
 ROUTES = [route for pages in VIEWS for route in pages.routes]
@@ -134,7 +134,7 @@ def test_no_form_with_a_token_is_sent_as_an_address() -> None:
     """Addresses stay in histories and in the logs of proxies."""
     forms = re.compile(r"<form\b.*?</form>", re.DOTALL)
     found = 0
-    for template in Path(str(files("relay.web") / "templates")).rglob("*.html"):
+    for template in Path(str(files("relay"))).rglob("*.html"):
         for form in forms.findall(template.read_text(encoding="utf-8")):
             if "kit.guard" in form or "kit.csrf" in form or 'name="csrf"' in form:
                 found += 1
@@ -223,7 +223,7 @@ async def test_no_host_field_makes_a_page_of_an_account_one_of_the_installation(
 async def test_a_bug_is_told_as_a_page_with_a_reference_and_the_usual_headers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    broken = build_console(cast(Services, SimpleNamespace(is_secure=False)))
+    broken = build_console(cast(Services, SimpleNamespace(is_secure=False)), VIEWS)
     transport, cookies = httpx.ASGITransport(broken), {SESSION_COOKIE: "x"}
     async with httpx.AsyncClient(transport=transport, base_url="http://relay", cookies=cookies) as http:
         with caplog.at_level(logging.ERROR):

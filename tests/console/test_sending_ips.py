@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page, expect
 
 from relay.domain.ids import IpAddress
 from relay.domain.message import State
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from tests.console.browser import visitor
 from tests.console.looks import assert_accessible, picture
 from tests.console.site import Console

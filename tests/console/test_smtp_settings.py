@@ -9,9 +9,9 @@ from playwright.async_api import Browser, expect
 from relay.domain.changes import Put
 from relay.domain.directory import Check, Origin, SendingDomain
 from relay.domain.ids import AccountId
-from relay.testing.fake_mta import FakeMta
-from relay.web.services import Entrance
-from relay.web.views.smtp import KEY, doors_of
+from relay.frames.services import Entrance
+from relay.resources.accounts.smtp_pages import KEY, doors_of
+from relay.sink.fake_mta import FakeMta
 from tests.console.browser import visitor
 from tests.console.site import Console
 

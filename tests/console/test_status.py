@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from relay.domain.directory import Status
-from relay.web.views import VIEWS
+from relay.process.mount import VIEWS
 from tests.console.site import Console
 from tests.console.test_security import concrete
 

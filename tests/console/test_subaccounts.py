@@ -9,8 +9,9 @@ from playwright.async_api import Browser, Page, expect
 from relay.domain.changes import Put
 from relay.domain.directory import SUBACCOUNT_GRANTS, Subaccount
 from relay.domain.ids import AccountId, SubaccountId
-from relay.service.administer import create_subaccount, hash_key
-from relay.testing.fake_mta import FakeMta
+from relay.resources.api_keys.rules import hash_key
+from relay.resources.subaccounts.rules import create_subaccount
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from tests.console.browser import visitor

@@ -11,14 +11,7 @@ from relay.domain.lifecycle import Finish, expire, settle
 from relay.domain.outcome import Bounced, Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
-from relay.domain.suppression import (
-    Kind,
-    Source,
-    after_bounce,
-    key_of,
-    key_of_message,
-    suppressed,
-)
+from relay.domain.suppression import Kind, Source, after_bounce, key_of, key_of_message, suppressed
 from tests.support.mail import NOW, build_message
 
 PEER = Peer("127.0.0.9")

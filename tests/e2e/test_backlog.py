@@ -8,8 +8,8 @@ import pytest
 from relay.domain.changes import SetRoutes
 from relay.domain.reply import Phase
 from relay.domain.route import Route, SmarthostRoute, TlsPolicy
+from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import lab_directory

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.domain.events import Bounce, Injection
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 

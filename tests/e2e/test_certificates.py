@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from relay.net.tls import ensure_self_signed
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
 

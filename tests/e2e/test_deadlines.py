@@ -8,9 +8,9 @@ from relay.domain.events import Bounce, Injection, Operated
 from relay.domain.ids import IpAddress, MessageId
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
-from relay.ports import Selection
-from relay.service.operate import Operator
-from relay.testing.fake_mta import FakeMta
+from relay.ports.queue import Selection
+from relay.resources.queue.rules import Operator
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 

@@ -16,9 +16,10 @@ from relay.domain.message import Message, State
 from relay.domain.reply import Phase, Reply
 from relay.domain.route import SmarthostRoute, TlsPolicy
 from relay.net.tls import ensure_self_signed, server_context
-from relay.ports import MxResolver, Selection
+from relay.ports.outbound import MxResolver
+from relay.ports.queue import Selection
+from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from relay.testing.waiting import eventually

@@ -17,9 +17,9 @@ from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS
 from relay.domain.events import GenerationRejection, Injection
 from relay.domain.ids import TransmissionId
 from relay.net.ambient import SystemClock
-from relay.service.administer import hash_key
+from relay.resources.api_keys.rules import hash_key
+from relay.sink.fake_mta import FakeMta
 from relay.store import Store
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from relay.testing.waiting import eventually

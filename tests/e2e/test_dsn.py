@@ -12,7 +12,7 @@ from relay.domain.directory import Check, SendingDomain
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 TO = "nobody@gmail.example"

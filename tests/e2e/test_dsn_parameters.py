@@ -10,9 +10,9 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from relay.ports import Selection
+from relay.ports.queue import Selection
+from relay.sink.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import compose
 from relay.testing.lab import WITH_API, lab_directory

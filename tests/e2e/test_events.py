@@ -6,8 +6,8 @@ import pytest
 
 from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, PolicyRejection
 from relay.domain.ids import MessageId
-from relay.ports import Told
-from relay.testing.fake_mta import FakeMta
+from relay.ports.eventlog import Told
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.waiting import eventually

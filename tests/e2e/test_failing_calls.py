@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from tests.support.faults import FaultyRelay, build_faults
 
 CALLS = range(10, 201, 10)

@@ -10,7 +10,7 @@ from relay.domain.changes import Put
 from relay.domain.directory import SendingDomain
 from relay.domain.events import GenerationRejection
 from relay.domain.ids import AccountId, TransmissionId
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API

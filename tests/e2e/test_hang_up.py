@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import rest_key_of
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from relay.testing.wire import Wire, connect

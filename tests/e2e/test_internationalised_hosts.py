@@ -15,7 +15,7 @@ from relay.domain.events import Bounce
 from relay.domain.ids import AccountId, TransmissionId
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.wire import connect

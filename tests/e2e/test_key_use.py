@@ -3,8 +3,8 @@
 from hashlib import sha256
 from pathlib import Path
 
+from relay.sink.fake_mta import FakeMta
 from relay.store import open_store
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 

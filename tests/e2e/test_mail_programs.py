@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from relay.net.tls import ensure_self_signed
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.support import mail_programs
 from tests.support.mail_programs import BODY, FROM, SUBJECT, TO, Errand, Program, Run

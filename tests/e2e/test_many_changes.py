@@ -12,8 +12,8 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.ids import AccountId
 from relay.net.ambient import SystemClock
+from relay.sink.fake_mta import FakeMta
 from relay.store import open_store
-from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API, rest_key_of
 from relay.testing.process import RelayProcess

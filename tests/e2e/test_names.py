@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.schema.directory import load_directory
-from relay.schema.problems import ConfigError
-from relay.testing.fake_mta import FakeMta
+from relay.config.problems import ConfigError
+from relay.process.directory.file import load_directory
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.wire import connect

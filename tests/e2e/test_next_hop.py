@@ -15,7 +15,7 @@ from relay.domain.message import State
 from relay.domain.reply import Phase
 from relay.net.timeouts import Timeouts
 from relay.net.tls import ensure_self_signed, server_context
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 

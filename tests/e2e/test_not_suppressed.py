@@ -6,7 +6,7 @@ import pytest
 
 from relay.domain.events import Bounce
 from relay.domain.reply import Phase
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 TO = "good@gmail.example"

@@ -9,7 +9,7 @@ import pytest
 
 from relay.domain.events import Bounce
 from relay.domain.ids import MessageId
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 

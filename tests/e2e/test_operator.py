@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from relay.domain.ids import TransmissionId
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import Printed, RelayProcess
 from relay.testing.waiting import eventually
 

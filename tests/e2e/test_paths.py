@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.domain.directory import Plan
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError, inject_by_smtp
 from relay.testing.lab import WITH_API

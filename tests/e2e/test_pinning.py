@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from relay.domain.message import State
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from relay.net.tls import ensure_self_signed
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually

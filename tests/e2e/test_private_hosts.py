@@ -7,8 +7,8 @@ import pytest
 from relay.domain.changes import SetRoutes
 from relay.domain.events import Bounce, Delay, Delivery, Event
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
+from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API, lab_directory
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

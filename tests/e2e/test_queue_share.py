@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relay.domain.ids import AccountId
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API

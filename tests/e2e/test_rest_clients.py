@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from relay.net.tls import ensure_self_signed
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API, lab_directory, rest_key_of
 

@@ -5,8 +5,8 @@ import pytest
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
 from relay.ingress.replies import reply_for
-from relay.service.operate import Explanation, explain
-from relay.testing.fake_mta import FakeMta
+from relay.resources.routes.rules import Explanation, explain
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import LAB_IPS, lab_directory

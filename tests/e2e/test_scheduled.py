@@ -13,7 +13,7 @@ from relay.domain.events import GenerationRejection, Injection
 from relay.domain.ids import TransmissionId
 from relay.domain.message import State
 from relay.domain.reply import Phase
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.waiting import eventually

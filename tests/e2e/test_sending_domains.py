@@ -3,7 +3,7 @@
 import pytest
 
 from relay.domain.events import PolicyRejection
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import lab_directory

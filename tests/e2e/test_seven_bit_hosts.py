@@ -19,9 +19,9 @@ from relay.domain.ids import DEFAULT_POOL, AccountId
 from relay.domain.reply import Phase
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
-from relay.ports import Output
-from relay.sandbox.pool import Pool
-from relay.testing.fake_mta import FakeMta
+from relay.ports.sandbox import Output
+from relay.process.children.pool import Pool
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 

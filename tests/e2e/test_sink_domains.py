@@ -12,10 +12,11 @@ from relay.domain.events import Delivery, Injection
 from relay.domain.ids import TransmissionId
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
-from relay.ports import Selection, Told
-from relay.service.operate import Operator
+from relay.ports.eventlog import Told
+from relay.ports.queue import Selection
+from relay.resources.queue.rules import Operator
+from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API, lab_directory
 from relay.testing.waiting import eventually

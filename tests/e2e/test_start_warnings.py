@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import lab_directory
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually

@@ -25,10 +25,10 @@ from relay.domain.directory import Pool, Snapshot
 from relay.domain.events import Bounce, Injection
 from relay.domain.ids import AccountId, IpAddress, PoolId, TransmissionId
 from relay.domain.message import Message, State
-from relay.ports import Selection
+from relay.ports.queue import Selection
+from relay.sink.fake_mta import FakeMta
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError, compose, inject_by_smtp
 from relay.testing.lab import key_of, lab_directory, write_files
 from relay.testing.process import free_port
@@ -45,14 +45,14 @@ SETTINGS: dict[str, dict[str, object]] = {"queue": {"first_retry": "100ms", "max
 
 NURSERY = """
 import os, signal, sys
-import relay.cli.main
+import relay.process.main
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sys.argv = ["relay", *line.split()]
-        relay.cli.main.main()
+        relay.process.main.main()
         os._exit(0)
     print(child, flush=True)
 """

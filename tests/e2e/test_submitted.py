@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from relay.mail.gate import check_header
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API

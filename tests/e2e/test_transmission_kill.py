@@ -11,9 +11,9 @@ import httpx
 
 from relay.domain.events import Injection
 from relay.domain.ids import TransmissionId
-from relay.feed.scheduler import LEASE_S
+from relay.process.scheduler import LEASE_S
+from relay.sink.fake_mta import FakeMta
 from relay.store import open_store
-from relay.testing.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

@@ -13,7 +13,7 @@ import pytest
 
 from relay.process import systemd
 from relay.process.runtime import GRACE_S
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

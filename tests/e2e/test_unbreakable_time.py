@@ -16,9 +16,9 @@ from relay.domain.message import State
 from relay.domain.reply import Phase
 from relay.egress.lane import SCAN_EVERY
 from relay.net.timeouts import Timeouts
-from relay.ports import Selection
+from relay.ports.queue import Selection
+from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 

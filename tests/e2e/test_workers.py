@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 

@@ -15,7 +15,8 @@ from relay.egress.path import PathLimits
 from relay.egress.worker import Egress
 from relay.mail.seven_bit import Unconvertible
 from relay.net.dns import NO_SUCH_DOMAIN
-from relay.ports import NoSession, SuppressionQuery
+from relay.ports.outbound import NoSession
+from relay.ports.suppressions import SuppressionQuery
 from relay.testing.waiting import eventually
 from tests.store.conftest import build_batch, copies, put
 from tests.support.mail import IP, NOW, build_message

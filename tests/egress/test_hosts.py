@@ -4,7 +4,7 @@ from relay.domain.ids import IpAddress
 from relay.domain.route import MxRoute
 from relay.domain.site import PreferredHost, mx_site
 from relay.egress.hosts import Hosts
-from relay.ports import Addresses, Mx
+from relay.ports.outbound import Addresses, Mx
 
 IP = IpAddress("127.0.0.1")
 

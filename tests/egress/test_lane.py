@@ -15,7 +15,7 @@ from relay.domain.message import Message, State
 from relay.domain.route import Route, SmarthostRoute, TlsPolicy
 from relay.egress.path import IN_HAND_PER_CONNECTION, PathLimits
 from relay.egress.worker import Egress
-from relay.ports import Claimed, Selection
+from relay.ports.queue import Claimed, Selection
 from relay.testing.waiting import eventually
 from tests.store.conftest import build_batch, claim, copies, put, stored
 from tests.support.mail import IP, NOW, build_message

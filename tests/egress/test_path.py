@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from relay.accept.budget import BodyBudget
 from relay.domain.dsn import DsnRequest
 from relay.domain.lifecycle import LONELY_AFTER
 from relay.domain.message import Message
 from relay.domain.route import TlsPolicy
 from relay.domain.site import Site
 from relay.egress.path import IN_HAND_PER_CONNECTION, Path, PathLimits
-from relay.ports import Claimed
-from relay.service.budget import BodyBudget
+from relay.ports.queue import Claimed
 from relay.testing.clock import HandMovedClock
 from tests.support.mail import build_message
 

@@ -7,13 +7,13 @@ from typing import cast
 
 import pytest
 
+from relay.accept.notice import Notifier
 from relay.domain.errors import IdTaken, StoreUnavailable
 from relay.domain.ids import IpAddress, WorkerId
 from relay.domain.lifecycle import Finish
 from relay.domain.message import Message
 from relay.egress.settler import Settler
-from relay.ports import Lane, QueueStore
-from relay.service.notify import Notifier
+from relay.ports.queue import Lane, QueueStore
 from relay.store import Store
 from relay.testing.waiting import eventually
 from tests.store.conftest import NODE, OTHER_IP, WORKER, claim, finish, put, requeue, stored

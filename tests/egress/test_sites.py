@@ -5,7 +5,7 @@ from relay.domain.ids import IpAddress
 from relay.domain.route import Route, SmarthostRoute
 from relay.domain.site import SINK, Site
 from relay.egress.sites import Sites
-from relay.ports import Addresses, Mx
+from relay.ports.outbound import Addresses, Mx
 from tests.ingress.conftest import HandMadeDirectory
 
 

@@ -7,7 +7,7 @@ import pytest
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import WorkerId
 from relay.domain.message import State
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.testing.waiting import eventually
 from tests.egress.test_lane import TAKEN, at_work, follow
 from tests.store.conftest import OTHER_IP, OpenStore, claim, put, stored

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from relay.accept.budget import BodyBudget
+from relay.accept.copies import Handed
+from relay.config.config import SmtpSettings
 from relay.domain.directory import Account, ApiKey, Plan, Snapshot, Status, Subaccount
 from relay.domain.events import PolicyRejection
 from relay.domain.ids import AccountId, Revision, SubaccountId, TransmissionId
 from relay.ingress.server import SmtpServer
+from relay.net.tally import refusals
 from relay.net.tls import ensure_self_signed, server_context
-from relay.sandbox.pool import Pool
-from relay.schema.config import SmtpSettings
-from relay.service.budget import BodyBudget
-from relay.service.generate import Handed
-from relay.tally import refusals
+from relay.process.children.pool import Pool
 from relay.testing.clock import HandMovedClock
 from relay.testing.wire import Wire, connect
 

@@ -9,13 +9,7 @@ from relay.domain.clients import client_address
 from relay.domain.directory import Principal
 from relay.domain.errors import NotAuthenticated, StoreUnavailable
 from relay.domain.ids import SubaccountId
-from relay.ingress.auth import (
-    Failures,
-    credentials_of,
-    decode_base64,
-    decode_plain,
-    principal_of,
-)
+from relay.ingress.auth import Failures, credentials_of, decode_base64, decode_plain, principal_of
 from tests.ingress.conftest import ACCOUNT, INJECT, Serve, Served, build_snapshot, hello, login, plain
 
 HERE = ip_address("127.0.0.1")

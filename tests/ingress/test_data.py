@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.accept.budget import BodyBudget
 from relay.ingress.data import DataReader, parts_of, unstuffed
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
 from relay.mail.submitted import repaired
-from relay.service.budget import BodyBudget
 from tests.ingress.conftest import Served
 
 ALPHABET = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"a", b"\r\n.\r\n", b".."])).map(b"".join)

@@ -4,15 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.headers import (
-    decoded,
-    fields_of,
-    first,
-    from_address,
-    own_mailbox,
-    split_message,
-    unfolded,
-)
+from relay.mail.headers import decoded, fields_of, first, from_address, own_mailbox, split_message, unfolded
 
 LINES = st.lists(
     st.sampled_from(

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from relay.domain.errors import HeaderTooLarge, MalformedOptions, Unsendable
 from relay.mail.gate import MAX_HEADER_OCTETS, check_body, check_header, has_crlf_alone
 from relay.mail.headers import fields_of, split_message
-from relay.mail.submitted import (
-    NOT_PASSED_ON,
-    Parts,
-    check_no_stray_options,
-    repaired,
-    take_apart,
-    tidied,
-)
+from relay.mail.submitted import NOT_PASSED_ON, Parts, check_no_stray_options, repaired, take_apart, tidied
 
 BOM = b"\xef\xbb\xbf"
 FIELD = b"A: b\r\n"

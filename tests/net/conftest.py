@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from relay.domain.ids import IpAddress
 from relay.net.tls import ensure_self_signed
-from relay.ports import Host
+from relay.ports.outbound import Host
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from relay.domain.reply import Phase, Reply
 from relay.net.dns import DnsResolver
-from relay.ports import Addresses, Mx
+from relay.ports.outbound import Addresses, Mx
 from relay.testing.fake_dns import FakeDns
 from tests.support.name_server import NameServer
 

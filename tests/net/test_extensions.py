@@ -8,7 +8,7 @@ import pytest
 from relay.domain.dsn import DsnRequest
 from relay.domain.message import Envelope
 from relay.domain.reply import Phase
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from tests.net.conversation import CONTENT, session_with, to
 
 

@@ -9,7 +9,7 @@ import uvloop
 from relay.domain.address import parse_mailbox
 from relay.domain.message import Envelope
 from relay.domain.reply import Phase
-from relay.ports import Host
+from relay.ports.outbound import Host
 from relay.testing.waiting import eventually
 from tests.net.conversation import session_with
 

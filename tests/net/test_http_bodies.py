@@ -7,7 +7,9 @@ import time
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from relay.api.app import build_app
+from relay.frames.rest.app import build_app
+from relay.process.mount import ROUTERS
+from relay.resources.transmissions.rejections import tell_rejection
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from tests.net.test_http_server import connected, listening, services_of
@@ -42,7 +44,7 @@ async def test_a_body_that_comes_an_octet_at_a_time_has_an_end(
 ) -> None:
     key = await relay.make_key()
     head = f"POST /api/v1/ip-pools HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n{field}\r\n\r\n"
-    app = build_app(services_of(relay), idle_s=5, body_s=0.5)
+    app = build_app(services_of(relay), ROUTERS, tell_rejection, idle_s=5, body_s=0.5)
     async with listening(app) as http, connected(http.address) as (reader, writer):
         writer.write(head.encode())
         async with asyncio.TaskGroup() as tasks:
@@ -58,7 +60,7 @@ async def test_a_body_that_comes_an_octet_at_a_time_has_an_end(
 async def test_the_time_of_one_body_is_not_that_of_the_next(relay: RelayHarness) -> None:
     key = await relay.make_key()
     head = f"POST /api/v1/ip-pools HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 2\r\n\r\n"
-    app = build_app(services_of(relay), idle_s=5, body_s=0.6)
+    app = build_app(services_of(relay), ROUTERS, tell_rejection, idle_s=5, body_s=0.6)
     async with listening(app) as http, connected(http.address) as (reader, writer):
         began = time.monotonic()
         while time.monotonic() - began < 1.5:
@@ -72,7 +74,7 @@ async def test_who_trickles_on_after_an_early_answer_is_hung_up_on(relay: RelayH
     head = (
         b"POST /api/v1/ip-pools HTTP/1.1\r\nHost: x\r\nAuthorization: wrong\r\nContent-Length: 1000\r\n\r\n"
     )
-    app = build_app(services_of(relay), idle_s=5, body_s=5)
+    app = build_app(services_of(relay), ROUTERS, tell_rejection, idle_s=5, body_s=5)
     async with listening(app, headers_s=0.5) as http, connected(http.address) as (reader, writer):
         writer.write(head)
         assert (await reader.readuntil(b"}]}")).startswith(b"HTTP/1.1 401")

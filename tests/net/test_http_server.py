@@ -13,12 +13,14 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from relay.api.app import build_app
-from relay.api.services import Services
 from relay.domain.shares import Shares
+from relay.frames.rest.app import build_app
+from relay.frames.services import Services
 from relay.net.http_server import HttpServer
 from relay.net.tls import ensure_self_signed, server_context
-from relay.testing.fake_mta import FakeMta
+from relay.process.mount import ROUTERS
+from relay.resources.transmissions.rejections import tell_rejection
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
@@ -171,7 +173,7 @@ async def test_a_client_that_does_not_finish_its_headers_is_hung_up_on(begun: by
 
 
 async def test_the_second_request_of_a_connection_may_not_dawdle_either(relay: RelayHarness) -> None:
-    app = build_app(services_of(relay))
+    app = build_app(services_of(relay), ROUTERS, tell_rejection)
     async with listening(app, headers_s=0.2) as http, connected(http.address) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b'{"status":"ok"}')
@@ -182,7 +184,7 @@ async def test_the_second_request_of_a_connection_may_not_dawdle_either(relay: R
 async def test_a_client_that_falls_silent_inside_a_body_is_told_and_hung_up_on(relay: RelayHarness) -> None:
     key = await relay.make_key()
     head = f"POST /api/v1/ip-pools HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n"
-    app = build_app(services_of(relay), idle_s=0.2)
+    app = build_app(services_of(relay), ROUTERS, tell_rejection, idle_s=0.2)
     async with listening(app) as http, connected(http.address) as (reader, writer):
         writer.write(head.encode() + b'{"name"')
         answer = await reader.read()

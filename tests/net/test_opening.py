@@ -19,8 +19,8 @@ from relay.domain.route import TlsPolicy
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.net.tls import client_context, server_context
-from relay.ports import Host, Login, NoSession, SmtpSession
-from relay.testing.fake_mta import FakeMta
+from relay.ports.outbound import Host, Login, NoSession, SmtpSession
+from relay.sink.fake_mta import FakeMta
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Raw = Callable[[Serve], Awaitable[Host]]

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from relay.domain.errors import MalformedOptions
 from relay.mail.dkim import encode_key, is_record_of, record
 from relay.net.records import DnsRecords, RsaKeys
-from relay.ports import Records
+from relay.ports.domains import Records
 from tests.support.name_server import NameServer
 
 ZONE = {

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from relay.domain.address import Mailbox
 from relay.domain.message import Envelope
 from relay.domain.reply import Phase
-from relay.ports import SmtpSession
-from relay.testing.fake_mta import EXTENSIONS, FakeMta
+from relay.ports.outbound import SmtpSession
+from relay.sink.fake_mta import EXTENSIONS, FakeMta
 from relay.testing.waiting import eventually
 from tests.net.conversation import BIND, CONTENT, WITHOUT_PIPELINING, said, session_with, to
 

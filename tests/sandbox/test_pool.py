@@ -16,12 +16,12 @@ import pytest
 from relay.domain.errors import Busy, TooMuchWork
 from relay.domain.ids import AccountId
 from relay.domain.transmission import InlineContent
+from relay.frames.rest.fault import Fault
 from relay.mail.compose import BadPart, Blueprint, Filled
-from relay.ports import Output
-from relay.sandbox.pool import Pool
-from relay.sandbox.wire import pack, unpack
-from relay.schema.fault import Fault
-from relay.schema.transmissions import parse_transmission
+from relay.ports.sandbox import Output
+from relay.process.children.pool import Pool
+from relay.process.children.wire import pack, unpack
+from relay.resources.transmissions.body import parse_transmission
 from relay.testing.waiting import eventually
 from tests.corpus import transmissions
 from tests.support.sandboxes import are_gone, children
@@ -216,7 +216,7 @@ async def test_a_child_has_nothing_of_the_relays(pool: Pool, monkeypatch: pytest
 async def test_children_end_with_the_relay_even_when_it_is_killed() -> None:
     program = (
         "import asyncio\n"
-        "from relay.sandbox.pool import Pool\n"
+        "from relay.process.children.pool import Pool\n"
         "from relay.domain.transmission import InlineContent\n"
         "async def main():\n"
         "    await Pool().run(1, 'compose', (InlineContent('a@b.test', 's', text='t'), 'b', True, False))\n"

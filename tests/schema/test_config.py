@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from relay.config.config import Config, load_config
+from relay.config.durations import parse_duration
+from relay.config.problems import ConfigError
+from relay.config.values import Endpoint
 from relay.domain.errors import RelayError
 from relay.domain.retry import RetryPolicy
-from relay.schema.config import Config, load_config
-from relay.schema.durations import parse_duration
-from relay.schema.problems import ConfigError
-from relay.schema.values import Endpoint
 
 SHIPPED = Path(__file__).parents[2] / "config" / "relay.toml"
 

@@ -21,8 +21,9 @@ from relay.domain.directory import (
 )
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.schema.directory import DirectoryFile, export, load_directory
-from relay.service.administer import hash_key
+from relay.process.directory.export import export
+from relay.process.directory.file import DirectoryFile, load_directory
+from relay.resources.api_keys.rules import hash_key
 from relay.testing.lab import lab_directory
 
 SHIPPED = Path(__file__).parents[2] / "config" / "directory.toml"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.schema.directory import load_directory
-from relay.schema.problems import ConfigError
+from relay.config.problems import ConfigError
+from relay.process.directory.file import load_directory
 
 ACCOUNT = '[[account]]\nid = 1\nname = "Acme"\nplan = "self_serve"\n'
 FREE = '[[account]]\nid = 1\nname = "Elm"\nplan = "free"\n'

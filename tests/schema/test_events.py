@@ -10,8 +10,8 @@ from relay.domain.ids import IpAddress
 from relay.domain.message import Options, Particulars, RcptType, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision
-from relay.schema.event_docs import documentation_in_classes, samples
-from relay.schema.events import address_in, event_fields, iso, masked
+from relay.resources.events.documentation import documentation_in_classes, samples
+from relay.resources.events.shapes import address_in, event_fields, iso, masked
 from tests.support.mail import NOW, build_message
 
 MESSAGE = build_message("Bob@b.example")

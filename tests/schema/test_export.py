@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.domain.changes import entries_of, identity
 from relay.domain.directory import (
     GRANTS,
     SUBACCOUNT_GRANTS,
@@ -32,8 +33,9 @@ from relay.domain.directory import (
 )
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.schema.directory import DirectoryFile, export, load_directory
-from relay.service.directory import changes_to, entries_of, identity
+from relay.process.directory.changes import changes_to
+from relay.process.directory.export import export
+from relay.process.directory.file import DirectoryFile, load_directory
 
 Target = MxRoute | SmarthostRoute
 Values = Mapping[str, st.SearchStrategy[Any]]

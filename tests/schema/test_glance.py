@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.schema.glance import QUICK_BYTES, Glance, glance_at
+from relay.resources.transmissions.glance import QUICK_BYTES, Glance, glance_at
 
 ONE = {"address": "bob@b.example"}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedOptions
 from relay.domain.message import MAX_METADATA_BYTES, Copy, Options
-from relay.schema.msys import MAX_NESTING, MAX_OCTETS, parse_msys
+from relay.ingress.msys import MAX_NESTING, MAX_OCTETS, parse_msys
 
 TAG_OCTETS = 255
 BOB = Copy(parse_mailbox("bob@example.com"))

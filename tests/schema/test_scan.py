@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.schema.scan import MAX_LEVELS, BadJson, is_too_deep, read_object
+from relay.mail.scan import MAX_LEVELS, BadJson, is_too_deep, read_object
 
 FLAT = {"text": 'a "[[[" \\', "\\": ["{", '\\"'], "e": ["", {}, []]}
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from relay.domain.address import Mailbox
 from relay.domain.message import MAX_TAG_BYTES
 from relay.domain.transmission import File, InlineContent, Recipient, Rfc822Content
-from relay.schema.fault import MAX_FAULTS, Fault
-from relay.schema.scan import MAX_NESTING, MAX_VALUES, BadJson, check_number_of_values
-from relay.schema.transmissions import Asked, parse_transmission
+from relay.frames.rest.fault import MAX_FAULTS, Fault
+from relay.mail.scan import MAX_NESTING, MAX_VALUES, BadJson, check_number_of_values
+from relay.resources.transmissions.body import Asked, parse_transmission
 from tests.support.growth import assert_linear
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)

@@ -8,7 +8,8 @@ from relay.domain.changes import Put
 from relay.domain.directory import Account, Plan, Pool, SendingIp, Snapshot
 from relay.domain.errors import MalformedOptions, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, PoolId
-from relay.service.arrange import create_pool_with, move_ips, update_pool
+from relay.resources.ip_pools.rules import create_pool_with, update_pool
+from relay.resources.sending_ips.rules import move_ips
 
 ONE, TWO = AccountId(1), AccountId(2)
 NEWS = PoolId("news")

@@ -22,13 +22,14 @@ from relay.domain.errors import (
     UnknownObject,
 )
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, WorkerId
-from relay.ports import Answer, Answered, Begun, Standing, Ticket
-from relay.schema.directory import load_directory
-from relay.service import administer
-from relay.service.billing import Billing, NewPool, Purchase, held_by, inventory
-from relay.service.directory import changes_to
-from relay.service.live import LiveDirectory
-from relay.service.upkeep import keep_up, tend
+from relay.frames.live import LiveDirectory
+from relay.ports.idempotency import Answer, Answered, Begun, Standing, Ticket
+from relay.process.directory.changes import changes_to
+from relay.process.directory.file import load_directory
+from relay.process.upkeep import keep_up, tend
+from relay.resources.accounts.rules import set_terms
+from relay.resources.billing.rules import Billing, NewPool, Purchase, held_by, inventory
+from relay.resources.sending_ips.rules import assign_ip, release_ip
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually
@@ -273,13 +274,13 @@ async def test_r11_each_purchase_of_a_cycle_is_a_line(shop: Shop) -> None:
 
 async def test_what_the_operator_gives_is_charged_at_the_accounts_price(shop: Shop) -> None:
     await shop.billing.amend(CEDAR, "ann", price_cents=1500)
-    await shop.change(lambda found: administer.assign_ip(found, IpAddress("127.0.0.11"), CEDAR))
+    await shop.change(lambda found: assign_ip(found, IpAddress("127.0.0.11"), CEDAR))
     assert await shop.charged(CEDAR) == [[500]]
 
 
 async def test_a_release_gives_no_credit_and_ends_the_charge(shop: Shop) -> None:
     bought = await shop.buy(2)
-    await shop.change(lambda found: administer.release_ip(found, bought.ips[0].address))
+    await shop.change(lambda found: release_ip(found, bought.ips[0].address))
     assert await shop.charged() == [[1333]]
     shop.clock.advance_to(datetime(2026, 5, 31, 12, tzinfo=UTC))
     assert await shop.charged() == [[2000], [1333]]
@@ -412,15 +413,15 @@ async def test_a_released_ip_is_not_sold_before_its_lane_is_empty(shop: Shop) ->
     (ip,) = (await shop.buy(1)).ips
     message = build_message(ip=ip.address)
     await shop.store.queue.enqueue(build_batch(message, revision=shop.live.snapshot.revision))
-    await shop.change(lambda found: administer.release_ip(found, ip.address))
+    await shop.change(lambda found: release_ip(found, ip.address))
     assert shop.held() == 0
     await shop.tend()
     assert ip.address not in {free.address for free in inventory(shop.live.snapshot)}
     with pytest.raises(Conflict, match="still carries queued mail of account 1"):
-        administer.assign_ip(shop.live.snapshot, ip.address, CEDAR)
-    back = await shop.change(lambda found: administer.assign_ip(found, ip.address, ACME))
+        assign_ip(shop.live.snapshot, ip.address, CEDAR)
+    back = await shop.change(lambda found: assign_ip(found, ip.address, ACME))
     assert back.ips[ip.address].released_from is None, "its old owner may have it back"
-    await shop.change(lambda found: administer.release_ip(found, ip.address))
+    await shop.change(lambda found: release_ip(found, ip.address))
     await _carry(shop, ip.address)
     await shop.tend()
     assert inventory(shop.live.snapshot)[0].address == ip.address
@@ -430,9 +431,9 @@ async def test_a_formerly_shared_ip_is_not_given_away_with_its_mail(shop: Shop) 
     shared = IpAddress("127.0.0.7")
     message = build_message(ip=shared)
     await shop.store.queue.enqueue(build_batch(message, revision=shop.live.snapshot.revision))
-    found = await shop.change(lambda found: administer.release_ip(found, shared))
+    found = await shop.change(lambda found: release_ip(found, shared))
     with pytest.raises(Conflict, match="still carries queued mail of the shared pool"):
-        administer.assign_ip(found, shared, ACME)
+        assign_ip(found, shared, ACME)
 
 
 async def _carry(shop: Shop, address: IpAddress) -> None:
@@ -464,7 +465,7 @@ async def test_what_the_file_lists_as_inventory_stays_with_whoever_bought_it(
     found = await shop.change(apply)
     assert found.ips[ip.address] == ip
     assert found.accounts[ACME].next_plan is Plan.FREE
-    await shop.change(lambda found: administer.release_ip(found, ip.address))
+    await shop.change(lambda found: release_ip(found, ip.address))
     assert (await shop.change(apply)).ips[ip.address].account is None
     path.write_text(path.read_text().replace('plan = "self_serve"', 'plan = "manual"'))
     account = (await shop.change(apply)).accounts[ACME]
@@ -499,7 +500,7 @@ async def test_a_request_that_was_overtaken_by_its_repetition_buys_nothing(shop:
 def test_set_terms_leaves_what_is_not_named() -> None:
     account = Account(ACME, "Acme", Plan.SELF_SERVE, 7, 900, 3)
     found = Snapshot(accounts={ACME: account})
-    assert administer.set_terms(found, ACME) == (Put(account),)
-    assert administer.set_terms(found, ACME, 0, 0, 9) == (
+    assert set_terms(found, ACME) == (Put(account),)
+    assert set_terms(found, ACME, 0, 0, 9) == (
         Put(replace(account, dedicated_ip_limit=0, ip_price_cents=0, bill_cycle_day=9)),
     )

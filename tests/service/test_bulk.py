@@ -9,10 +9,11 @@ from relay.domain.errors import OverCapacity
 from relay.domain.ids import AccountId, IpAddress
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
-from relay.ports import MailFilter, Selection
-from relay.service.bulk import BulkRun, BulkRuns, Order, Stage
-from relay.service.operate import Operator, Verb
-from relay.testing.fake_mta import FakeMta
+from relay.ports.queue import Selection
+from relay.ports.report import MailFilter
+from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
+from relay.resources.queue.rules import Operator, Verb
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.domain.changes import Change, Put, Remove, SetRoutes
+from relay.domain.changes import Change, Put, Remove, SetRoutes, entries_of, identity
 from relay.domain.directory import (
     Account,
     ApiKey,
@@ -23,10 +23,11 @@ from relay.domain.directory import (
 from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
 from relay.domain.message import State
-from relay.ports import Selection
-from relay.schema.directory import export, load_directory
-from relay.service.administer import create_key, hash_key
-from relay.service.directory import Difference, changes_to, entries_of, identity
+from relay.ports.queue import Selection
+from relay.process.directory.changes import Difference, changes_to
+from relay.process.directory.export import export
+from relay.process.directory.file import load_directory
+from relay.resources.api_keys.rules import create_key, hash_key
 from relay.store import Store, open_store
 from tests.store.conftest import build_batch
 from tests.support.mail import build_message

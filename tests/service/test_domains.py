@@ -8,9 +8,9 @@ import pytest
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Check, DkimKey, Origin, Plan, SendingDomain, Snapshot
 from relay.domain.ids import SubaccountId
-from relay.schema.directory import export
-from relay.service.directory import changes_to
-from relay.service.domains import UNVERIFIED_FOR, expired
+from relay.process.directory.changes import changes_to
+from relay.process.directory.export import export
+from relay.resources.sending_domains.rules import UNVERIFIED_FOR, expired
 from tests.support.mail import ACCOUNT, NOW
 
 OWNER = Account(ACCOUNT, "Acme", Plan.SELF_SERVE, require_sending_domain=True)

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.accept.copies import Handed
+from relay.accept.door import Injector
+from relay.accept.ids import Ids
+from relay.accept.turns import Turns
 from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put
 from relay.domain.directory import Account, Check, Plan, Principal, SendingDomain, SendingIp
@@ -13,15 +17,11 @@ from relay.domain.errors import NoFreeId, UnknownDkimKey, UnverifiedDkimKey
 from relay.domain.ids import AccountId, Epoch, IpAddress, TransmissionId
 from relay.domain.message import Envelope, Options
 from relay.domain.retry import RetryPolicy
+from relay.frames.live import LiveDirectory
 from relay.mail.headers import fields_of
 from relay.net.ambient import SystemEntropy
 from relay.net.records import RsaKeys
-from relay.ports import Selection
-from relay.service.generate import Handed
-from relay.service.identify import Ids
-from relay.service.inject import Injector
-from relay.service.live import LiveDirectory
-from relay.service.turns import Turns
+from relay.ports.queue import Selection
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 

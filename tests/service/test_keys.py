@@ -1,10 +1,11 @@
 """New API keys: their text is only their maker's, and a subaccount's first key comes along with it."""
 
-from relay.domain.changes import Put
+from relay.domain.changes import Put, first_put
 from relay.domain.directory import Account, ApiKey, Plan, Snapshot, Status, Subaccount
 from relay.domain.ids import AccountId, SubaccountId
-from relay.service.administer import change_account, create_subaccount, hash_key, made
-from relay.service.keys import new_key, with_key
+from relay.resources.accounts.rules import change_account
+from relay.resources.api_keys.rules import hash_key, new_key, with_key
+from relay.resources.subaccounts.rules import create_subaccount
 
 ACME = Account(AccountId(1), "Acme", Plan.SELF_SERVE)
 HERE = Snapshot(accounts={ACME.id: ACME})
@@ -23,7 +24,7 @@ def test_a_first_key_is_of_the_subaccount_that_is_made_with_it() -> None:
     _, key = new_key(ACME.id, "first", ["smtp/inject"])
     assert with_key(changes, None) == changes
     both = with_key(changes, key)
-    assert made(both, Subaccount).id == made(both, ApiKey).subaccount == 9
+    assert first_put(both, Subaccount).id == first_put(both, ApiKey).subaccount == 9
 
 
 def test_an_account_is_renamed_and_suspended_in_one_change() -> None:

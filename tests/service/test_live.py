@@ -12,7 +12,7 @@ from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, ApiKey, Plan
 from relay.domain.errors import StaleDirectory, StoreUnavailable
 from relay.domain.ids import AccountId, Revision
-from relay.service.live import LiveDirectory
+from relay.frames.live import LiveDirectory
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually

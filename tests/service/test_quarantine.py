@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from relay.accept.scheduled import DueTransmissions
 from relay.domain.errors import Busy
 from relay.domain.events import GenerationFailure
 from relay.domain.ids import TransmissionId
 from relay.domain.retry import RetryPolicy
 from relay.domain.transmission import CHUNK, SET_ASIDE_AFTER
-from relay.feed.scheduler import Scheduler
-from relay.ports import TransmissionStanding
-from relay.service.due import DueTransmissions
+from relay.ports.transmissions import TransmissionStanding
+from relay.process.scheduler import Scheduler
 from relay.testing.waiting import eventually
 from tests.service.test_transmit import World, draft, world
 
@@ -191,7 +191,7 @@ async def test_what_waits_for_its_next_try_is_not_at_work(world: World, error: E
 async def test_a_stop_does_not_wait_for_a_step_that_does_not_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.feed.scheduler._GRACE_S", 0.05)
+    monkeypatch.setattr("relay.process.scheduler._GRACE_S", 0.05)
     id_ = await world.transmitter().accept(draft(CHUNK))
     due = Slow(world)
     async with scheduler(world, due):

@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 
+from relay.accept import rejections as subject
+from relay.accept.rejections import A_MINUTE, Rejections, slip_of
 from relay.domain.errors import NoSharedPool, OverCapacity, PoolEmpty, StoreUnavailable
 from relay.domain.events import Event, PolicyRejection
 from relay.domain.ids import AccountId
-from relay.ports import EventLog
-from relay.service import rejections as subject
-from relay.service.rejections import A_MINUTE, Rejections, slip_of
+from relay.ports.eventlog import EventLog
 from relay.store import open_store
 from relay.testing.waiting import eventually
 

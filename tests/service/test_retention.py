@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from relay.service.retention import keep_trim
+from relay.frames.retention import keep_trim
 from relay.store import open_store
 from relay.testing.clock import HandMovedClock
 

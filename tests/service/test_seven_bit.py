@@ -5,12 +5,12 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from relay.accept.budget import BodyBudget
 from relay.domain.directory import Snapshot
 from relay.domain.errors import Busy
+from relay.egress.seven_bit import Converter
 from relay.mail.seven_bit import Unconvertible
-from relay.sandbox.pool import Pool
-from relay.service.budget import BodyBudget
-from relay.service.seven_bit import Converter
+from relay.process.children.pool import Pool
 from tests.support.mail import NOW, build_message
 from tests.support.sandboxes import are_gone, children
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from relay.accept.sign import sending_domain_of
 from relay.domain.address import normalise_domain
 from relay.mail.headers import fields_of
-from relay.service.sign import sending_domain_of
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ from relay.domain.users import (
     UnfitRole,
     User,
 )
+from relay.frames.live import LiveDirectory
+from relay.frames.sign_in import SignIns, actor_of, csrf_of, is_csrf
 from relay.net.ambient import SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.service.live import LiveDirectory
-from relay.service.sign_in import SignIns, actor_of, csrf_of, is_csrf
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.domain.events import Injection, Subject
-from relay.service.summaries import keep_summaries
+from relay.process.summaries import keep_summaries
 from relay.store import open_store
 from relay.store.sqlite.event_blocks import BLOCK
 from relay.testing.clock import HandMovedClock

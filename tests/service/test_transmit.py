@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from relay.accept.budget import BodyBudget
+from relay.accept.chunk import MAX_CHUNK_BYTES
+from relay.accept.draft import Draft, EstimateTooLarge
+from relay.accept.ids import Ids
+from relay.accept.scheduled import DueTransmissions
+from relay.accept.transmit import AT_ONCE, Transmitter
+from relay.accept.turns import Turns
+from relay.accept.workshop import Workshop
 from relay.domain.address import parse_mailbox
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Account, Plan, Principal, SendingIp
@@ -27,20 +35,14 @@ from relay.domain.transmission import (
     Transmission,
     TransmissionState,
 )
-from relay.feed.scheduler import Scheduler
+from relay.frames.live import LiveDirectory
 from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
 from relay.net.ambient import SystemEntropy
-from relay.ports import Sandbox, Selection, TransmissionStanding
-from relay.service.budget import BodyBudget
-from relay.service.chunk import MAX_CHUNK_BYTES
-from relay.service.draft import Draft, EstimateTooLarge
-from relay.service.due import DueTransmissions
-from relay.service.identify import Ids
-from relay.service.live import LiveDirectory
-from relay.service.transmit import AT_ONCE, Transmitter
-from relay.service.turns import Turns
-from relay.service.workshop import Workshop
+from relay.ports.queue import Selection
+from relay.ports.sandbox import Sandbox
+from relay.ports.transmissions import TransmissionStanding
+from relay.process.scheduler import Scheduler
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 from relay.testing.waiting import eventually

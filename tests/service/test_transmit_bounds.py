@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from relay.accept.budget import BodyBudget
 from relay.domain.errors import OverCapacity, TooMuchWork
 from relay.domain.events import GenerationFailure
 from relay.domain.ids import AccountId, TransmissionId
 from relay.domain.message import Options
 from relay.domain.transmission import CHUNK, InlineContent, Transmission
-from relay.ports import Made, Output
-from relay.service.budget import BodyBudget
+from relay.ports.sandbox import Output
+from relay.ports.transmissions import Made
 from tests.service.test_transmit import ACME, PERSONAL, World, draft, world
 from tests.support.sandbox import Here
 

@@ -1,7 +1,7 @@
 """One count a pool (A33)."""
 
+from relay.accept.turns import Turns
 from relay.domain.ids import SHARED_POOL, AccountId, PoolId
-from relay.service.turns import Turns
 
 NEWS = PoolId("news")
 

@@ -18,7 +18,7 @@ from relay.domain.ids import AccountId, BodyId, IpAddress, MessageId, PoolId, Re
 from relay.domain.message import Body, Message, Options, Pin, RcptType, Submission
 from relay.domain.resolve import Decision, Step
 from relay.net.ambient import SystemClock
-from relay.ports import EnqueueBatch
+from relay.ports.queue import EnqueueBatch
 from relay.store import open_store
 from tests.bench.peers import POOLS
 

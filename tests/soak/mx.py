@@ -11,8 +11,8 @@ from pathlib import Path
 
 import uvloop
 
+from relay.config.config import load_config
 from relay.process.runtime import Relay
-from relay.schema.config import load_config
 from relay.testing.fake_dns import FakeDns
 
 SITES = 50

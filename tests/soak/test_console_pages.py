@@ -8,14 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from relay.config.config import load_config
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
+from relay.frames.sign_in import SignIns
 from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.ports import MailFilter
+from relay.ports.report import MailFilter
 from relay.process.runtime import Relay
-from relay.schema.config import load_config
-from relay.service.sign_in import SignIns
 from relay.testing.lab import write_files
 from tests.console.site import PASSWORD, SESSION_COOKIE
 from tests.support.crowded import DOMAINS, NEEDLE, SHARED, crowd, ips_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from tests.support.faults import FaultyRelay, build_faults
 
 CALLS = range(1, 201)

@@ -21,12 +21,12 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.frames.console.routing import Pages
+from relay.process import mount as mounted
+from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import rest_key_of
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.web import views
-from relay.web.routing import Pages
 from tests.support.oracles import WatchedProcess, spent_by
 
 SECONDS = float(os.environ.get("RELAY_TEST_FUZZ_S", "600"))
@@ -289,7 +289,7 @@ _LEFT_OUT = re.compile(r"sign-out|sign-in")
 def console_paths() -> list[tuple[str, str]]:
     """Method and pattern of all pages of the console."""
     found = []
-    for module in vars(views).values():
+    for module in vars(mounted).values():
         pages = getattr(module, "pages", None)
         if isinstance(pages, Pages):
             for route in pages.routes:

@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import strategies as st
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.support import hostile
 from tests.support.proving import SETTINGS, prove, prover_of, settings_for

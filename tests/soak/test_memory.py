@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
-from relay.testing.orders import Attempt
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import Attempt
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from relay.testing.wire import connect

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import Attempt
 from relay.testing.injection import compose, inject_by_smtp
-from relay.testing.orders import Attempt
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from tests.bench.__main__ import Load, Sink, charged, measure

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.process.runtime import GRACE_S
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 

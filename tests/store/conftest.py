@@ -16,19 +16,12 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import Account, Plan, SendingIp
 from relay.domain.events import Delay, Delivery, Injection, Subject
-from relay.domain.ids import (
-    Epoch,
-    IpAddress,
-    NodeName,
-    PoolId,
-    Revision,
-    WorkerId,
-)
+from relay.domain.ids import Epoch, IpAddress, NodeName, PoolId, Revision, WorkerId
 from relay.domain.lifecycle import Finish, Requeue
 from relay.domain.message import Body, Message, Options, State, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision, Step
-from relay.ports import Claimed, EnqueueBatch, Lane, Selection
+from relay.ports.queue import Claimed, EnqueueBatch, Lane, Selection
 from relay.store import Store, open_store
 from tests.support.mail import ACCOUNT, IP, NOW, build_message
 

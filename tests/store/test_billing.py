@@ -14,7 +14,8 @@ from relay.domain.changes import Change, Put, Remove
 from relay.domain.directory import Account, Entry, Plan, SendingIp, Snapshot
 from relay.domain.errors import StaleDirectory, StaleRequest, UnknownObject
 from relay.domain.ids import AccountId, IpAddress, PoolId, Revision
-from relay.ports import Answer, Answered, Begun, Lane, Standing, Ticket
+from relay.ports.idempotency import Answer, Answered, Begun, Standing, Ticket
+from relay.ports.queue import Lane
 from relay.store import Store, open_store
 from relay.store.entries import entry_json, place
 from relay.store.migrate import migrate, migrations

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.domain.ids import Epoch
 from relay.domain.message import State
-from relay.ports import Head, Lane
+from relay.ports.queue import Head, Lane
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,

@@ -23,7 +23,7 @@ from relay.domain.directory import (
 from relay.domain.errors import Conflict, StaleDirectory
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, Revision, SubaccountId
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.store import Store
 from tests.store.conftest import OTHER_IP, SEEDED, OpenStore, claim, finish, put
 from tests.support.mail import ACCOUNT, IP, NOW, build_message

@@ -7,7 +7,7 @@ import pytest
 from relay.domain.dsn import DsnRequest
 from relay.domain.ids import WorkerId
 from relay.domain.message import Particulars
-from relay.ports import Lane, Selection
+from relay.ports.queue import Lane, Selection
 from relay.store import Store, open_store
 from tests.store.conftest import (
     EVERYTHING,

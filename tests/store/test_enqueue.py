@@ -10,7 +10,7 @@ from relay.domain.address import Mailbox
 from relay.domain.errors import IdTaken, StaleDirectory, StoreUnavailable
 from relay.domain.ids import BodyId, Epoch, IpAddress, Revision, SubaccountId
 from relay.domain.message import Body, Copy, Options, RcptType, State
-from relay.ports import Claimed, EnqueueBatch, Lane
+from relay.ports.queue import Claimed, EnqueueBatch, Lane
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,

@@ -2,8 +2,8 @@
 
 from hypothesis import given
 
+from relay.domain.changes import entries_of
 from relay.domain.directory import Snapshot
-from relay.service.directory import entries_of
 from relay.store.entries import ROUTES, entry_json, place, routes_json, snapshot
 from tests.schema.test_export import directories
 

@@ -13,7 +13,7 @@ import pytest
 from relay.domain.events import Bounce, Delivery, Event, Injection, Operated, PolicyRejection, Subject
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Options, Particulars
-from relay.ports import EventQuery
+from relay.ports.eventlog import EventQuery
 from relay.store import Store
 from relay.store.sqlite.event_blocks import BLOCK
 from relay.store.sqlite.eventlog import SqliteEventLog

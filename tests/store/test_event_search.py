@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 
-from relay.domain.events import (
-    Bounce,
-    Delivery,
-    Event,
-    Injection,
-    Operated,
-    PolicyRejection,
-    Subject,
-)
+from relay.domain.events import Bounce, Delivery, Event, Injection, Operated, PolicyRejection, Subject
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
 from relay.domain.message import Message, Options, Particulars
-from relay.ports import EventPlace, EventQuery, Told
+from relay.ports.eventlog import EventPlace, EventQuery, Told
 from relay.store import Store
 from tests.store.conftest import OTHER_IP, PEER, build_batch
 from tests.support.mail import ACCOUNT, IP, NOW, build_message

@@ -4,19 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from relay.domain.events import (
-    Bounce,
-    Delay,
-    Delivery,
-    Event,
-    Injection,
-    Operated,
-    PolicyRejection,
-    Subject,
-)
+from relay.domain.events import Bounce, Delay, Delivery, Event, Injection, Operated, PolicyRejection, Subject
 from relay.domain.ids import SubaccountId
 from relay.domain.outcome import Peer
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.store import Store
 from tests.store.conftest import (
     HOUR,

@@ -12,7 +12,7 @@ from relay.domain.changes import Put, Remove
 from relay.domain.directory import SendingIp
 from relay.domain.ids import IpAddress, NodeName, WorkerId
 from relay.domain.message import State
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.store import Store
 from tests.store.conftest import (
     NODE,

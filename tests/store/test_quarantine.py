@@ -8,7 +8,7 @@ from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.events import GenerationFailure, Subject
 from relay.domain.ids import AccountId
 from relay.domain.transmission import TransmissionState
-from relay.ports import TransmissionStanding
+from relay.ports.transmissions import TransmissionStanding
 from relay.store import Store
 from tests.store.conftest import OpenStore
 from tests.store.test_transmissions import HOLDER, ROUTING, build, held, made, progress, submitted

@@ -13,7 +13,8 @@ from relay.domain.events import Bounce, PolicyRejection, Subject
 from relay.domain.ids import AccountId, IpAddress, PoolId, Revision, SubaccountId, TransmissionId
 from relay.domain.lifecycle import Finish
 from relay.domain.message import Message, State
-from relay.ports import BadPlace, Facet, Lane, MailFilter, Selection, StateCounts, Tally
+from relay.ports.queue import Lane, Selection
+from relay.ports.report import BadPlace, Facet, MailFilter, StateCounts, Tally
 from relay.store import Store
 from relay.store.sqlite.reports import SqliteReports
 from tests.store.conftest import (

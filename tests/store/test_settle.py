@@ -8,7 +8,7 @@ from relay.domain.events import Bounce, Injection, Subject
 from relay.domain.ids import BodyId, Epoch
 from relay.domain.lifecycle import Finish, Notice, Requeue
 from relay.domain.message import Body, Message, State, Wish
-from relay.ports import Lane, Selection
+from relay.ports.queue import Lane, Selection
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,

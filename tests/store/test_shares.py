@@ -17,7 +17,8 @@ from relay.domain.events import Injection, Subject
 from relay.domain.ids import AccountId, TransmissionId, WorkerId
 from relay.domain.lifecycle import Finish, Notice
 from relay.domain.message import Body, Message, Particulars
-from relay.ports import Lane, Made
+from relay.ports.queue import Lane
+from relay.ports.transmissions import Made
 from relay.store import Store, open_store
 from relay.store.migrate import migrations, statements_of
 from tests.store.conftest import (

@@ -13,7 +13,8 @@ from relay.domain.events import Bounce, Subject
 from relay.domain.ids import AccountId, SubaccountId, to_us
 from relay.domain.lifecycle import Finish
 from relay.domain.suppression import Kind, Source, Suppression, after_bounce
-from relay.ports import EnqueueBatch, Lane, ListCheck, SuppressionQuery
+from relay.ports.queue import EnqueueBatch, Lane, ListCheck
+from relay.ports.suppressions import SuppressionQuery
 from relay.store import Store, open_store
 from relay.store.migrate import migrate, migrations
 from tests.store.conftest import PEER, build_batch, claim, copies, put, stored

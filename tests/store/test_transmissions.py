@@ -31,7 +31,7 @@ from relay.domain.transmission import (
     TransmissionState,
     Verdict,
 )
-from relay.ports import Made, TransmissionStanding
+from relay.ports.transmissions import Made, TransmissionStanding
 from relay.store import Store, open_store
 from tests.store.conftest import (
     DECISION,

@@ -7,7 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from relay.domain.ids import AccountId
-from relay.ports import EventQuery, Facet, MailFilter, SuppressionQuery
+from relay.ports.eventlog import EventQuery
+from relay.ports.report import Facet, MailFilter
+from relay.ports.suppressions import SuppressionQuery
 from relay.store import open_store
 from relay.store.migrate import migrate, migrations
 from relay.store.sqlite.wal import connect

@@ -14,7 +14,8 @@ from relay.domain.directory import Account, Plan
 from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.ids import AccountId
 from relay.domain.users import IDLE, LIFE, Link, Role, Session, SessionId, User
-from relay.ports import AuditLine, Verified
+from relay.ports.directory import AuditLine
+from relay.ports.users import Verified
 from relay.store import Store
 from tests.store.conftest import HOUR, MINUTE, OpenStore
 from tests.support.mail import ACCOUNT, NOW

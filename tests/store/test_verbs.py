@@ -12,7 +12,7 @@ from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.events import Operated
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress
 from relay.domain.message import Message, Pin, State, Wish
-from relay.ports import Lane, Selection
+from relay.ports.queue import Lane, Selection
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,

@@ -4,9 +4,9 @@ import os
 import signal
 import sys
 
-from relay.cli.main import main
-from relay.ports import TransmissionStanding
-from relay.service.due import DueTransmissions
+from relay.accept.scheduled import DueTransmissions
+from relay.ports.transmissions import TransmissionStanding
+from relay.process.main import main
 
 _step = DueTransmissions.step
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess

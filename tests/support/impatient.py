@@ -3,8 +3,8 @@
 import os
 import sys
 
-from relay.cli.main import main
 from relay.process import supervise
+from relay.process.main import main
 
 if __name__ == "__main__":
     supervise.HUNG_AFTER_S = float(os.environ.get("HUNG_AFTER_S", "5"))

@@ -8,7 +8,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from typing import Any
 
-from relay.testing.orders import Attempt
+from relay.sink.orders import Attempt
 
 MAX_LINE = 998
 """Of what the relay wrote itself (RFC 5322 §2.1.1)."""

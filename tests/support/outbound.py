@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
+from relay.accept.budget import BodyBudget
+from relay.accept.ids import Ids
+from relay.accept.notice import Notifier
 from relay.domain.events import Bounce, Delay, Delivery
 from relay.domain.ids import IpAddress, MessageId, NodeName, WorkerId
 from relay.domain.message import Envelope, Message, State
@@ -17,14 +20,12 @@ from relay.domain.retry import RetryPolicy
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.egress.conversation import Means
 from relay.egress.path import PathLimits
+from relay.egress.seven_bit import Converter
 from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
 from relay.net.ambient import SystemEntropy
-from relay.ports import Host, Login, NoSession, QueueStore, Selection, Transcript
-from relay.service.budget import BodyBudget
-from relay.service.identify import Ids
-from relay.service.notify import Notifier
-from relay.service.seven_bit import Converter
+from relay.ports.outbound import Host, Login, NoSession, Transcript
+from relay.ports.queue import QueueStore, Selection
 from relay.store import Store
 from relay.testing.clock import HandMovedClock
 from relay.testing.fake_dns import FakeDns

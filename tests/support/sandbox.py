@@ -5,9 +5,9 @@ from typing import Any
 
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId
-from relay.ports import Output
-from relay.sandbox.jobs import JOBS
-from relay.sandbox.wire import pack, unpack
+from relay.ports.sandbox import Output
+from relay.process.children.jobs import JOBS
+from relay.process.children.wire import pack, unpack
 
 
 class Here:

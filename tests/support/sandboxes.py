@@ -10,7 +10,9 @@ def children() -> set[int]:
     found = set[str]()
     for task in Path("/proc/self/task").iterdir():
         found |= set(_read(task / "children").split())
-    return {int(pid) for pid in found if "relay.sandbox.child" in _read(Path(f"/proc/{pid}/cmdline"))}
+    return {
+        int(pid) for pid in found if "relay.process.children.child" in _read(Path(f"/proc/{pid}/cmdline"))
+    }
 
 
 async def are_gone() -> None:

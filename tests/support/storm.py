@@ -17,12 +17,12 @@ import httpx
 
 from relay.domain.ids import AccountId
 from relay.domain.users import Role
+from relay.frames.live import LiveDirectory
+from relay.frames.sign_in import SignIns, csrf_of
 from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.service.live import LiveDirectory
-from relay.service.sign_in import SignIns, csrf_of
+from relay.sink.fake_mta import FakeMta
 from relay.store import Store, open_store
-from relay.testing.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import lab_directory, rest_key_of
 from relay.testing.process import free_port

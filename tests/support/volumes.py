@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually

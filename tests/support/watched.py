@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from relay.cli.main import main
+from relay.process.main import main
 
 COLLECTION = "collection"
 LEAST_NS = 2_000_000

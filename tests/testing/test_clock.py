@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.ports import Clock
+from relay.ports.ambient import Clock
 from relay.testing.clock import HandMovedClock
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from relay.domain.reply import Phase
 from relay.domain.route import TlsPolicy
 from relay.net.tls import client_context, ensure_self_signed, server_context
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.wire import Wire, connect
 
 TRANSACTION = (b"MAIL FROM:<a@x.test> SIZE=5", b"RCPT TO:<b@x.test>", b"DATA")

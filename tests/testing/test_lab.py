@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.schema.problems import ConfigError
+from relay.config.problems import ConfigError
 from relay.testing.lab import lab_directory, write_files
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import aiosmtplib
 import pytest
 
-from relay.schema.problems import ConfigError
-from relay.testing.script import SCRIPT_HELP, load_script
-from relay.testing.sink import main, run_sink
+from relay.config.problems import ConfigError
+from relay.sink.program import main, run_sink
+from relay.sink.script import SCRIPT_HELP, load_script
 from relay.testing.wire import connect
 
 Lines = list[dict[str, Any]]
@@ -242,7 +242,7 @@ def test_an_address_in_use_is_a_failure(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(number: signal.Signals) -> None:
-    code = "from relay.testing.sink import main; raise SystemExit(main('127.0.0.1:0', None))"
+    code = "from relay.sink.program import main; raise SystemExit(main('127.0.0.1:0', None))"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["listening"].startswith("127.0.0.1:")

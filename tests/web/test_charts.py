@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from relay.web.charts import Series, Span, spark, stacked
+from relay.frames.console.charts import Series, Span, spark, stacked
 
 SPAN = Span(datetime(2026, 3, 1, 10, tzinfo=UTC), timedelta(hours=1), 3)
 SVG = "{http://www.w3.org/2000/svg}"

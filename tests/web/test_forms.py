@@ -6,8 +6,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from relay.web.errors import WebError
-from relay.web.forms import MAX_BYTES, Form, filled, read_form
+from relay.frames.console.errors import WebError
+from relay.frames.console.forms import MAX_BYTES, Form, filled, read_form
 
 URLENCODED = "application/x-www-form-urlencoded"
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from relay.domain.users import Role
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 KEY = "c100000000000000000000000000000000000001"

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.testing.fake_mta import FakeMta
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 PASSWORD, WRONG = "correct horse battery", "wrong-password-0123"

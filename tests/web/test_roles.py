@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relay.service.sign_in import csrf_of
-from relay.testing.fake_mta import FakeMta
+from relay.frames.sign_in import csrf_of
+from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 
 PATHS = ("/sign-in", "/api/v1/ip-pools", "/api/docs", "/healthz")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from relay.domain.users import SessionId
-from relay.web.shown_once import Secret, Secrets
+from relay.frames.console.shown_once import Secret, Secrets
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANN, BEN = SessionId("ann"), SessionId("ben")

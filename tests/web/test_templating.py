@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.web.templating import money, plural, size, span, until
+from relay.frames.console.templating import money, plural, size, span, until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

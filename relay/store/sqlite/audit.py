@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.domain.ids import AccountId, Revision, from_us, to_us
-from relay.ports import AuditLine
+from relay.ports.directory import AuditLine
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.statements import SQL, one
 

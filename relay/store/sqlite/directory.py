@@ -11,7 +11,8 @@ from relay.domain.directory import Account, ApiKey, Entry, Pool, SendingIp, Snap
 from relay.domain.errors import Conflict, StaleDirectory
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us, to_us
 from relay.domain.route import Route
-from relay.ports import Answered, AuditLine
+from relay.ports.directory import AuditLine
+from relay.ports.idempotency import Answered
 from relay.store.entries import ROUTES, entry, entry_json, place, routes, routes_json, snapshot, told_json
 from relay.store.sqlite.audit import audit_of, lines_beyond, old_lines, remove_lines
 from relay.store.sqlite.enqueue import make_lanes

@@ -3,17 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from relay.domain.errors import (
-    QueueShareFull,
-    RecipientsSuppressed,
-    RelayError,
-    StaleDirectory,
-    StaleRequest,
-)
+from relay.domain.errors import QueueShareFull, RecipientsSuppressed, RelayError, StaleDirectory, StaleRequest
 from relay.domain.ids import AccountId, BodyId, Epoch, IpAddress
 from relay.domain.message import Body, Message, State
 from relay.domain.suppression import key_of_message
-from relay.ports import EnqueueBatch
+from relay.ports.queue import EnqueueBatch
 from relay.store.codec import STORED_MESSAGE_COLUMNS, Row, message_row, submission_row, to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.idempotency import keep_answer

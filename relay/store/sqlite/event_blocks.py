@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from relay.domain.ids import to_us
-from relay.ports import EventQuery
+from relay.ports.eventlog import EventQuery
 from relay.store.codec import sayable, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection

@@ -8,7 +8,7 @@ from uuid import uuid4
 from relay.domain.errors import OverCapacity
 from relay.domain.events import Event
 from relay.domain.ids import MessageId, TransmissionId, to_us
-from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents, Told
+from relay.ports.eventlog import EventPage, EventPlace, EventQuery, FoundEvents, Told
 from relay.store.codec import to_json, told
 from relay.store.sqlite.event_blocks import forget, keep, may_note, note, unnoted
 from relay.store.sqlite.eventsearch import BUDGET_S, find, search

@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import to_us
-from relay.ports import EventPage, EventPlace, EventQuery, FoundEvents
+from relay.ports.eventlog import EventPage, EventPlace, EventQuery, FoundEvents
 from relay.store.codec import TOLD_COLUMNS, Row, sayable, to_json, told
 from relay.store.sqlite.event_blocks import Wanted, candidates, one_id
 from relay.store.sqlite.executor import Connection

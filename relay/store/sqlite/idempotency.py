@@ -5,7 +5,7 @@ from datetime import datetime
 
 from relay.domain.errors import StaleRequest
 from relay.domain.ids import to_us
-from relay.ports import Answer, Answered, Begun, Standing, Ticket
+from relay.ports.idempotency import Answer, Answered, Begun, Standing, Ticket
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection, Executor
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from relay.domain.ids import Epoch, IpAddress, NodeName, WorkerId
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.store.codec import to_json
 from relay.store.folders import make_private
 from relay.store.sqlite.executor import Connection

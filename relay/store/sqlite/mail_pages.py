@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 
 from relay.domain.message import Message, State
-from relay.ports import BadPlace, MailFilter, MailPage
+from relay.ports.report import BadPlace, MailFilter, MailPage
 from relay.store.codec import MESSAGE_COLUMNS, message, to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.waiting import SOME, conditions

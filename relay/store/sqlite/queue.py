@@ -9,7 +9,7 @@ from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import Epoch, IpAddress, MessageId, NodeName, TransmissionId, WorkerId, from_us, to_us
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Message
-from relay.ports import Claimed, EnqueueBatch, Head, Lane, Selection
+from relay.ports.queue import Claimed, EnqueueBatch, Head, Lane, Selection
 from relay.store.codec import message, to_json
 from relay.store.sqlite.enqueue import enqueue_all
 from relay.store.sqlite.executor import Connection, Executor

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from relay.domain.ids import AccountId, Epoch, IpAddress, MessageId, to_us
 from relay.domain.lifecycle import Finish, Notice, Requeue, Settlement
 from relay.domain.value import value
-from relay.ports import Lane
+from relay.ports.queue import Lane
 from relay.store.codec import sayable, submission_row, to_json
 from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection

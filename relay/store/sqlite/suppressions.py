@@ -6,8 +6,7 @@ from typing import Any
 from relay.domain.errors import ComplianceEntry
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
-from relay.ports import SuppressionPage, SuppressionQuery
-from relay.ports.suppressions import Order
+from relay.ports.suppressions import Order, SuppressionPage, SuppressionQuery
 from relay.store.codec import Row, from_json, sayable, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection, Executor

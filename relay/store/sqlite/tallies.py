@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from relay.domain.events import EVENT_KINDS, Event, PolicyRejection
 from relay.domain.ids import AccountId, IpAddress, PoolId, from_us, to_us
-from relay.ports import TALLY_STEP, Tally
+from relay.ports.report import TALLY_STEP, Tally
 from relay.store.codec import Row, event_row
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection

@@ -8,7 +8,7 @@ from datetime import datetime
 from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.ids import AccountId, from_us, to_us
 from relay.domain.users import IDLE, LIFE, Link, Role, Session, SessionId, User, UserId, name_key
-from relay.ports import Verified
+from relay.ports.users import Verified
 from relay.store.codec import Row
 from relay.store.sql import load_queries
 from relay.store.sqlite.audit import add_line

@@ -8,7 +8,7 @@ from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.events import Operated, Subject
 from relay.domain.ids import AccountId, IpAddress, to_us
 from relay.domain.message import Message, State
-from relay.ports import Selection
+from relay.ports.queue import Selection
 from relay.store.codec import MESSAGE_COLUMNS, event_row, message, to_json
 from relay.store.entries import entry
 from relay.store.sqlite.enqueue import make_lanes

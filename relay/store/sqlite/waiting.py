@@ -5,7 +5,7 @@ from typing import Any
 
 from relay.domain.ids import AccountId, IpAddress, PoolId, from_us
 from relay.domain.message import State
-from relay.ports import Facet, MailFilter, StateCounts, Waiting, WaitingPage
+from relay.ports.report import Facet, MailFilter, StateCounts, Waiting, WaitingPage
 from relay.store.codec import to_json
 from relay.store.sqlite.executor import Connection
 

@@ -1,0 +1,125 @@
+"""What all commands share: finding the configuration, opening the store, changing the directory."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from relay.config.config import Config, load_config
+from relay.config.problems import ConfigError
+from relay.domain.changes import Change, Put, entries_of
+from relay.domain.directory import Snapshot
+from relay.domain.errors import RelayError, StaleDirectory
+from relay.frames.commands import parameters
+from relay.frames.live import LiveDirectory
+from relay.frames.sign_in import SignIns
+from relay.net.ambient import SystemClock, SystemEntropy
+from relay.net.passwords import Argon2Hasher
+from relay.store import Store, open_store
+
+USUAL_PLACES = (Path("config/relay.toml"), Path("/etc/relay/relay.toml"))
+_TRIES = 10
+
+Result = TypeVar("Result")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="PATH", help="relay.toml; else RELAY_CONFIG, else the usual places."),
+]
+AccountOption = Annotated[int, typer.Option("--account", min=1, help="The account's number.")]
+AnyAccountOption = Annotated[int | None, typer.Option("--account", min=1, help="Of this account alone.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass
+class NoStore(RelayError):
+    """There is nothing to read yet."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command at work on the open store."""
+
+    config: Config
+    store: Store
+    clock: SystemClock
+    actor: str
+
+    async def change(self, compute: Callable[[Snapshot], Sequence[Change]]) -> Sequence[Change]:
+        """Write what compute makes of the newest directory; it is asked again when somebody was quicker.
+
+        Returns the changes; what is so already is not written. Raises what compute raises,
+        Conflict, StaleDirectory.
+        """
+        for _ in range(_TRIES):
+            snapshot = await self.store.directory.snapshot()
+            changes = compute(snapshot)
+            stored = frozenset(entries_of(snapshot))
+            needed = [
+                change for change in changes if not isinstance(change, Put) or change.entry not in stored
+            ]
+            if not needed:
+                return changes
+            try:
+                await self.store.directory.apply(needed, snapshot.revision, self.actor, self.clock.now())
+            except StaleDirectory:
+                continue
+            return changes
+        raise StaleDirectory
+
+    async def sign_ins(self) -> SignIns:
+        """Users and how they come in, as the console has them."""
+        rows = self.store.directory
+        directory = LiveDirectory(rows, await rows.snapshot(), self.clock)
+        return SignIns(self.store.users, Argon2Hasher(), self.clock, SystemEntropy(), directory)
+
+
+def config_at(path: Path | None) -> tuple[Config, Path]:
+    """The configuration, and where it was found. Raises ConfigError."""
+    named = path or (Path(os.environ["RELAY_CONFIG"]) if os.environ.get("RELAY_CONFIG") else None)
+    found = named or next((place for place in USUAL_PLACES if place.exists()), None)
+    if found is None:
+        places = " or ".join(str(place) for place in USUAL_PLACES)
+        raise ConfigError((f"no configuration: expected {places}, RELAY_CONFIG or --config PATH",))
+    return load_config(found, os.environ), found
+
+
+def in_store(
+    path: Path | None, work: Callable[[Session], Awaitable[Result]], *, may_create: bool = False
+) -> Result:
+    """What work returns, with the store of that configuration open.
+
+    Raises ConfigError, UnusableStore, NoStore unless the command may create it.
+    """
+    config, _ = config_at(path)
+    if not may_create and not config.store_file.exists():
+        raise NoStore(config.store_file)
+
+    async def run() -> Result:
+        async with await open_store(
+            config.store, account_queue_bytes=config.limits.account_queue_bytes
+        ) as store:
+            return await work(Session(config, store, SystemClock(), _actor()))
+
+    return asyncio.run(run())
+
+
+def _actor() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a uid without a name, as in containers
+        return f"cli:{os.getuid()}"
+
+
+async def read_snapshot(session: Session) -> Snapshot:
+    return await session.store.directory.snapshot()
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", parser=parameters.name)]

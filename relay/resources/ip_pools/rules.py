@@ -1,0 +1,179 @@
+"""IP pools, as changes computed on one snapshot: all of them, or none (R15-R17)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from relay.domain.changes import Changes, Put, Remove, first_put
+from relay.domain.directory import (
+    MAX_POOL_NAME,
+    RESERVED_POOLS,
+    SHARED_OVERFLOW,
+    Account,
+    Origin,
+    Pool,
+    Snapshot,
+    is_pool_name,
+    pool_id_of,
+)
+from relay.domain.errors import Conflict, MalformedOptions
+from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, PoolId
+from relay.domain.lookup import account_of, pool_of
+from relay.resources.sending_ips.rules import move_ips
+
+# ── pools ────────────────────────────────────────────────────────────────────────────────
+
+
+def create_pool(
+    snapshot: Snapshot,
+    account: AccountId,
+    name: str,
+    overflow: str = "",
+    signing_domain: str = "",
+    fbl_signing_domain: str = "",
+) -> Changes:
+    account_of(snapshot, account)
+    check_name(name)
+    pool = Pool(account, pool_id_of(name), name, overflow, Origin.LIVE, signing_domain, fbl_signing_domain)
+    if pool.id in RESERVED_POOLS:
+        raise MalformedOptions(f"IP Pool {pool.id} is reserved.")
+    if (account, pool.id) in snapshot.pools:
+        raise Conflict(f"IP Pool {pool.id} already exists.")
+    check_overflow(snapshot, pool)
+    check_signing(snapshot, pool)
+    return (Put(pool),)
+
+
+def change_pool(
+    snapshot: Snapshot,
+    account: AccountId,
+    pool: PoolId,
+    name: str | None = None,
+    overflow: str | None = None,
+    signing_domain: str | None = None,
+    fbl_signing_domain: str | None = None,
+) -> Changes:
+    """None leaves as it is, an empty text removes. A new name keeps the id."""
+    if pool == DEFAULT_POOL:
+        raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved and cannot be updated.")
+    changed = pool_of(snapshot, account, pool)
+    if name is not None:
+        check_name(name)
+        changed = replace(changed, name=name)
+    if overflow is not None:
+        changed = replace(changed, overflow_pool=overflow)
+        check_overflow(snapshot, changed)
+    if signing_domain is not None:
+        changed = replace(changed, signing_domain=signing_domain)
+    if fbl_signing_domain is not None:
+        changed = replace(changed, fbl_signing_domain=fbl_signing_domain)
+    if signing_domain or fbl_signing_domain:
+        check_signing(snapshot, changed)
+    return (Put(changed),)
+
+
+def delete_pool(snapshot: Snapshot, account: AccountId, pool: PoolId) -> Changes:
+    """Its IPs move to `default` (A31); pools that overflowed into it no longer do."""
+    if pool == DEFAULT_POOL:
+        raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved.")
+    entry = pool_of(snapshot, account, pool)
+    bereft = [
+        Put(replace(other, overflow_pool=""))
+        for other in snapshot.pools.values()
+        if other.account == account and other.overflow_pool == pool
+    ]
+    return (Remove(entry), *bereft)
+
+
+def create_pool_with(
+    snapshot: Snapshot,
+    account: AccountId,
+    name: str,
+    addresses: Iterable[IpAddress],
+    overflow: str = "",
+    signing_domain: str = "",
+) -> Changes:
+    """A new pool, and these IPs of the account moved into it.
+
+    Raises what create_pool raises, and UnknownObject for an IP that is not the account's.
+    """
+    changes = create_pool(snapshot, account, name, overflow, signing_domain)
+    pool = first_put(changes, Pool)
+    grown = replace(snapshot, pools={**snapshot.pools, (account, pool.id): pool})
+    return (*changes, *move_ips(grown, account, dict.fromkeys(addresses, pool.id)))
+
+
+def update_pool(
+    snapshot: Snapshot,
+    account: AccountId,
+    pool: PoolId,
+    moves: Mapping[IpAddress, PoolId],
+    name: str | None = None,
+    overflow: str | None = None,
+    signing_domain: str | None = None,
+) -> Changes:
+    """What a pool is called, overflows into and signs with, and IPs moved.
+
+    None, and what is so already, is left alone: what has become wrong since is not judged again.
+    Raises what change_pool and move_ips raise; UnknownObject when there is no such pool; MalformedOptions
+    for the default pool when no IP moves.
+    """
+    stored = pool_of(snapshot, account, pool)
+    given = {"name": name, "overflow": overflow, "signing_domain": signing_domain}
+    known = {"name": stored.name, "overflow": stored.overflow_pool, "signing_domain": stored.signing_domain}
+    new = {field: value for field, value in given.items() if value is not None and value != known[field]}
+    changed = change_pool(snapshot, account, pool, **new) if new else ()
+    moved = move_ips(snapshot, account, moves)
+    if pool == DEFAULT_POOL and not moved:
+        raise MalformedOptions("You can not edit default pool.")
+    return (*changed, *moved)
+
+
+def check_name(name: str) -> None:
+    """Raises MalformedOptions (A1)."""
+    if len(name) > MAX_POOL_NAME:
+        raise MalformedOptions(f"name must be {MAX_POOL_NAME} characters or less")
+    if not is_pool_name(name):
+        raise MalformedOptions("name must contain only letters, numbers and spaces")
+
+
+def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
+    """One step of overflow, to another pool that exists."""
+    overflow = pool.overflow_pool
+    if not overflow:
+        return
+    siblings = _others(snapshot.pools.values(), pool)
+    if overflow == pool.id:
+        raise MalformedOptions(f"{pool.id} cannot be its own overflow pool")
+    if any(other.overflow_pool == pool.id for other in siblings):
+        raise MalformedOptions(f"{pool.id} is an overflow pool and cannot have an overflow pool")
+    if overflow == SHARED_OVERFLOW and snapshot.accounts[pool.account].has_shared_pool:
+        return
+    target = next((other for other in siblings if other.id == overflow), None)
+    if target is None:
+        raise MalformedOptions(f"Auto Warmup Overflow Pool {overflow} does not exist.")
+    if target.overflow_pool:
+        raise MalformedOptions(f"{overflow} has an overflow pool and cannot be an overflow pool")
+
+
+def bereft_of_shared_pool(snapshot: Snapshot, account: Account) -> tuple[Put, ...]:
+    """The account's pools that overflow into the shared pool, and no longer do on a plan without one."""
+    if account.has_shared_pool:
+        return ()
+    return tuple(
+        Put(replace(pool, overflow_pool=""))
+        for pool in snapshot.pools.values()
+        if pool.account == account.id and pool.overflow_pool == SHARED_OVERFLOW
+    )
+
+
+def check_signing(snapshot: Snapshot, pool: Pool) -> None:
+    """A pool signs with a domain whose key receivers find in DNS."""
+    for field in ("signing_domain", "fbl_signing_domain"):
+        name = getattr(pool, field)
+        domain = snapshot.domains.get((pool.account, name))
+        if name and (domain is None or not domain.signs):
+            raise MalformedOptions(f"{field} must be a DKIM verified sending domain")
+
+
+def _others(pools: Iterable[Pool], pool: Pool) -> list[Pool]:
+    return [other for other in pools if other.account == pool.account and other.id != pool.id]

@@ -1,0 +1,173 @@
+"""What an operator does to queued mail, and asks of the routing decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from relay.domain.directory import SendingIp, Snapshot, in_order
+from relay.domain.errors import UnknownObject
+from relay.domain.events import Delivery, Event, Failure, Injection, Operated, PolicyRejection, Subject
+from relay.domain.ids import AccountId, IpAddress, MessageId
+from relay.domain.message import Message, State, Submission
+from relay.domain.outcome import Peer
+from relay.domain.retry import RetryPolicy
+from relay.ports.ambient import Clock
+from relay.ports.directory import Directory
+from relay.ports.eventlog import EventLog, Told
+from relay.ports.queue import QueueStore, Selection, WakeUps
+
+
+class Verb(StrEnum):
+    """What can be done to unfinished mail."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    REPIN = "repin"
+
+
+TOUCHES: Mapping[str, tuple[State, ...]] = {
+    Verb.HOLD: (State.QUEUED, State.IN_FLIGHT),
+    Verb.RELEASE: (State.HELD,),
+    Verb.RETRY: (State.QUEUED,),
+    Verb.CANCEL: (State.QUEUED, State.HELD, State.IN_FLIGHT),
+    Verb.REPIN: (State.QUEUED, State.HELD),
+}
+"""What a verb means something to."""
+
+
+def repin_targets(snapshot: Snapshot, account: AccountId) -> tuple[SendingIp, ...]:
+    """The IPs that waiting mail of the account can be given: its own and shared ones that take pins."""
+    return in_order(
+        ip for ip in snapshot.ips.values() if ip.takes_pins and (ip.shared or ip.account == account)
+    )
+
+
+class Operator:
+    """The verbs on unfinished mail. Each leaves an event with the actor's name on every message it touched.
+
+    Messages in flight are not torn from their conversation: hold and cancel become a wish
+    that is obeyed when they come back to the queue; repin leaves them alone.
+    """
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        wakeups: WakeUps,
+        directory: Directory,
+        clock: Clock,
+        policy: RetryPolicy,
+        actor: str,
+    ) -> None:
+        self._queue, self._wakeups, self._directory, self._clock = queue, wakeups, directory, clock
+        self._policy, self._actor = policy, actor
+
+    async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+        """The method of that name; to: for repin, which needs it. Returns how many messages were touched."""
+        match verb:
+            case Verb.HOLD:
+                return await self.hold(selection)
+            case Verb.RELEASE:
+                return await self.release(selection)
+            case Verb.RETRY:
+                return await self.retry(selection)
+            case Verb.CANCEL:
+                return await self.cancel(selection)
+            case Verb.REPIN:
+                if to is None:
+                    raise UnknownObject("sending IP", "")
+                return await self.repin(selection, to)
+            case _:
+                assert_never(verb)
+
+    async def hold(self, selection: Selection) -> int:
+        """Stop attempts; the expiry clock stops too, but a hold has a deadline of its own."""
+        now = self._clock.now()
+        return await self._queue.hold(selection, now, now + self._policy.hold_expire_after, self._actor)
+
+    async def release(self, selection: Selection) -> int:
+        """End a hold: due at once, with the time held added to the expiry."""
+        return self._told(await self._queue.release(selection, self._clock.now(), self._actor))
+
+    async def retry(self, selection: Selection) -> int:
+        """Make queued mail due now."""
+        return self._told(await self._queue.retry(selection, self._clock.now(), self._actor))
+
+    async def cancel(self, selection: Selection) -> int:
+        """End messages without delivery; each becomes a bounce of class 25."""
+        return self._told(await self._queue.cancel(selection, self._clock.now(), self._actor))
+
+    async def repin(self, selection: Selection, to: IpAddress) -> int:
+        """Give queued and held mail another sending IP: the one audited way to change a pin.
+
+        Raises UnknownObject when `to` is no sending IP of the directory, Conflict when it is
+        neither shared nor of the account whose mail it would carry.
+        """
+        ip = (await self._directory.refresh()).ips.get(to)
+        if ip is None or ip.is_retired:
+            raise UnknownObject("sending IP", to)
+        return self._told(await self._queue.repin(selection, to, self._clock.now(), self._actor))
+
+    def _told(self, touched: int) -> int:
+        """What is due now need not wait until its lane looks by itself."""
+        if touched:
+            self._wakeups.tell()
+        return touched
+
+
+_TLS = {1: "TLS", 0: "clear text", -1: "TLS failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What queue and event log know of one message."""
+
+    message: Message | None
+    """None: it has left the queue, or never came to be one."""
+    subject: Subject
+    """As it is now: a re-pin changes it."""
+    submission: Submission | None
+    """None: nobody remembers it."""
+    told: tuple[Told, ...]
+    """Oldest first."""
+
+
+async def story_of(queue: QueueStore, events: EventLog, id_: MessageId) -> Story:
+    """Raises UnknownObject when neither queue nor event log knows the message."""
+    waiting = await queue.select(Selection(ids=(id_,)), 1)
+    message = waiting[0] if waiting else None
+    told = await events.story(id_)
+    subject = Subject.of(message) if message else _subject(told)
+    if subject is None:
+        raise UnknownObject("message", id_)
+    return Story(
+        message, subject, next((one.submission for one in told if one.submission), None), tuple(told)
+    )
+
+
+def _subject(told: Sequence[Told]) -> Subject | None:
+    """As the newest event has it."""
+    events = [one.event for one in told if not isinstance(one.event, PolicyRejection)]
+    return events[-1].about if events else None
+
+
+def reply_of(event: Event) -> str:
+    """What the next hop said, why it failed, or who did it; empty where nothing was said."""
+    match event:
+        case Injection():
+            return ""
+        case Delivery(reply=reply):
+            return reply
+        case Operated(actor=actor, detail=detail):
+            return f"by {actor}" + (f", {detail}" if detail else "")
+        case _ if isinstance(event, Failure):
+            return event.raw_reason
+        case _:
+            assert_never(event)
+
+
+def peer_words(peer: Peer) -> str:
+    """Who was spoken to and how: `192.0.2.1, TLS`."""
+    return f"{peer.ip_address}, {_TLS[peer.outbound_tls]}" if peer.ip_address else "no connection"
