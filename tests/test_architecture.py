@@ -302,6 +302,16 @@ def test_what_the_table_allows_is_allowed(tmp_path: Path, path: str, text: str) 
     assert list(violations(tmp_path)) == []
 
 
+def test_a_name_is_imported_from_where_it_is_defined() -> None:
+    """The published kit for tests alone hands out what others define."""
+    places = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("relay/**/*.py")
+        if re.search(r"^__all__\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert places == {"relay/testing/__init__.py"}
+
+
 def test_no_modules_import_one_another_in_a_circle() -> None:
     paths = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("relay/**/*.py")

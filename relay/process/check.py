@@ -9,7 +9,8 @@ from relay.domain.directory import SendingIp
 from relay.domain.route import SmarthostRoute, TlsPolicy
 from relay.frames.commands.printing import plain, print_json, print_rows, say, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, config_at
-from relay.process.judgments import Case, judge
+from relay.process.judgments import judge
+from relay.process.judgments.case import Case
 from relay.process.judgments.hosts import is_here
 from relay.process.preparation import standing_of
 

@@ -19,11 +19,12 @@ from relay.net.tls import ensure_self_signed
 from relay.ports.ambient import Clock
 from relay.process.directory.changes import Difference, changes_to
 from relay.process.directory.file import DirectoryFile, load_directory
-from relay.process.judgments import Book, Case, Finding, judge
-from relay.process.judgments.case import STORE
+from relay.process.judgments import judge
+from relay.process.judgments.case import STORE, Book, Case, Finding
 from relay.process.judgments.directory import missing_of
 from relay.process.judgments.published import PUBLISHED
-from relay.store import Store, UnusableStore, open_store, wide_folders
+from relay.store import Store, open_store, wide_folders
+from relay.store.migrate import UnusableStore
 from relay.store.peek import UnreadableForNow, peek
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")

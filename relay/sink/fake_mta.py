@@ -11,8 +11,6 @@ from relay.domain.reply import Phase
 from relay.sink.connection import Connection
 from relay.sink.orders import EXTENSIONS, Act, Answer, Attempt, Orders, Rate
 
-__all__ = ["EXTENSIONS", "Attempt", "FakeMta"]
-
 
 class FakeMta:
     """An SMTP server for tests, on an ephemeral port: `async with FakeMta() as mta`.

@@ -39,8 +39,6 @@ from relay.store.sqlite.users import SqliteUsers
 from relay.store.sqlite.wakeups import DatagramWakeUps
 from relay.store.sqlite.wal import connect
 
-__all__ = ["Store", "UnusableStore", "migrate_store", "open_store", "wide_folders"]
-
 _SCHEME = "sqlite:///"
 
 

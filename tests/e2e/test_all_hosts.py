@@ -13,7 +13,8 @@ from relay.domain.events import Bounce, Delay, Delivery, Injection
 from relay.domain.ids import TransmissionId
 from relay.domain.reply import Phase
 from relay.net.timeouts import Timeouts
-from relay.sink.fake_mta import EXTENSIONS, FakeMta
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import EXTENSIONS
 from relay.testing.fake_dns import FakeDns
 from relay.testing.harness import Injected, RelayHarness
 from relay.testing.lab import lab_directory

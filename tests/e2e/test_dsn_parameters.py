@@ -11,7 +11,8 @@ import aiosmtplib
 import pytest
 
 from relay.ports.queue import Selection
-from relay.sink.fake_mta import EXTENSIONS, FakeMta
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import EXTENSIONS
 from relay.testing.clock import HandMovedClock
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import compose

@@ -16,7 +16,8 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from relay.sink.fake_mta import EXTENSIONS, FakeMta
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import EXTENSIONS
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
 from relay.testing.wire import connect

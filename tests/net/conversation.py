@@ -11,7 +11,7 @@ from relay.domain.route import TlsPolicy
 from relay.net.smtp_session import SmtpDialer
 from relay.net.timeouts import Timeouts
 from relay.ports.outbound import Host, NoSession, SmtpSession, Transcript
-from relay.sink.fake_mta import EXTENSIONS
+from relay.sink.orders import EXTENSIONS
 
 BIND = IpAddress("127.0.0.5")
 CONTENT = (b"Received: from here\r\n", b"Subject: hi\r\n\r\nHello.\r\n")

@@ -12,7 +12,8 @@ from relay.domain.address import Mailbox
 from relay.domain.message import Envelope
 from relay.domain.reply import Phase
 from relay.ports.outbound import SmtpSession
-from relay.sink.fake_mta import EXTENSIONS, FakeMta
+from relay.sink.fake_mta import FakeMta
+from relay.sink.orders import EXTENSIONS
 from relay.testing.waiting import eventually
 from tests.net.conversation import BIND, CONTENT, WITHOUT_PIPELINING, said, session_with, to
 

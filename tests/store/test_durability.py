@@ -15,8 +15,8 @@ import pytest
 
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import MessageId
-from relay.store import UnusableStore, migrate_store, open_store, wide_folders
-from relay.store.migrate import migrations
+from relay.store import migrate_store, open_store, wide_folders
+from relay.store.migrate import UnusableStore, migrations
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.wal import connect
 from tests.store.conftest import EVERYTHING, kinds, seed, stored, stray_bodies

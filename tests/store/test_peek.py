@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.store import UnusableStore, migrate_store, open_store
-from relay.store.migrate import migrations
+from relay.store import migrate_store, open_store
+from relay.store.migrate import UnusableStore, migrations
 from relay.store.peek import peek
 from tests.store.conftest import seed
 

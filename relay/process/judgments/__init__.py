@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from relay.process.judgments.case import Book, Case, Finding, Judgment
+from relay.process.judgments.case import Case, Finding, Judgment
 from relay.process.judgments.certificates import CERTIFICATES
 from relay.process.judgments.directory import DIRECTORY
 from relay.process.judgments.listeners import LISTENERS
@@ -12,8 +12,6 @@ from relay.process.judgments.routes import ROUTES
 from relay.process.judgments.senders import SENDERS
 from relay.process.judgments.settings import SETTINGS
 from relay.process.judgments.storage import STORAGE
-
-__all__ = ["Book", "Case", "Finding", "judge"]
 
 _MOST_OF_A_KIND = 20
 _ALL: tuple[Judgment, ...] = (
