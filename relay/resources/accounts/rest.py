@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from relay.domain.directory import Account, Plan
 from relay.domain.tracking import NOTICE
@@ -12,10 +12,9 @@ from relay.frames.rest.auth import Caller, require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
-from relay.frames.rest.request import RequestBody, label
+from relay.frames.rest.request import Name, Off, RequestBody, refuse
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import NOTICE_HEADER, Message, Results
-from relay.frames.values import MAX_NAME
 from relay.resources.accounts.rules import rename_account
 
 NO_TFA = "tfa_required is not available on this installation."
@@ -24,26 +23,6 @@ TRACKING = frozenset(
     {"smtp_tracking_default", "rest_tracking_default", "initial_open_pixel_tracking", "click_tracking"}
 )
 """Options that are kept, where mail that asks for tracking is taken."""
-
-
-def _parse_tfa(value: object) -> bool:
-    """Off is what it is; nothing is accepted that has no effect."""
-    if value is not False:
-        raise ValueError(NO_TFA if value is True else "tfa_required must be a boolean")
-    return False
-
-
-def _parse_options(value: object) -> dict[str, bool]:
-    """Of tracking: on or off. Others stay off."""
-    if not isinstance(value, dict):
-        raise ValueError("options must be an object")
-    asked = {name: wanted for name, wanted in value.items() if name in AccountOptions.model_fields}
-    for name, wanted in asked.items():
-        if not isinstance(wanted, bool):
-            raise ValueError(f"options.{name} must be a boolean")
-        if wanted and name not in TRACKING:
-            raise ValueError(NO_OPTIONS)
-    return {name: wanted for name, wanted in asked.items() if name in TRACKING}
 
 
 class AccountOptions(BaseModel):
@@ -114,34 +93,30 @@ class AccountShape(BaseModel):
         )
 
 
-_NOTHING_ASKED: dict[str, bool] = {}
+class AccountOptionsBody(RequestBody):
+    """What is left out stays as it is."""
+
+    smtp_tracking_default: bool = False
+    rest_tracking_default: bool = False
+    transactional_default: Annotated[Off, refuse(NO_OPTIONS)] = False
+    transactional_unsub: Annotated[Off, refuse(NO_OPTIONS)] = False
+    initial_open_pixel_tracking: bool = False
+    click_tracking: bool = False
+
+    @property
+    def asked(self) -> dict[str, bool]:
+        """Those of tracking that are given."""
+        return self.model_dump(include=set(TRACKING), exclude_unset=True)
 
 
 class AccountBody(RequestBody):
     """What may be set."""
 
-    company_name: Annotated[
-        str | None,
-        PlainValidator(label("company_name")),
-        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME}),
-    ] = None
-    tfa_required: Annotated[
-        bool, PlainValidator(_parse_tfa), WithJsonSchema({"type": "boolean", "enum": [False]})
-    ] = False
-    options: Annotated[
-        dict[str, bool],
-        PlainValidator(_parse_options),
-        WithJsonSchema(
-            {
-                "type": "object",
-                "description": "Those of tracking are kept, without effect; the others are off.",
-                "properties": {
-                    name: {"type": "boolean"} if name in TRACKING else {"type": "boolean", "enum": [False]}
-                    for name in AccountOptions.model_fields
-                },
-            }
-        ),
-    ] = _NOTHING_ASKED
+    company_name: Name | None = None
+    tfa_required: Annotated[Off, refuse(NO_TFA)] = False
+    options: AccountOptionsBody = Field(
+        AccountOptionsBody(), description="Those of tracking are kept, without effect; the others are off."
+    )
 
 
 router = APIRouter(tags=["account"])
@@ -164,14 +139,14 @@ async def update_account(
 ) -> Results[Message]:
     """Rename the account, and keep its options of tracking."""
     body = await read_body(request, AccountBody)
-    if any(body.options.values()):
+    if any(body.options.asked.values()):
         if services.refuses_tracking:
             raise ApiError(400, NO_OPTIONS)
         response.headers[NOTICE_HEADER] = NOTICE
-    if body.company_name is not None or body.options:
+    if body.company_name is not None or body.options.asked:
         await change_directory(
             services.directory,
-            lambda snapshot: rename_account(snapshot, caller.account, body.company_name, body.options),
+            lambda snapshot: rename_account(snapshot, caller.account, body.company_name, body.options.asked),
             caller.actor,
             caller.judge,
             caller.caps,

@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from relay.domain.authority import check_no_stronger
 from relay.domain.changes import Changes, Remove
@@ -13,49 +13,25 @@ from relay.frames.rest.auth import Caller, require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
-from relay.frames.rest.request import RequestBody, label
+from relay.frames.rest.request import Clients, Name, OneOf, RequestBody, Says
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Results
-from relay.frames.values import MAX_NAME, parse_client
 from relay.resources.api_keys import rules
 from relay.resources.api_keys.rules import key_id, new_key
 
 _GRANTS = ", ".join(f"'{grant}'" for grant in sorted(GRANTS))
 
 
-def _parse_grants(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or any(grant not in sorted(GRANTS) for grant in value):
-        raise ValueError(f"grants must be an array of some of {_GRANTS}")
-    return tuple(value)
-
-
-def _parse_clients(value: object) -> tuple[str, ...]:
-    try:
-        if isinstance(value, list):
-            return tuple(parse_client(entry) for entry in value)
-    except ValueError:
-        pass
-    raise ValueError("valid_ips must be an array of addresses and networks")
-
-
 class ApiKeyBody(RequestBody):
     """A new key."""
 
-    label: Annotated[
-        str,
-        PlainValidator(label("label")),
-        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME}),
-    ]
+    label: Name
     grants: Annotated[
-        tuple[str, ...],
-        PlainValidator(_parse_grants),
-        WithJsonSchema({"type": "array", "items": {"type": "string", "enum": sorted(GRANTS)}, "minItems": 1}),
+        tuple[Annotated[str, OneOf(sorted(GRANTS))], ...],
+        Field(min_length=1, strict=False),
+        Says(f"grants must be an array of some of {_GRANTS}"),
     ]
-    valid_ips: Annotated[
-        tuple[str, ...],
-        PlainValidator(_parse_clients),
-        WithJsonSchema({"type": "array", "items": {"type": "string"}}),
-    ] = ()
+    valid_ips: Annotated[Clients, Says("valid_ips must be an array of addresses and networks")] = ()
 
 
 class ApiKeyShape(BaseModel):

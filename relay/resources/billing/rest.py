@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field
 
 from relay.domain.authority import check_change
 from relay.domain.billing import Cycle, Invoice, Line, invoice_number
@@ -17,7 +17,7 @@ from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.once import IdempotencyKey, answer_once
-from relay.frames.rest.request import RequestBody, text
+from relay.frames.rest.request import OneOf, RequestBody, Says
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Results
 from relay.ports.idempotency import Answer, Answered, Ticket
@@ -30,38 +30,10 @@ _CODES = {Plan.FREE: "free1", Plan.SELF_SERVE: "self_serve", Plan.MANUAL: "manua
 """How clients of SparkPost tell plan classes apart."""
 
 
-def _parse_quantity(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST:
-        return value
-    raise ValueError("quantity must be a positive integer")
-
-
-def _parse_plan(value: object) -> Plan:
-    try:
-        return Plan(str(value))
-    except ValueError as error:
-        raise ValueError(f"plan must be one of {', '.join(Plan)}") from error
-
-
-def _parse_limit(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
-        return value
-    raise ValueError("limit must be a whole number, 0 or more")
-
-
-def _parse_price(value: object) -> int:
-    """Cents."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        cents = value * 100
-        if 0 <= cents <= MAX_PRICE_CENTS and abs(cents - round(cents)) < 1e-6:
-            return round(cents)
-    raise ValueError("price must be an amount in USD with at most two decimals")
-
-
-def _parse_day(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 28:
-        return value
-    raise ValueError("bill_cycle_day must be between 1 and 28")
+def _check_cents(price: float | None) -> float | None:
+    if price is not None and abs(price * 100 - round(price * 100)) >= 1e-6:
+        raise ValueError
+    return price
 
 
 class PurchaseBody(RequestBody):
@@ -69,44 +41,26 @@ class PurchaseBody(RequestBody):
 
     quantity: Annotated[
         int,
-        PlainValidator(_parse_quantity),
-        Field(validate_default=True),
-        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST}),
+        Field(ge=1, le=MOST, validate_default=True),
+        Says("quantity must be a positive integer"),
     ] = 0
-    ip_pool: Annotated[
-        str | None,
-        PlainValidator(text("ip_pool")),
-        WithJsonSchema({"type": "string", "description": "The id of a pool of the account."}),
-    ] = None
-    new_ip_pool: Annotated[
-        str | None,
-        PlainValidator(text("new_ip_pool")),
-        WithJsonSchema({"type": "string", "description": "The name of a pool to be made along with it."}),
-    ] = None
+    ip_pool: str | None = Field(None, description="The id of a pool of the account.")
+    new_ip_pool: str | None = Field(None, description="The name of a pool to be made along with it.")
 
 
 class TermsBody(RequestBody):
     """What PUT /billing/subscription takes; what is left out stays."""
 
-    plan: Annotated[
-        Plan | None,
-        PlainValidator(_parse_plan),
-        WithJsonSchema({"type": "string", "enum": list(Plan)}),
-    ] = None
-    limit: Annotated[
-        int | None,
-        PlainValidator(_parse_limit),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MOST}),
-    ] = None
+    plan: Annotated[Plan | None, OneOf(Plan, Plan), Says(f"plan must be one of {', '.join(Plan)}")] = None
+    limit: Annotated[int | None, Field(ge=0, le=MOST), Says("limit must be a whole number, 0 or more")] = None
     price: Annotated[
-        int | None,
-        PlainValidator(_parse_price),
-        WithJsonSchema({"type": "number", "minimum": 0, "description": "USD for an IP and a month."}),
+        float | None,
+        Field(ge=0, le=MAX_PRICE_CENTS / 100, description="USD for an IP and a month."),
+        AfterValidator(_check_cents),
+        Says("price must be an amount in USD with at most two decimals"),
     ] = None
     bill_cycle_day: Annotated[
-        int | None,
-        PlainValidator(_parse_day),
-        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 28}),
+        int | None, Field(ge=1, le=28), Says("bill_cycle_day must be between 1 and 28")
     ] = None
 
 
@@ -315,7 +269,7 @@ async def set_subscription(
         caller.actor,
         plan=body.plan,
         limit=body.limit,
-        price_cents=body.price,
+        price_cents=None if body.price is None else round(body.price * 100),
         bill_cycle_day=body.bill_cycle_day,
         judge=caller.judge,
     )

@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from relay.domain.changes import Changes, first_put
 from relay.domain.directory import MAX_POOL_NAME, Pool, SendingIp, Snapshot, in_order
@@ -13,7 +13,7 @@ from relay.frames.rest.auth import Caller, require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
-from relay.frames.rest.request import RequestBody, text
+from relay.frames.rest.request import RequestBody
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Results
 from relay.resources.ip_pools import rules
@@ -53,32 +53,13 @@ class PoolShape(BaseModel):
 class PoolBody(RequestBody):
     """What POST and PUT /ip-pools take. In PUT an empty text removes."""
 
-    name: Annotated[
-        str,
-        PlainValidator(text("name")),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "maxLength": MAX_POOL_NAME,
-                "pattern": "^[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*$",
-            }
-        ),
-    ]
-    signing_domain: Annotated[
-        str | None,
-        PlainValidator(text("signing_domain")),
-        WithJsonSchema({"type": "string", "description": "A DKIM verified sending domain of the account."}),
-    ] = None
-    fbl_signing_domain: Annotated[
-        str | None,
-        PlainValidator(text("fbl_signing_domain")),
-        WithJsonSchema({"type": "string", "description": "As signing_domain, for a second signature."}),
-    ] = None
-    auto_warmup_overflow_pool: Annotated[
-        str | None,
-        PlainValidator(text("auto_warmup_overflow_pool")),
-        WithJsonSchema({"type": "string", "description": "The id of a pool, or `shared pool`."}),
-    ] = None
+    name: str = Field(
+        json_schema_extra={"maxLength": MAX_POOL_NAME, "pattern": "^[A-Za-z0-9]+([ _-][A-Za-z0-9]+)*$"}
+    )
+    """What it may be is said by the use case."""
+    signing_domain: str | None = Field(None, description="A DKIM verified sending domain of the account.")
+    fbl_signing_domain: str | None = Field(None, description="As signing_domain, for a second signature.")
+    auto_warmup_overflow_pool: str | None = Field(None, description="The id of a pool, or `shared pool`.")
 
 
 class PoolCreated(BaseModel):

@@ -4,7 +4,7 @@ import ipaddress
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field
 
 from relay.domain.changes import Changes
 from relay.domain.directory import SendingIp, Snapshot, in_order
@@ -14,26 +14,16 @@ from relay.frames.rest.auth import Caller, require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
-from relay.frames.rest.request import RequestBody, flag, text
+from relay.frames.rest.request import Off, RequestBody, Says, refuse
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Message, Results
 from relay.resources.sending_ips.rules import move_ip
 
-MAX_STAGE = 29
-NO_WARMUP = "Auto warm-up is not available on this installation."
-_STAGE = f"auto_warmup_stage must be between 1 and {MAX_STAGE}"
+_MAX_STAGE = 29
+_STAGE = f"auto_warmup_stage must be between 1 and {_MAX_STAGE}"
 
 
-def _parse_warmup(value: object) -> bool:
-    """Off is what it is already; nothing is accepted that has no effect."""
-    if flag("auto_warmup_enabled")(value):
-        raise ValueError(NO_WARMUP)
-    return False
-
-
-def _parse_stage(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STAGE:
-        raise ValueError(_STAGE)
+def _refuse_stage(stage: int) -> int:
     raise ValueError("auto_warmup_enabled must be true to update auto_warmup_stage")
 
 
@@ -54,20 +44,13 @@ class SendingIpShape(BaseModel):
 class SendingIpBody(RequestBody):
     """What PUT /sending-ips/{external_ip} takes."""
 
-    ip_pool: Annotated[
-        str | None,
-        PlainValidator(text("ip_pool")),
-        WithJsonSchema({"type": "string", "description": "The id of a pool of the account."}),
-    ] = None
-    auto_warmup_enabled: Annotated[
-        bool, PlainValidator(_parse_warmup), WithJsonSchema({"type": "boolean", "enum": [False]})
-    ] = False
+    ip_pool: str | None = Field(None, description="The id of a pool of the account.")
+    auto_warmup_enabled: Annotated[Off, refuse("Auto warm-up is not available on this installation.")] = False
     auto_warmup_stage: Annotated[
         int | None,
-        PlainValidator(_parse_stage),
-        WithJsonSchema(
-            {"type": "integer", "minimum": 1, "maximum": MAX_STAGE, "description": "Only with warm-up on."}
-        ),
+        Field(ge=1, le=_MAX_STAGE, description="Only with warm-up on."),
+        AfterValidator(_refuse_stage),
+        Says(_STAGE, value_error="{error}"),
     ] = None
 
 

@@ -3,11 +3,11 @@
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from relay.domain.authority import check_no_stronger
 from relay.domain.changes import Changes, first_put
-from relay.domain.directory import MAX_POOL_NAME, Snapshot, Status, Subaccount, is_pool_id
+from relay.domain.directory import MAX_POOL_NAME, Snapshot, Status, Subaccount
 from relay.domain.ids import to_us
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import Caller, require
@@ -16,10 +16,10 @@ from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.paging import Position, links, page_of
 from relay.frames.rest.paging import per_page as page_size
-from relay.frames.rest.request import RequestBody, flag
+from relay.frames.rest.request import Clients, Name, OneOf, RequestBody, Says
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Message, Page, PageSize, Results
-from relay.frames.values import MAX_NAME, parse_client, parse_name
+from relay.frames.values import MAX_NAME
 from relay.resources.api_keys.rules import new_key, with_key
 from relay.resources.subaccounts import rules
 from relay.resources.subaccounts.rules import change_subaccount
@@ -42,93 +42,51 @@ MISSING = "`{0}` is a required field"
 
 _STATUSES = ", ".join(f"'{status.value}'" for status in Status)
 _GRANTS = ", ".join(f"'{grant}'" for grant in KEY_GRANTS)
-_POOL_SCHEMA = {"type": "string", "maxLength": MAX_POOL_NAME, "pattern": "^[A-Za-z0-9_]*$"}
-_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
-
-
-def _parse_name(value: object) -> str:
-    if isinstance(value, str) and len(value) > MAX_NAME:
-        raise ValueError(f"`name` must be {MAX_NAME} characters or less")
-    return _printable("name", value)
-
-
-def _parse_label(value: object) -> str:
-    return _printable("key_label", value)
-
-
-def _printable(field: str, value: object) -> str:
-    try:
-        return parse_name(value)
-    except ValueError as error:
-        raise ValueError(f"`{field}` must have {error}") from error
-
-
-def _parse_pool(value: object) -> str:
-    """For form only (A9); empty is none."""
-    if isinstance(value, str) and len(value) > MAX_POOL_NAME:
-        raise ValueError(f"ip_pool must be {MAX_POOL_NAME} characters or less")
-    if not isinstance(value, str) or (value and not is_pool_id(value)):
-        raise ValueError("ip_pool must be alphanumeric and underscore")
-    return value
-
-
-def _parse_grants(value: object) -> tuple[str, ...]:
-    if value == []:
-        raise ValueError(MISSING.format("key_grants"))
-    if not isinstance(value, list) or any(grant not in KEY_GRANTS for grant in value):
-        raise ValueError(f"Invalid `key_grants value`. Supported values are: {_GRANTS}")
-    return tuple(value)
-
-
-def _parse_clients(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError("`key_valid_ips` must be an Array")
-    try:
-        return tuple(parse_client(entry) for entry in value)
-    except ValueError as error:
-        raise ValueError("`key_valid_ips` must have valid netmask values") from error
-
-
-def _parse_status(value: object) -> Status:
-    try:
-        return Status(str(value))
-    except ValueError as error:
-        raise ValueError(f"`status` must be one of {_STATUSES}") from error
-
-
 SortBy = Annotated[
     str, WithJsonSchema({"type": "string", "enum": ["created_at", "updated_at", "id", "name"]})
 ]
 Order = Annotated[str, WithJsonSchema({"type": "string", "enum": ["asc", "desc"]})]
 Ids = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,10}(,[0-9]{1,10})*$"})]
-Name = Annotated[str, PlainValidator(_parse_name), WithJsonSchema(_NAME_SCHEMA)]
-BoundPool = Annotated[str | None, PlainValidator(_parse_pool), WithJsonSchema(_POOL_SCHEMA)]
+_PRINTABLE = f"`{{0}}` must have 1 to {MAX_NAME} printable characters"
+SubaccountName = Annotated[
+    Name, Says(_PRINTABLE, string_too_long=f"`name` must be {MAX_NAME} characters or less")
+]
+BoundPool = Annotated[
+    str | None,
+    Field(max_length=MAX_POOL_NAME, pattern="^[A-Za-z0-9_]*$"),
+    Says(
+        "ip_pool must be alphanumeric and underscore",
+        string_too_long=f"ip_pool must be {MAX_POOL_NAME} characters or less",
+    ),
+]
+"""For form only (A9); empty is none."""
 
 
 class SubaccountCreate(RequestBody):
     """A new subaccount and, if setup_api_key, its first key."""
 
-    name: Name
+    name: SubaccountName
     ip_pool: BoundPool = None
-    setup_api_key: Annotated[
-        bool, PlainValidator(flag("`setup_api_key`")), WithJsonSchema({"type": "boolean", "default": True})
-    ] = True
+    setup_api_key: Annotated[bool, Says("`setup_api_key` must be a boolean")] = True
     key_valid_ips: Annotated[
-        tuple[str, ...],
-        PlainValidator(_parse_clients),
-        WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+        Clients,
+        Says(
+            "`key_valid_ips` must be an Array",
+            value_error="`key_valid_ips` must have valid netmask values",
+        ),
     ] = ()
 
 
 class SubaccountWithKey(SubaccountCreate):
     """A new subaccount and its first key; without setup_api_key = false these are required."""
 
-    key_label: Annotated[str, PlainValidator(_parse_label), WithJsonSchema(_NAME_SCHEMA)]
+    key_label: Annotated[Name, Says(_PRINTABLE)]
     key_grants: Annotated[
-        tuple[str, ...],
-        PlainValidator(_parse_grants),
-        WithJsonSchema(
-            {"type": "array", "items": {"type": "string", "enum": list(KEY_GRANTS)}, "minItems": 1}
+        tuple[Annotated[str, OneOf(KEY_GRANTS)], ...],
+        Field(min_length=1, strict=False),
+        Says(
+            f"Invalid `key_grants value`. Supported values are: {_GRANTS}",
+            too_short=MISSING.format("key_grants"),
         ),
     ]
 
@@ -142,13 +100,11 @@ class SubaccountAlone(SubaccountCreate):
 class SubaccountUpdate(RequestBody):
     """Any of these. An empty ip_pool unassigns."""
 
-    name: Annotated[str | None, PlainValidator(_parse_name), WithJsonSchema(_NAME_SCHEMA)] = None
+    name: SubaccountName | None = None
     ip_pool: BoundPool = None
-    status: Annotated[
-        Status | None,
-        PlainValidator(_parse_status),
-        WithJsonSchema({"type": "string", "enum": [status.value for status in Status]}),
-    ] = None
+    status: Annotated[Status | None, OneOf(Status, Status), Says(f"`status` must be one of {_STATUSES}")] = (
+        None
+    )
 
 
 class SubaccountShape(BaseModel):
