@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from relay.domain.directory import (
     Account,
@@ -63,6 +63,8 @@ def identity(entry: Entry) -> tuple[str, str]:
             return "api_key", entry.sha256
         case SendingDomain():
             return "sending_domain", f"{entry.account}/{entry.domain}"
+        case _:
+            assert_never(entry)
 
 
 def entries_of(snapshot: Snapshot) -> Iterator[Entry]:
