@@ -23,6 +23,7 @@ from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.message import Body, Message, Particulars, RcptType
 from relay.domain.suppression import Source, key_of, suppressed
 from relay.domain.transmission import Recipient, Rejection, Routing
+from relay.domain.words import reason_for
 from relay.mail.budget import BadTemplate, Budget, OverBudget
 from relay.mail.compose import Filled
 from relay.mail.dkim import body_hash
@@ -315,23 +316,12 @@ class _Facts:
     header_is_ascii: bool
 
 
+_REJECTED = (UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey, NoSender, Unsendable)
+"""What is wrong with the mail; all else is a failure to make it."""
+
+
 def reason_of(error: RelayError) -> tuple[type[GenerationFailure] | type[GenerationRejection], str]:
     """What a recipient's event says whose message cannot be made."""
-    match error:
-        case UnconfiguredDomain(domain=domain):
-            return GenerationRejection, f"550 5.7.1 Unconfigured Sending Domain <{domain}>"
-        case UnknownDkimKey(key=key, domain=domain):
-            return GenerationRejection, f"550 5.7.1 Invalid DKIM key ID '{key}' for sending domain '{domain}'"
-        case UnverifiedDkimKey(key=key, domain=domain):
-            reason = f"550 5.7.1 DKIM key '{key}' is not verified for sending domain '{domain}'"
-            return GenerationRejection, reason
-        case NoSender():
-            return GenerationRejection, "550 5.7.1 [internal] From is not one mailbox"
-        case Unsendable(detail=detail):
-            return GenerationRejection, f"550 5.6.0 [internal] {detail}"
-        case MessageTooLarge(limit_bytes=limit):
-            return GenerationFailure, f"552 5.3.4 [internal] the message would have more than {limit} octets"
-        case TooMuchWork(what=what, limit=limit, unit=unit):
-            return GenerationFailure, f"550 5.6.0 [internal] takes more than {limit:g} {unit} of {what}"
-        case _:
-            return GenerationFailure, f"{_FAILED}{error}"
+    kind = GenerationRejection if isinstance(error, _REJECTED) else GenerationFailure
+    is_worded = isinstance(error, (*_REJECTED, MessageTooLarge, TooMuchWork))
+    return kind, reason_for(error) if is_worded else f"{_FAILED}{error}"

@@ -21,6 +21,7 @@ from relay.domain.errors import (
     SharedNotAllowed,
     StaleDirectory,
     TooMuchWork,
+    UnconfiguredDomain,
     UnknownObject,
 )
 from relay.domain.events import GenerationFailure, Subject
@@ -38,6 +39,7 @@ from relay.domain.transmission import (
     Transmission,
     Verdict,
 )
+from relay.domain.words import Door, reason_for, say
 from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart, Blueprint, unreadable
 from relay.mail.mime import BadMime
@@ -241,14 +243,14 @@ class DueTransmissions:
             resolution = resolve_pool(
                 snapshot, transmission.account, transmission.subaccount, asked, Moment.SCHEDULED, steps
             )
-        except NoSharedPool:
+        except NoSharedPool as error:
             # A slip of the configuration: nothing is lost by it, unless nobody mends it for as long
             # as mail would wait.
             if now < transmission.start + self._policy.expire_after or not self._clock.is_steady():
                 raise
-            reason = "550 5.7.1 No shared IP pool is configured"
+            reason = f"550 5.7.1 {say(error, Door.EVENT)}"
         except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject, NotGranted) as error:
-            reason = _reason(error)
+            reason = reason_for(error)
         else:
             sender = blueprint.sender
             principal = Principal(transmission.account, transmission.subaccount)
@@ -258,7 +260,7 @@ class DueTransmissions:
                 and sender.fixed is not None
                 and not may_send_from(snapshot, principal, sender.fixed[1])
             ):
-                reason = f"550 5.7.1 Unconfigured Sending Domain <{sender.fixed[1].domain}>"
+                reason = reason_for(UnconfiguredDomain(sender.fixed[1].domain))
             else:
                 return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
         return Rejection(Decision(PoolId((asked or DEFAULT_POOL).lower()), tuple(steps)), reason)
@@ -269,15 +271,3 @@ def _unmade(decision: Decision, error: RelayError) -> Rejection:
         kind, reason = reason_of(error)
         return Rejection(decision, reason, is_failure=kind is GenerationFailure)
     return Rejection(decision, f"550 5.6.0 [internal] the content cannot be composed: {error!r}")
-
-
-def _reason(error: RelayError) -> str:
-    match error:
-        case PoolEmpty(pool=pool):
-            return f"550 5.7.1 IP Pool '{pool}' is empty"
-        case PoolNotAllowed(subaccount=subaccount, assigned=assigned):
-            return f"550 5.7.1 Subaccount {subaccount} is restricted to IP Pool '{assigned}'"
-        case SharedNotAllowed():
-            return "550 5.7.1 sp_shared is not a valid customer ip pool"
-        case _:
-            return "550 5.7.1 relaying denied"

@@ -21,8 +21,10 @@ from relay.domain.errors import (
     UnknownPool,
     UnverifiedDkimKey,
 )
-from relay.ingress.replies import SENTENCES, internal, printable, reply_for
+from relay.domain.words import ROWS
+from relay.ingress.replies import internal, printable, reply_for
 
+SENTENCES = {kind: row.smtp for kind, row in ROWS.items() if row.smtp}
 ELSEWHERE = {
     *(errors.Conflict, errors.SourceUnplumbed, errors.PeerUnreachable),
     *(

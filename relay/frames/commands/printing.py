@@ -6,20 +6,10 @@ from datetime import date, datetime
 
 import typer
 
-from relay.domain.errors import (
-    Conflict,
-    MalformedOptions,
-    NoSharedPool,
-    PoolEmpty,
-    PoolNotAllowed,
-    RelayError,
-    SharedNotAllowed,
-    StaleDirectory,
-    StoreUnavailable,
-    UnknownObject,
-    UnknownPool,
-)
+from relay.domain.errors import RelayError
 from relay.domain.resolve import Step
+from relay.domain.words import Door
+from relay.domain.words import say as say_in_words
 from relay.frames.commands.session import NoStore
 
 
@@ -80,29 +70,9 @@ def print_pairs(pairs: Sequence[tuple[str, object]], indent: str = "  ") -> None
 
 def sentence(error: RelayError) -> str:
     """What went wrong, for the operator."""
-    match error:
-        case NoStore(path):
-            return f"no store at {path}: start the relay once, or run `relay migrate`"
-        case UnknownObject(kind, name):
-            return f"no {kind} {name}"
-        case Conflict(detail) | MalformedOptions(detail):
-            return detail
-        case UnknownPool(pool):
-            return f"IP Pool '{pool}' does not exist"
-        case PoolEmpty(pool):
-            return f"IP Pool '{pool}' is empty"
-        case PoolNotAllowed(subaccount, assigned, asked):
-            return f"subaccount {subaccount} is bound to pool {assigned} and may not send from {asked}"
-        case SharedNotAllowed():
-            return "sp_shared is not a valid customer ip pool"
-        case NoSharedPool():
-            return "no shared sending IP is configured"
-        case StaleDirectory():
-            return "the directory keeps changing: try again"
-        case StoreUnavailable():
-            return "the store is unavailable: try again"
-        case _:
-            return str(error) or type(error).__name__
+    if isinstance(error, NoStore):
+        return f"no store at {error.path}: start the relay once, or run `relay migrate`"
+    return say_in_words(error, Door.SHELL) or str(error) or type(error).__name__
 
 
 def _cell(value: object) -> str:

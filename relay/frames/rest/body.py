@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import Request
 
-from relay.frames.rest.errors import INVALID, ApiError, Problem, says_message_alone
+from relay.domain.words import INVALID
+from relay.frames.rest.errors import ApiError, Problem, says_message_alone
 from relay.frames.rest.request import BadBody, Body, read
 from relay.mail.scan import BadJson, JsonFault, read_object
 

@@ -1,4 +1,4 @@
-"""What a REST client is told: each RelayError has its status and its sentence here.
+"""What a REST client is told.
 
 Two families of resources word their errors differently: one says `message` alone, the other the
 class of the error in `message`, the specific text in `description`, and a `code`.
@@ -12,50 +12,10 @@ from typing import Self
 
 from fastapi.responses import JSONResponse
 
-from relay.domain.errors import (
-    BeyondMaker,
-    Busy,
-    ComplianceEntry,
-    Conflict,
-    DomainElsewhere,
-    HeaderTooLarge,
-    IpsByRequest,
-    MailLoop,
-    MalformedAddress,
-    MalformedOptions,
-    MessageTooLarge,
-    NoFreeId,
-    NoFreeIps,
-    NoIpsOnPlan,
-    NoSender,
-    NoSharedPool,
-    NotAuthenticated,
-    NotGranted,
-    OverCap,
-    OverCapacity,
-    OverIpLimit,
-    PoolEmpty,
-    PoolNotAllowed,
-    QueueShareFull,
-    RelayError,
-    RestrictedDomain,
-    SharedNotAllowed,
-    StaleDirectory,
-    StaleRequest,
-    StoreUnavailable,
-    TooMuchWork,
-    UnconfiguredDomain,
-    UnknownDkimKey,
-    UnknownObject,
-    UnknownPool,
-    Unsendable,
-    UnverifiedDkimKey,
-)
+from relay.domain.errors import RelayError
+from relay.domain.words import Door, find_words, say
 
 BASE = "/api/v1"
-
-INVALID = "invalid data format/type"
-"""The class of errors with code 1300."""
 
 _MESSAGE_ALONE = (
     "ip-pools",
@@ -124,86 +84,6 @@ class ApiError(Exception):
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """How an error is told: `plain` by resources with a message alone, the rest by the others."""
-
-    status: int
-    plain: str
-    message: str = ""
-    """Empty: the plain sentence serves both families."""
-    code: str | None = None
-    status_of_others: int | None = None
-    """None: the same."""
-    always_described: bool = False
-    """Whether the sentence stands in `description` for both families."""
-    retry_after_s: int | None = None
-    """None: 1 with status 503, else nothing is said."""
-
-
-_DKIM_KEY = "Invalid DKIM key"
-_UNAVAILABLE = "Service temporarily unavailable, try again later"
-
-TABLE: Mapping[type[RelayError], _Entry] = {
-    NotAuthenticated: _Entry(401, "Unauthorized."),
-    NotGranted: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
-    BeyondMaker: _Entry(403, "{0.detail}", "Forbidden.", always_described=True),
-    HeaderTooLarge: _Entry(
-        400, "The header section may have at most {0.limit_bytes} bytes", INVALID, "1300", 422
-    ),
-    MalformedOptions: _Entry(400, "{0.detail}", INVALID, "1300", 422),
-    MalformedAddress: _Entry(400, "{0.text} is not an e-mail address", INVALID, "1300", 422),
-    NoSender: _Entry(400, "No sending domain specified", "Invalid domain", "7001"),
-    Unsendable: _Entry(400, "The message cannot be sent: {0.detail}", INVALID, "1300", 422),
-    UnconfiguredDomain: _Entry(400, "Unconfigured Sending Domain <{0.domain}>", "Invalid domain", "7001"),
-    UnknownDkimKey: _Entry(
-        400, "Invalid DKIM key ID '{0.key}' for sending domain '{0.domain}'", _DKIM_KEY, "1100"
-    ),
-    UnverifiedDkimKey: _Entry(
-        400, "DKIM key '{0.key}' is not verified for sending domain '{0.domain}'", _DKIM_KEY, "1100"
-    ),
-    UnknownPool: _Entry(400, "IP Pool '{0.pool}' does not exist", INVALID, "1300", 422),
-    PoolEmpty: _Entry(400, "IP Pool '{0.pool}' is empty", INVALID, "1300", 422),
-    PoolNotAllowed: _Entry(
-        400, "Subaccount {0.subaccount} is restricted to IP Pool '{0.assigned}'", INVALID, "1300", 422
-    ),
-    SharedNotAllowed: _Entry(400, "sp_shared is not a valid customer ip pool", INVALID, "1300", 422),
-    MessageTooLarge: _Entry(413, "Message size exceeds {0.limit_bytes} bytes", "content too large"),
-    TooMuchWork: _Entry(
-        400, "The request takes more than {0.limit:g} {0.unit} of {0.what}", INVALID, "1300", 422
-    ),
-    MailLoop: _Entry(400, "mail loop detected", INVALID, "1300", 422),
-    UnknownObject: _Entry(404, "{0.kind} {0.name} does not exist", "resource not found", "1600"),
-    NoIpsOnPlan: _Entry(403, "Dedicated IPs are not available on your plan."),
-    IpsByRequest: _Entry(403, "Please contact {0.whom} to purchase dedicated IPs."),
-    OverIpLimit: _Entry(400, "You can have at most {0.limit} dedicated IPs."),
-    NoFreeIps: _Entry(503, "No dedicated IPs are available at this time."),
-    StaleRequest: _Entry(409, "A request with this Idempotency-Key is still being processed."),
-    ComplianceEntry: _Entry(403, "Recipient could not be removed - Compliance"),
-    RestrictedDomain: _Entry(
-        400, "Domain {0.domain} belongs to a mailbox provider", "Restricted domain", "7000"
-    ),
-    DomainElsewhere: _Entry(
-        400, "Sending Domain {0.domain} is verified by another account", "Domain in use elsewhere", "7004"
-    ),
-    OverCap: _Entry(400, "You can have at most {0.limit} {0.kind}."),
-    Conflict: _Entry(409, "{0.detail}", "resource conflict", "1602"),
-    NoSharedPool: _Entry(503, "No shared IP pool is configured, try again later"),
-    StoreUnavailable: _Entry(503, _UNAVAILABLE),
-    StaleDirectory: _Entry(503, _UNAVAILABLE),
-    NoFreeId: _Entry(503, _UNAVAILABLE),
-    OverCapacity: _Entry(503, _UNAVAILABLE),
-    Busy: _Entry(503, _UNAVAILABLE),
-    QueueShareFull: _Entry(
-        429,
-        "The account has reached its share of the queue, {0.limit_bytes} bytes of mail, try again later",
-        "Too many requests",
-        retry_after_s=30,
-    ),
-}
-"""All that a request can be the cause of. What is not here is a bug of ours."""
-
-
 def says_message_alone(path: str) -> bool:
     """Whether errors of this path have neither description nor code."""
     return path.removeprefix(BASE).strip("/").partition("/")[0] in _MESSAGE_ALONE
@@ -211,16 +91,15 @@ def says_message_alone(path: str) -> bool:
 
 def told(error: RelayError, path: str) -> ApiError | None:
     """The error as this resource words it; None for a bug of ours."""
-    entry = TABLE.get(type(error))
-    if entry is None:
+    rest, sentence = find_words(type(error), "rest"), say(error, Door.REST)
+    if rest is None:
         return None
-    sentence = entry.plain.format(error)
-    wait_s = entry.retry_after_s or (1 if entry.status == 503 else None)
+    wait_s = rest.retry_after_s or (1 if rest.status == 503 else None)
     headers = None if wait_s is None else {"Retry-After": str(wait_s)}
-    if not entry.message or (says_message_alone(path) and not entry.always_described):
-        return ApiError(entry.status, sentence, headers=headers)
+    if not rest.message or (says_message_alone(path) and not rest.always_described):
+        return ApiError(rest.status, sentence or "", headers=headers)
     return ApiError(
-        entry.status_of_others or entry.status, entry.message, sentence or None, entry.code, headers=headers
+        rest.status_of_others or rest.status, rest.message, sentence or None, rest.code, headers=headers
     )
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from relay.domain.errors import UnknownPool
 from relay.domain.ids import PoolId
+from relay.frames.console.errors import sentence
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.frames.services import Entrance
@@ -42,7 +44,7 @@ class Example:
 async def smtp(visit: Visit) -> Response:
     form, pool = visit.query, visit.query["pool"]
     if pool and (visit.account.id, PoolId(pool)) not in visit.snapshot.pools:
-        form, pool = form.wrong(pool=f"IP Pool '{pool[:40]}' does not exist."), ""
+        form, pool = form.wrong(pool=sentence(UnknownPool(pool[:40]))), ""
     doors = doors_of(visit.services.entrance)
     sender = f"you@{_domain(visit)}"
     return visit.page(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from relay.domain.address import Mailbox
+from relay.domain.errors import PoolEmpty
 from relay.domain.events import (
     Bounce,
     Delay,
@@ -19,6 +20,7 @@ from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId, Subaccount
 from relay.domain.message import Options, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision
+from relay.domain.words import reason_for
 from relay.resources.events.shapes import Fields, event_fields, event_name
 
 _AT = datetime(2024, 5, 17, 9, 30, 12, 345000, tzinfo=UTC)
@@ -88,7 +90,7 @@ _EVENTS: tuple[tuple[Event, str], ...] = (
         "No message could be made for a recipient of a transmission.",
     ),
     (
-        GenerationRejection(_AT, _ABOUT, 25, 550, "550 5.7.1 IP Pool 'marketing' is empty"),
+        GenerationRejection(_AT, _ABOUT, 25, 550, reason_for(PoolEmpty("marketing"))),
         "A rule of this relay forbade the message for a recipient of a transmission.",
     ),
 )

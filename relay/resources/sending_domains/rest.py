@@ -6,10 +6,11 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from relay.domain.directory import Check, SendingDomain
+from relay.domain.words import INVALID
 from relay.frames.rest.auth import Caller, require
 from relay.frames.rest.body import json_object
 from relay.frames.rest.description import refusals, takes
-from relay.frames.rest.errors import INVALID, ApiError
+from relay.frames.rest.errors import ApiError
 from relay.frames.rest.fault import Fault
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import NOTICE_HEADER, Results

@@ -6,10 +6,10 @@ from datetime import timedelta
 from urllib.parse import quote
 
 from relay.domain.directory import SHARED_OVERFLOW, Account, Plan, Pool, SendingIp, Snapshot, in_order
-from relay.domain.errors import UnknownObject
+from relay.domain.errors import PoolEmpty, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, SHARED_POOL, AccountId, IpAddress, PoolId
 from relay.domain.resolve import stranded
-from relay.frames.console.errors import NotHere
+from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter, StateCounts
 from relay.resources.accounts.rules import plan_at
@@ -116,9 +116,9 @@ def when_empty(snapshot: Snapshot, account: Account, pool: PoolId) -> str:
     if pool == SHARED_POOL:
         return "Mail that would leave from the shared pool is refused for now; senders try again."
     if pool != DEFAULT_POOL:
-        return f"Mail that names it is refused: IP Pool '{pool}' is empty."
+        return f"Mail that names it is refused: {sentence(PoolEmpty(pool))}"
     if not account.has_shared_pool:
-        return "Mail that names no pool is refused: IP Pool 'default' is empty."
+        return f"Mail that names no pool is refused: {sentence(PoolEmpty(pool))}"
     if not snapshot.shared:
         return (
             "Mail that names no pool would leave from the shared pool, which has no IPs on this "

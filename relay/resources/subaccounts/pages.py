@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from relay.domain.changes import Changes, first_put
 from relay.domain.directory import SUBACCOUNT_GRANTS, ApiKey, Snapshot, Status, Subaccount
-from relay.domain.errors import RelayError
+from relay.domain.errors import RelayError, UnknownPool
 from relay.domain.ids import PoolId, SubaccountId
 from relay.domain.resolve import Moment, resolve_pool
 from relay.frames.console.errors import NotHere, sentence
@@ -179,7 +179,7 @@ def _pool_asked(visit: Visit, form: Form, entry: Subaccount | None) -> tuple[str
     if entry is not None and asked == _listed_pool(visit, entry):
         return entry.ip_pool or "", form
     if asked and (visit.account.id, PoolId(asked)) not in visit.snapshot.pools:
-        return None, form.wrong(ip_pool=f"IP Pool '{asked[:40]}' does not exist.")
+        return None, form.wrong(ip_pool=sentence(UnknownPool(asked[:40])))
     return asked, form
 
 

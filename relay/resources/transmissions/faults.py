@@ -5,7 +5,8 @@ from typing import get_args
 
 from relay.accept.draft import CannotGenerate, EstimateTooLarge
 from relay.domain.errors import MessageTooLarge
-from relay.frames.rest.errors import INVALID, ApiError, Problem
+from relay.domain.words import INVALID
+from relay.frames.rest.errors import ApiError, Problem
 from relay.frames.rest.fault import MAX_FAULTS, Fault
 from relay.frames.rest.shapes import Problem as ProblemShape
 from relay.mail.budget import BadTemplate, OverBudget
