@@ -6,6 +6,7 @@ RelayError
 │   ├── NotGranted
 │   ├── BeyondMaker          a key that may do more than the one in use
 │   ├── MalformedOptions     X-MSYS-API or a request body that is not as it must be
+│   │   └── BadOptions       what a reader found
 │   ├── MalformedAddress
 │   ├── NoSender             From is not one mailbox
 │   ├── Unsendable           what would go out is no message that we send
@@ -53,6 +54,15 @@ from dataclasses import dataclass
 class RelayError(Exception):
     """The root of all that we raise on purpose."""
 
+    field = ""
+    """What of the thing it is about, as the directory calls it; empty: all of it."""
+
+    def __str__(self) -> str:
+        """For logs and the shell; facts alone where there are no words."""
+        from relay.domain.words import Door, say
+
+        return say(self, Door.SHELL) or super().__str__()
+
 
 class Refused(RelayError):
     """The request can never succeed as sent."""
@@ -90,9 +100,13 @@ class BeyondMaker(Refused):
     detail: str
 
 
-@dataclass
 class MalformedOptions(Refused):
-    """Options that are not as they must be; `detail` is SparkPost's own sentence."""
+    """Options, or the fields of a form, that are not as they must be."""
+
+
+@dataclass
+class BadOptions(MalformedOptions):
+    """What a reader found wrong with them; `detail` is SparkPost's own sentence."""
 
     detail: str
 
@@ -222,11 +236,8 @@ class UnknownObject(Refused):
     name: str
 
 
-@dataclass
 class Conflict(Refused):
-    """The change cannot be made to the directory as it stands; `detail` says why and what to do."""
-
-    detail: str
+    """The change cannot be made to the directory, or to what it is about, as it stands."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from relay.domain import errors as e
+from relay.domain import refusals as r
 
 INVALID = "invalid data format/type"
 """The class of REST's errors with code 1300."""
@@ -88,7 +89,8 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         event_says=_DENIED,
     ),
     e.BeyondMaker: Words("{0.detail}", "", Rest(403, "Forbidden.", always_described=True), 403),
-    e.MalformedOptions: Words("{0.detail}", "550 5.6.0", _OPTIONS, 400, console_says="{0.detail}"),
+    e.MalformedOptions: Words("", "550 5.6.0", _OPTIONS, 400, console_says="{said}"),
+    e.BadOptions: Words("{0.detail}"),
     e.MalformedAddress: Words(
         "{0.text} is not an e-mail address",
         "501 5.1.3",
@@ -170,9 +172,7 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         shell_says="no {0.kind} {0.name}",
         event_says=_DENIED,
     ),
-    e.Conflict: Words(
-        "{0.detail}", "", Rest(409, "resource conflict", "1602"), 409, console_says="{0.detail}"
-    ),
+    e.Conflict: Words("", "", Rest(409, "resource conflict", "1602"), 409, console_says="{said}"),
     e.RestrictedDomain: Words(
         "Domain {0.domain} belongs to a mailbox provider", "", Rest(400, "Restricted domain", "7000"), 409
     ),
@@ -242,6 +242,55 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         409,
         console_says="This is still being worked on. Look what became of it before you repeat it.",
     ),
+    r.AccountExists: Words("account {0.account} exists already: {0.name}"),
+    r.AccountHasMail: Words("account {0.account} ({0.name}) still has queued mail"),
+    r.SubaccountExists: Words("subaccount {0.subaccount} of account {0.account} exists already"),
+    r.PoolExists: Words("IP Pool {0.pool} already exists."),
+    r.DefaultPoolStays: Words("pool {0.pool} of account {0.account} cannot be removed"),
+    r.IpExists: Words("sending IP {0.address} exists already"),
+    r.IpIsShared: Words("sending IP {0.address} is in the shared pool: release it first"),
+    r.IpElsewhere: Words("sending IP {0.address} belongs to account {0.account}: release it first"),
+    r.IpCarriesMail: Words(
+        "sending IP {0.address} still carries queued mail of {0.whose}: wait until it has left"
+    ),
+    r.IpOfNobody: Words("sending IP {0.address} belongs to no account: assign it to one"),
+    r.IpNotForMail: Words(
+        "sending IP {0.address} belongs to {0.whose}: mail of account {0.account} may not leave from it"
+    ),
+    r.IpsOverLimit: Words("{0.listed}"),
+    r.OperatorsKeyIsNoPart: Words("an operator's key belongs to no subaccount"),
+    r.AmbiguousKey: Words("{0.which} names {0.number} keys: use the beginning of a hash: {0.listed}"),
+    r.DomainExists: Words("Sending Domain {0.domain} already registered"),
+    r.UserExists: Words("there is a user {0.name} already: choose another name"),
+    r.UserIsDisabled: Words("user {0.name} is disabled: enable them first"),
+    r.LastOperator: Words("user {0.name} is the last operator and cannot be {0.deed}: add another one first"),
+    r.NoFirstOperator: Words(
+        "there is no first operator to let in: somebody has signed in, or another operator is invited;"
+        " `relay user link NAME` makes a new link"
+    ),
+    r.NotSetAside: Words(
+        "transmission {0.transmission} is not set aside: nothing keeps it from being worked on"
+    ),
+    r.TransmissionEnded: Words(
+        "transmission {0.transmission} has ended ({0.state}): nothing of it is left to do"
+    ),
+    r.PoolNameTooLong: Words("name must be {0.limit} characters or less"),
+    r.PoolNameMalformed: Words("name must contain only letters, numbers and spaces"),
+    r.ReservedPool: Words("IP Pool {0.pool} is reserved."),
+    r.FixedPool: Words("IP Pool {0.pool} is reserved and cannot be updated."),
+    r.NothingToEdit: Words("You can not edit default pool."),
+    r.NoSuchPool: Words("IP Pool {0.pool} does not exist."),
+    r.OverflowIntoItself: Words("{0.pool} cannot be its own overflow pool"),
+    r.OverflowBeyondOne: Words("{0.pool} is an overflow pool and cannot have an overflow pool"),
+    r.OverflowOfOverflow: Words("{0.pool} has an overflow pool and cannot be an overflow pool"),
+    r.UnknownOverflowPool: Words("Auto Warmup Overflow Pool {0.pool} does not exist."),
+    r.NoSigningDomain: Words("{0.field} must be a DKIM verified sending domain"),
+    r.BoundPoolTooLong: Words("ip_pool must be {0.limit} characters or less"),
+    r.BoundPoolMalformed: Words("ip_pool must be alphanumeric and underscore"),
+    r.UnknownGrants: Words("unknown grants {0.named}; known are {0.listed}"),
+    r.SharedAndOwned: Words("shared_with_subaccounts and a subaccount exclude each other"),
+    r.BounceDomainOfPart: Words("a subaccount's domain cannot be the default bounce domain"),
+    r.UnverifiedBounceDomain: Words("is_default_bounce_domain needs a domain verified by its CNAME"),
 }
 """All that somebody can be told. What has no row, and no kind with one, is a bug of ours."""
 

@@ -9,7 +9,7 @@ from relay.accept.rejections import slip_of
 from relay.domain.address import Mailbox
 from relay.domain.directory import Principal
 from relay.domain.dsn import DsnRequest
-from relay.domain.errors import MalformedOptions, RelayError, StoreUnavailable
+from relay.domain.errors import BadOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
 from relay.domain.tracking import tracking_asked_for
 from relay.domain.value import value
@@ -120,7 +120,7 @@ def _refuse_tracking(options: Options) -> None:
         "initial_open": options.initial_open,
     }
     if unavailable := tracking_asked_for(asked):
-        raise MalformedOptions(" ".join(unavailable))
+        raise BadOptions(" ".join(unavailable))
 
 
 async def _restyled(around: Surroundings, origin: Origin, parts: Parts, reader: DataReader) -> Parts:

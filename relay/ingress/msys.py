@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import Any, NoReturn
 
 from relay.domain.address import parse_mailbox
-from relay.domain.errors import MalformedAddress, MalformedOptions
+from relay.domain.errors import BadOptions, MalformedAddress, MalformedOptions
 from relay.domain.message import (
     MAX_CAMPAIGN_BYTES,
     MAX_METADATA_BYTES,
@@ -42,7 +42,7 @@ def parse_msys(value: bytes) -> Options:
     if len(value) <= _CACHED_OCTETS:
         return _parse_cached(value)
     if len(value) > MAX_OCTETS:
-        raise MalformedOptions(f"X-MSYS-API is limited to {MAX_OCTETS} bytes")
+        raise BadOptions(f"X-MSYS-API is limited to {MAX_OCTETS} bytes")
     return _parse(value)
 
 
@@ -50,18 +50,18 @@ def _parse(value: bytes) -> Options:
     try:
         text = unfolded(value).strip(b" \t\r\n").decode("utf-8")
     except UnicodeDecodeError:
-        raise MalformedOptions(f"{_PARSING}: invalid UTF-8") from None
+        raise BadOptions(f"{_PARSING}: invalid UTF-8") from None
     if not text:
         return Options()
     given = _load(text)
     if not isinstance(given, dict):
-        raise MalformedOptions("X-MSYS-API must be of type 'json object'")
+        raise BadOptions("X-MSYS-API must be of type 'json object'")
     options = _typed(given, "options", dict, {})
     prefixed = partial(_typed, options, prefix="options.")
     sandbox = prefixed("sandbox", bool, False)
     if sandbox:
         # Whoever asks for it must not find that the mail went out.
-        raise MalformedOptions("options.sandbox is not available on this installation")
+        raise BadOptions("options.sandbox is not available on this installation")
     return Options(
         ip_pool=_pool(prefixed("ip_pool", str, "")),
         campaign_id=_campaign(given),
@@ -101,14 +101,14 @@ def _parse_json(text: str) -> Any:
         if len(text) > MAX_VALUES:
             check_number_of_values(text.encode("utf-8", "replace"), MAX_VALUES)
         if is_too_deep(text.encode("utf-8", "replace")):
-            raise MalformedOptions(f"{_PARSING}: nested too deeply")
+            raise BadOptions(f"{_PARSING}: nested too deeply")
         return _DECODER.decode(text)
     except BadJson:
-        raise MalformedOptions(f"X-MSYS-API is limited to {MAX_VALUES:,} json values") from None
+        raise BadOptions(f"X-MSYS-API is limited to {MAX_VALUES:,} json values") from None
     except json.JSONDecodeError as error:
-        raise MalformedOptions(f"{_PARSING}: {error.msg} at character {error.pos + 1}") from None
+        raise BadOptions(f"{_PARSING}: {error.msg} at character {error.pos + 1}") from None
     except ValueError:
-        raise MalformedOptions(f"{_PARSING}: number out of range") from None
+        raise BadOptions(f"{_PARSING}: number out of range") from None
 
 
 def _finite(digits: str) -> float:
@@ -121,7 +121,7 @@ def _finite(digits: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     """Python's json takes NaN and the infinities; JSON does not (RFC 8259 §6)."""
-    raise MalformedOptions(f"{_PARSING}: {name} is not JSON")
+    raise BadOptions(f"{_PARSING}: {name} is not JSON")
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
@@ -144,12 +144,12 @@ def _typed(given: Mapping[str, Any], name: str, kind: type, default: Any, prefix
 
 
 def _mistyped(field: str, kind: type) -> MalformedOptions:
-    return MalformedOptions(f"X-MSYS-API '{field}' must be of type '{_TYPE_NAMES[kind]}'")
+    return BadOptions(f"X-MSYS-API '{field}' must be of type '{_TYPE_NAMES[kind]}'")
 
 
 def _well_formed(text: str) -> str:
     if not text.isascii() and _SURROGATE.search(text):
-        raise MalformedOptions(f"{_PARSING}: lone surrogate")
+        raise BadOptions(f"{_PARSING}: lone surrogate")
     return text
 
 
@@ -158,7 +158,7 @@ def _well_formed(text: str) -> str:
 
 def _pool(name: str) -> str | None:
     if len(name) > MAX_POOL_CHARACTERS or not name.isprintable():
-        raise MalformedOptions(
+        raise BadOptions(
             f"X-MSYS-API 'options.ip_pool' is limited to {MAX_POOL_CHARACTERS} printable characters"
         )
     return name or None
@@ -167,7 +167,7 @@ def _pool(name: str) -> str | None:
 def _campaign(given: Mapping[str, Any]) -> str:
     campaign = _decoded(_typed(given, "campaign_id", str, ""))
     if len(campaign.encode()) > MAX_CAMPAIGN_BYTES:
-        raise MalformedOptions(f"smtpapi_campaign_id context is limited to {MAX_CAMPAIGN_BYTES} bytes")
+        raise BadOptions(f"smtpapi_campaign_id context is limited to {MAX_CAMPAIGN_BYTES} bytes")
     return campaign
 
 
@@ -179,21 +179,21 @@ def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
             raise _mistyped(f"tags[{index}]", str)
     kept = tuple(map(_decoded, tags[:MAX_TAGS]))
     if any(len(tag.encode()) > MAX_TAG_BYTES for tag in kept):
-        raise MalformedOptions(f"X-MSYS-API 'tags' are limited to {MAX_TAG_BYTES} bytes each")
+        raise BadOptions(f"X-MSYS-API 'tags' are limited to {MAX_TAG_BYTES} bytes each")
     return kept
 
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = _decoded_inside(_typed(given, "metadata", dict, {}), MAX_NESTING)
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
-        raise MalformedOptions(f"X-MSYS-API 'metadata' is limited to {MAX_METADATA_BYTES} bytes")
+        raise BadOptions(f"X-MSYS-API 'metadata' is limited to {MAX_METADATA_BYTES} bytes")
     return metadata
 
 
 def _copies(given: Mapping[str, Any]) -> dict[str, tuple[Copy, ...]]:
     lists = {name: _typed(given, name, list, []) for name in ("cc", "bcc", "archive")}
     if sum(map(len, lists.values())) > MAX_COPIES:
-        raise MalformedOptions(f"X-MSYS-API 'cc', 'bcc' and 'archive' are limited to {MAX_COPIES} entries")
+        raise BadOptions(f"X-MSYS-API 'cc', 'bcc' and 'archive' are limited to {MAX_COPIES} entries")
     return {
         name: tuple(_copy(entry, f"{name}[{index}]") for index, entry in enumerate(entries))
         for name, entries in lists.items()
@@ -207,11 +207,11 @@ def _copy(entry: Any, field: str) -> Copy:
         email = _typed(entry, "email", str, "", f"{field}.")
         label = _well_formed(_typed(entry, "name", str, "", f"{field}."))
     elif not isinstance(entry, str):
-        raise MalformedOptions(f"X-MSYS-API '{field}' must be of type 'json string' or 'json object'")
+        raise BadOptions(f"X-MSYS-API '{field}' must be of type 'json string' or 'json object'")
     try:
         return Copy(parse_mailbox(_well_formed(email)), label)
     except MalformedAddress:
-        raise MalformedOptions(f"X-MSYS-API '{field}' is not an email address") from None
+        raise BadOptions(f"X-MSYS-API '{field}' is not an email address") from None
 
 
 # ── encoded words (RFC 2047) ─────────────────────────────────────────────────────────────
@@ -228,7 +228,7 @@ def _decoded_inside(value: Any, nesting: int) -> Any:
     if not isinstance(value, dict | list):
         return value
     if not nesting:
-        raise MalformedOptions(f"X-MSYS-API 'metadata' is limited to {MAX_NESTING} levels")
+        raise BadOptions(f"X-MSYS-API 'metadata' is limited to {MAX_NESTING} levels")
     if isinstance(value, dict):
         return {_decoded(key): _decoded_inside(inner, nesting - 1) for key, inner in value.items()}
     return [_decoded_inside(inner, nesting - 1) for inner in value]

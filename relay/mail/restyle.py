@@ -1,6 +1,6 @@
 """A whole message whose HTML gets its rules into its elements; all else of it stays octet by octet."""
 
-from relay.domain.errors import MalformedOptions, MessageTooLarge
+from relay.domain.errors import BadOptions, MessageTooLarge
 from relay.mail.budget import BadTemplate
 from relay.mail.entities import text_entity
 from relay.mail.headers import fields_of, split_message
@@ -20,13 +20,11 @@ def restyled(message: bytes, max_bytes: int) -> bytes | None:
     try:
         leaves = [leaf for leaf in read_leaves(message) if _has_rules(leaf)]
     except BadMime as error:
-        raise MalformedOptions(
-            f"{_WHAT}: the message cannot be read as a MIME tree: {error.reason}"
-        ) from error
+        raise BadOptions(f"{_WHAT}: the message cannot be read as a MIME tree: {error.reason}") from error
     if not leaves:
         return None
     if any(leaf.is_signed for leaf in leaves) or _is_sealed(message):
-        raise MalformedOptions(f"{_WHAT} would break the signature of a message that is signed")
+        raise BadOptions(f"{_WHAT} would break the signature of a message that is signed")
     pieces: list[bytes] = []
     at = size_bytes = 0
     for leaf in leaves:
@@ -43,7 +41,7 @@ def _has_rules(leaf: Leaf) -> bool:
     if leaf.type != _HTML:
         return False
     if leaf.text is None:
-        raise MalformedOptions(f"{_WHAT}: the text of a part {_HTML} cannot be decoded as its fields say")
+        raise BadOptions(f"{_WHAT}: the text of a part {_HTML} cannot be decoded as its fields say")
     return "<style" in leaf.text.lower()
 
 
@@ -58,7 +56,7 @@ def _entity(leaf: Leaf) -> bytes:
     try:
         entity = text_entity(leaf.type, inline_css(leaf.text), leaf.parameters())
     except BadTemplate as error:
-        raise MalformedOptions(str(error)) from error
+        raise BadOptions(str(error)) from error
     is_described = leaf.header_start > 0 or any(
         field[:12].lower() == b"mime-version" for field in leaf.kept_fields
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from relay.domain.errors import HeaderTooLarge, MalformedOptions, Unsendable
+from relay.domain.errors import BadOptions, HeaderTooLarge, Unsendable
 from relay.mail.gate import MAX_HEADER_LINES, MAX_HEADER_OCTETS, MAX_LINE_OCTETS, has_crlf_alone
 from relay.mail.headers import split_message
 
@@ -105,7 +105,7 @@ def check_no_stray_options(parts: Parts) -> None:
         begin += 2
     end = parts.body.find(b"\r\n\r\n", begin)
     if _STRAY.search(parts.body[begin : None if end < 0 else end]):
-        raise MalformedOptions("X-MSYS-API stands below a line that is no header field")
+        raise BadOptions("X-MSYS-API stands below a line that is no header field")
 
 
 def tidied(message: bytes) -> bytes:

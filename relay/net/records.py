@@ -11,7 +11,7 @@ import dns.resolver
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from relay.domain.directory import DkimKey
-from relay.domain.errors import MalformedOptions
+from relay.domain.errors import BadOptions
 from relay.mail.dkim import UnusableKey, check_key, encode_key
 from relay.net.dns import make_resolver
 from relay.ports.domains import Records
@@ -74,7 +74,7 @@ class RsaKeys:
             async with self._turns:
                 checked, public = await asyncio.to_thread(check_key, private)
         except UnusableKey as error:
-            raise MalformedOptions(f"dkim.private is {error}") from error
+            raise BadOptions(f"dkim.private is {error}") from error
         return DkimKey(selector, public, checked)
 
 

@@ -140,7 +140,7 @@ def _compare(
     try:
         difference = changes_to(snapshot, listed.entries, listed.routes)
     except Conflict as error:
-        return Comparison(f"the store is not as {path} says, which cannot be applied: {error.detail}", 1)
+        return Comparison(f"the store is not as {path} says, which cannot be applied: {error!s}", 1)
     number, applied = len(difference.changes), _applied(snapshot, difference, listed, str(path))
     if number == 0:
         return Comparison("", 0, applied)

@@ -16,9 +16,9 @@ LIST = "/account/ip-pools"
 BOTH = pytest.mark.parametrize("js", [True, False], ids=["with scripts", "without"])
 
 
-async def names(page: Page) -> list[str]:
+async def expect_names(page: Page, *names: str) -> None:
     """Of the pools on the list, from the top."""
-    return await page.get_by_role("rowheader").all_inner_texts()
+    await expect(page.get_by_role("rowheader")).to_have_text(names)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────
@@ -34,14 +34,14 @@ async def test_the_list_shows_pools_with_their_numbers_of_ips_default_first(
         await page.goto("/")
         await page.get_by_role("link", name="IP Pools").click()
         await expect(page.get_by_role("heading", name="IP Pools", level=1)).to_be_visible()
-        assert await names(page) == ["Default", "Marketing", "Quiet", "Receipts"]
+        await expect_names(page, "Default", "Marketing", "Quiet", "Receipts")
         await expect(page.get_by_role("row", name=re.compile("^Marketing marketing 2$"))).to_be_visible()
         await page.get_by_role("link", name="Number of IPs Assigned").click()
-        assert await names(page) == ["Default", "Quiet", "Receipts", "Marketing"]
+        await expect_names(page, "Default", "Quiet", "Receipts", "Marketing")
         await page.get_by_role("link", name="Number of IPs Assigned").click()
-        assert await names(page) == ["Default", "Marketing", "Receipts", "Quiet"]
+        await expect_names(page, "Default", "Marketing", "Receipts", "Quiet")
         await page.get_by_role("link", name="ID", exact=True).click()
-        assert await names(page) == ["Default", "Marketing", "Quiet", "Receipts"]
+        await expect_names(page, "Default", "Marketing", "Quiet", "Receipts")
         box = page.get_by_role("textbox", name="Filter by name or ID")
         await box.fill("RECE")
         if not js:
@@ -49,7 +49,7 @@ async def test_the_list_shows_pools_with_their_numbers_of_ips_default_first(
         await expect(page.get_by_role("rowheader")).to_have_text(["Receipts"])
         await page.goto(f"{LIST}?q=no-such")
         await page.get_by_role("link", name="Show all 4").click()
-        assert len(await names(page)) == 4
+        await expect(page.get_by_role("rowheader")).to_have_count(4)
 
 
 async def test_a_long_list_has_25_on_a_page_and_keeps_its_order(page: Page, console: Console) -> None:
@@ -57,10 +57,9 @@ async def test_a_long_list_has_25_on_a_page_and_keeps_its_order(page: Page, cons
         await console.relay.create_pool(f"Pool {number:02}")
     await console.sign_in(page)
     await page.goto(f"{LIST}?sort=id&down=1&q=o")
-    assert (await names(page))[:2] == ["Pool 29", "Pool 28"]
-    assert len(await names(page)) == 25
+    await expect_names(page, *(f"Pool {number:02}" for number in range(29, 4, -1)))
     await page.get_by_role("link", name="Next").click()
-    assert await names(page) == [f"Pool 0{number}" for number in (4, 3, 2, 1, 0)]
+    await expect_names(page, *(f"Pool 0{number}" for number in (4, 3, 2, 1, 0)))
 
 
 @pytest.mark.parametrize(

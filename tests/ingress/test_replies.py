@@ -4,8 +4,8 @@ import pytest
 
 from relay.domain import errors
 from relay.domain.errors import (
+    BadOptions,
     MailLoop,
-    MalformedOptions,
     NoFreeId,
     NoSharedPool,
     PoolEmpty,
@@ -21,7 +21,7 @@ from relay.domain.errors import (
     UnknownPool,
     UnverifiedDkimKey,
 )
-from relay.domain.words import ROWS
+from relay.domain.words import ROWS, find_words
 from relay.ingress.replies import internal, printable, reply_for
 
 SENTENCES = {kind: row.smtp for kind, row in ROWS.items() if row.smtp}
@@ -47,7 +47,9 @@ def leaves(kind: type[RelayError]) -> set[type[RelayError]]:
 
 
 def test_every_error_that_a_client_can_meet_has_a_sentence() -> None:
-    assert leaves(Refused) | leaves(Unavailable) == set(SENTENCES) | ELSEWHERE
+    told = {kind for kind in leaves(Refused) | leaves(Unavailable) if find_words(kind, "smtp")}
+    assert told | ELSEWHERE == leaves(Refused) | leaves(Unavailable)
+    assert not told & ELSEWHERE
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in SENTENCES])
@@ -62,7 +64,7 @@ def test_what_may_succeed_later_is_never_refused_for_good(kind: type[RelayError]
         (PoolEmpty("default"), "550 5.7.1 IP Pool 'default' is empty"),
         (PoolNotAllowed(7, "a", "b"), "550 5.7.1 Subaccount 7 is restricted to IP Pool 'a'"),
         (SharedNotAllowed(), "550 5.7.1 sp_shared is not a valid customer ip pool"),
-        (MalformedOptions("X-MSYS-API 'tags'"), "550 5.6.0 X-MSYS-API 'tags'"),
+        (BadOptions("X-MSYS-API 'tags'"), "550 5.6.0 X-MSYS-API 'tags'"),
         (UnconfiguredDomain("e.test"), "550 5.7.1 Unconfigured Sending Domain <e.test>"),
         (
             UnknownDkimKey("k", "e.test"),

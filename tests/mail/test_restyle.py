@@ -5,7 +5,7 @@ from email.policy import default
 
 import pytest
 
-from relay.domain.errors import MalformedOptions, MessageTooLarge
+from relay.domain.errors import BadOptions, MessageTooLarge
 from relay.mail.inline_css import MAX_ELEMENTS
 from relay.mail.restyle import restyled as restyled_within
 
@@ -26,7 +26,7 @@ def restyled(message: bytes) -> bytes | None:
 
 
 def refusal(message: bytes) -> str:
-    with pytest.raises(MalformedOptions) as caught:
+    with pytest.raises(BadOptions) as caught:
         restyled(message)
     return caught.value.detail
 

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relay.domain.errors import MalformedOptions
+from relay.domain.errors import BadOptions
 from relay.mail.dkim import encode_key, is_record_of, record
 from relay.net.records import DnsRecords, RsaKeys
 from relay.ports.domains import Records
@@ -78,6 +78,6 @@ async def test_a_new_key_is_a_pair_of_2048_bits() -> None:
 async def test_a_supplied_key_must_be_one() -> None:
     private, public = encode_key(rsa.generate_private_key(65537, 1024))
     assert (await RsaKeys().take("own", private)).public == public
-    with pytest.raises(MalformedOptions) as caught:
+    with pytest.raises(BadOptions) as caught:
         await RsaKeys().take("own", "secret-text")
     assert caught.value.detail == "dkim.private is not a private key"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.address import parse_mailbox
-from relay.domain.errors import MalformedOptions
+from relay.domain.errors import BadOptions
 from relay.domain.message import MAX_METADATA_BYTES, Copy, Options
 from relay.ingress.msys import MAX_NESTING, MAX_OCTETS, parse_msys
 
@@ -18,7 +18,7 @@ BOB = Copy(parse_mailbox("bob@example.com"))
 
 def detail_of(value: bytes) -> str:
     """The sentence with which the value is refused."""
-    with pytest.raises(MalformedOptions) as refused:
+    with pytest.raises(BadOptions) as refused:
         parse_msys(value)
     return refused.value.detail
 
@@ -365,7 +365,7 @@ _KNOWN = ["campaign_id", "metadata", "tags", "cc", "bcc", "archive", "options"]
 def test_any_octets_are_options_or_refused(value: bytes) -> None:
     try:
         options = parse_msys(value)
-    except MalformedOptions as error:
+    except BadOptions as error:
         detail = error.detail
     else:
         stored = json.dumps([dict(options.metadata), options.tags, options.campaign_id, options.ip_pool])

@@ -13,7 +13,6 @@ from relay.domain.directory import Account, Origin, Plan, Pool, SendingIp, Snaps
 from relay.domain.errors import (
     Conflict,
     IpsByRequest,
-    MalformedOptions,
     NoFreeIps,
     NoIpsOnPlan,
     OverIpLimit,
@@ -22,6 +21,7 @@ from relay.domain.errors import (
     UnknownObject,
 )
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, WorkerId
+from relay.domain.refusals import NoSuchPool, PoolExists, PoolNameTooLong
 from relay.frames.live import LiveDirectory
 from relay.ports.idempotency import Answer, Answered, Begun, Standing, Ticket
 from relay.process.directory.changes import changes_to
@@ -139,17 +139,15 @@ REFUSALS = [
     pytest.param(CEDAR, 1, DEFAULT, IpsByRequest("your TAM"), id="R4: Enterprise"),
     pytest.param(FIR, 1, DEFAULT, IpsByRequest("support"), id="R4: billed by hand"),
     pytest.param(ACME, 5, DEFAULT, OverIpLimit(4), id="R13: more than 4 at once"),
-    pytest.param(
-        ACME, 1, PoolId("Nowhere"), MalformedOptions("IP Pool Nowhere does not exist."), id="no such pool"
-    ),
+    pytest.param(ACME, 1, PoolId("Nowhere"), NoSuchPool("Nowhere"), id="no such pool"),
     pytest.param(
         ACME,
         1,
         NewPool("x" * 21),
-        MalformedOptions("name must be 20 characters or less"),
+        PoolNameTooLong(20),
         id="R8: a name of 21",
     ),
-    pytest.param(ACME, 1, NewPool("NEWS"), Conflict("IP Pool news already exists."), id="a pool twice"),
+    pytest.param(ACME, 1, NewPool("NEWS"), PoolExists("news"), id="a pool twice"),
     pytest.param(ACME, 5, NewPool("Stray"), OverIpLimit(4), id="no stray pool"),
     pytest.param(AccountId(9), 1, DEFAULT, UnknownObject("account", "9"), id="no such account"),
 ]

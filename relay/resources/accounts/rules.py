@@ -6,9 +6,9 @@ from datetime import datetime
 
 from relay.domain.changes import Change, Changes, Put
 from relay.domain.directory import USUAL_IP_LIMIT, Account, Origin, Plan, Snapshot, Status
-from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
 from relay.domain.lookup import account_of
+from relay.domain.refusals import AccountExists
 from relay.resources.ip_pools.rules import bereft_of_shared_pool
 from relay.resources.sending_ips.rules import check_limits, release_ip
 
@@ -20,7 +20,7 @@ def create_account(snapshot: Snapshot, name: str, plan: Plan, number: AccountId 
     if number is None:
         number = AccountId(max(snapshot.accounts, default=0) + 1)
     if number in snapshot.accounts:
-        raise Conflict(f"account {number} exists already: {snapshot.accounts[number].name}")
+        raise AccountExists(number, snapshot.accounts[number].name)
     limit = None if plan is Plan.ENTERPRISE else USUAL_IP_LIMIT
     return (Put(Account(number, name, plan, limit, origin=Origin.LIVE)),)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from relay.domain.changes import Changes, Put, Remove, first_put
 from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, ApiKey, Origin, Snapshot, Subaccount
-from relay.domain.errors import Conflict, MalformedOptions, UnknownObject
+from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.lookup import account_of, subaccount_of
+from relay.domain.refusals import AmbiguousKey, OperatorsKeyIsNoPart, UnknownGrants
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────
 
@@ -21,9 +22,9 @@ def create_key(snapshot: Snapshot, key: ApiKey) -> Changes:
         subaccount_of(snapshot, key.account, key.subaccount)
         allowed = SUBACCOUNT_GRANTS
         if key.is_operator:
-            raise Conflict("an operator's key belongs to no subaccount")
+            raise OperatorsKeyIsNoPart()
     if unknown := sorted(key.grants - allowed):
-        raise MalformedOptions(f"unknown grants {', '.join(unknown)}; known are {', '.join(sorted(allowed))}")
+        raise UnknownGrants(tuple(unknown), tuple(sorted(allowed)))
     return (Put(replace(key, origin=Origin.LIVE)),)
 
 
@@ -40,8 +41,7 @@ def revoke_key(snapshot: Snapshot, account: AccountId, which: str) -> Changes:
     if not found:
         raise UnknownObject("key", f"{which} in account {account}")
     if len(found) > 1:
-        hashes = ", ".join(key.sha256[:12] for key in found)
-        raise Conflict(f"{which} names {len(found)} keys: use the beginning of a hash: {hashes}")
+        raise AmbiguousKey(which, tuple(key.sha256[:12] for key in found))
     return (Remove(found[0]),)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from relay.domain.billing import Invoice, invoice_number
 from relay.domain.directory import MAX_POOL_NAME, is_pool_name, pool_id_of
-from relay.domain.errors import Conflict, IpsByRequest, MalformedOptions, NoIpsOnPlan, RelayError
+from relay.domain.errors import IpsByRequest, NoIpsOnPlan, RelayError
 from relay.domain.ids import PoolId
 from relay.frames.console.errors import NotHere, sentence, told
 from relay.frames.console.forms import Form, filled
@@ -281,6 +281,6 @@ def _name_problem(name: str) -> str:
 
 def _place(order: Order, error: RelayError) -> str:
     """The field that the refusal of a purchase concerns."""
-    if isinstance(order.pool, NewPool) and isinstance(error, Conflict | MalformedOptions):
-        return "new_pool"
-    return "ip_pool" if isinstance(error, MalformedOptions) else "form_"
+    if isinstance(order.pool, NewPool):
+        return "new_pool" if error.field == "name" else "form_"
+    return "ip_pool" if error.field == "ip_pool" else "form_"

@@ -19,7 +19,6 @@ from relay.domain.changes import Change, Changes, Put, first_put
 from relay.domain.directory import Account, Origin, Plan, Pool, SendingIp, Snapshot, in_order, ip_limit
 from relay.domain.errors import (
     IpsByRequest,
-    MalformedOptions,
     NoFreeIps,
     NoIpsOnPlan,
     OverIpLimit,
@@ -27,6 +26,7 @@ from relay.domain.errors import (
 )
 from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.domain.lookup import account_of
+from relay.domain.refusals import NoSuchPool
 from relay.frames.caps import Caps
 from relay.frames.change import Judge, change_directory
 from relay.ports.ambient import Clock
@@ -234,7 +234,7 @@ def _pool(
         return changes, first_put(changes, Pool).id
     target = PoolId(pool.lower())
     if (account, target) not in snapshot.pools:
-        raise MalformedOptions(f"IP Pool {pool} does not exist.")
+        raise NoSuchPool(pool)
     return (), target
 
 

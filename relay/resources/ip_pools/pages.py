@@ -216,16 +216,13 @@ async def _edit_page(visit: Visit, pool: Pool, form: Form, status: int = 200) ->
     )
 
 
+_PLACES = {"name": "name", "signing_domain": "signing_domain", "overflow_pool": "overflow"}
+"""Of the directory, as the form calls them."""
+
+
 def _placed(form: Form, error: RelayError) -> Form:
-    """The form with the error's own sentence beside the field that it is about."""
-    text = sentence(error)
-    if isinstance(error, Conflict) or text.startswith("name ") or text.endswith("is reserved."):
-        return form.wrong(name=text)
-    if text.startswith("signing_domain "):
-        return form.wrong(signing_domain=text)
-    if "verflow" in text:
-        return form.wrong(overflow=text)
-    return form.wrong(form_=text)
+    """The form with the error's sentence beside the field that it is about."""
+    return form.wrong(**{_PLACES.get(error.field, "form_"): sentence(error)})
 
 
 # ── delete ───────────────────────────────────────────────────────────────────────────────

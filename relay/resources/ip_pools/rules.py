@@ -15,9 +15,21 @@ from relay.domain.directory import (
     is_pool_name,
     pool_id_of,
 )
-from relay.domain.errors import Conflict, MalformedOptions
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, PoolId
 from relay.domain.lookup import account_of, pool_of
+from relay.domain.refusals import (
+    FixedPool,
+    NoSigningDomain,
+    NothingToEdit,
+    OverflowBeyondOne,
+    OverflowIntoItself,
+    OverflowOfOverflow,
+    PoolExists,
+    PoolNameMalformed,
+    PoolNameTooLong,
+    ReservedPool,
+    UnknownOverflowPool,
+)
 from relay.resources.sending_ips.rules import move_ips
 
 # ── pools ────────────────────────────────────────────────────────────────────────────────
@@ -35,9 +47,9 @@ def create_pool(
     check_name(name)
     pool = Pool(account, pool_id_of(name), name, overflow, Origin.LIVE, signing_domain, fbl_signing_domain)
     if pool.id in RESERVED_POOLS:
-        raise MalformedOptions(f"IP Pool {pool.id} is reserved.")
+        raise ReservedPool(pool.id)
     if (account, pool.id) in snapshot.pools:
-        raise Conflict(f"IP Pool {pool.id} already exists.")
+        raise PoolExists(pool.id)
     check_overflow(snapshot, pool)
     check_signing(snapshot, pool)
     return (Put(pool),)
@@ -54,7 +66,7 @@ def change_pool(
 ) -> Changes:
     """None leaves as it is, an empty text removes. A new name keeps the id."""
     if pool == DEFAULT_POOL:
-        raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved and cannot be updated.")
+        raise FixedPool(DEFAULT_POOL)
     changed = pool_of(snapshot, account, pool)
     if name is not None:
         check_name(name)
@@ -74,7 +86,7 @@ def change_pool(
 def delete_pool(snapshot: Snapshot, account: AccountId, pool: PoolId) -> Changes:
     """Its IPs move to `default` (A31); pools that overflowed into it no longer do."""
     if pool == DEFAULT_POOL:
-        raise MalformedOptions(f"IP Pool {DEFAULT_POOL} is reserved.")
+        raise ReservedPool(DEFAULT_POOL)
     entry = pool_of(snapshot, account, pool)
     bereft = [
         Put(replace(other, overflow_pool=""))
@@ -124,16 +136,16 @@ def update_pool(
     changed = change_pool(snapshot, account, pool, **new) if new else ()
     moved = move_ips(snapshot, account, moves)
     if pool == DEFAULT_POOL and not moved:
-        raise MalformedOptions("You can not edit default pool.")
+        raise NothingToEdit()
     return (*changed, *moved)
 
 
 def check_name(name: str) -> None:
     """Raises MalformedOptions (A1)."""
     if len(name) > MAX_POOL_NAME:
-        raise MalformedOptions(f"name must be {MAX_POOL_NAME} characters or less")
+        raise PoolNameTooLong(MAX_POOL_NAME)
     if not is_pool_name(name):
-        raise MalformedOptions("name must contain only letters, numbers and spaces")
+        raise PoolNameMalformed()
 
 
 def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
@@ -143,16 +155,16 @@ def check_overflow(snapshot: Snapshot, pool: Pool) -> None:
         return
     siblings = _others(snapshot.pools.values(), pool)
     if overflow == pool.id:
-        raise MalformedOptions(f"{pool.id} cannot be its own overflow pool")
+        raise OverflowIntoItself(pool.id)
     if any(other.overflow_pool == pool.id for other in siblings):
-        raise MalformedOptions(f"{pool.id} is an overflow pool and cannot have an overflow pool")
+        raise OverflowBeyondOne(pool.id)
     if overflow == SHARED_OVERFLOW and snapshot.accounts[pool.account].has_shared_pool:
         return
     target = next((other for other in siblings if other.id == overflow), None)
     if target is None:
-        raise MalformedOptions(f"Auto Warmup Overflow Pool {overflow} does not exist.")
+        raise UnknownOverflowPool(overflow)
     if target.overflow_pool:
-        raise MalformedOptions(f"{overflow} has an overflow pool and cannot be an overflow pool")
+        raise OverflowOfOverflow(overflow)
 
 
 def bereft_of_shared_pool(snapshot: Snapshot, account: Account) -> tuple[Put, ...]:
@@ -172,7 +184,7 @@ def check_signing(snapshot: Snapshot, pool: Pool) -> None:
         name = getattr(pool, field)
         domain = snapshot.domains.get((pool.account, name))
         if name and (domain is None or not domain.signs):
-            raise MalformedOptions(f"{field} must be a DKIM verified sending domain")
+            raise NoSigningDomain(field)
 
 
 def _others(pools: Iterable[Pool], pool: Pool) -> list[Pool]:

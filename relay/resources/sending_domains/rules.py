@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from relay.domain.changes import Changes, Put, Remove, first_put
 from relay.domain.directory import Check, DkimKey, Origin, Plan, SendingDomain, Snapshot
-from relay.domain.errors import Conflict, DomainElsewhere, MalformedOptions, RestrictedDomain, UnknownObject
+from relay.domain.errors import DomainElsewhere, RestrictedDomain, UnknownObject
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.lookup import account_of, subaccount_of
+from relay.domain.refusals import BounceDomainOfPart, DomainExists, SharedAndOwned, UnverifiedBounceDomain
 from relay.frames.caps import Caps
 from relay.frames.change import Judge, change_directory
 from relay.mail.dkim import is_record_of
@@ -213,7 +214,7 @@ class SendingDomains:
         if domain in RESTRICTED or domain == self._hostname:
             raise RestrictedDomain(domain)
         if (account, domain) in snapshot.domains:
-            raise Conflict(f"Sending Domain {domain} already registered")
+            raise DomainExists(domain)
         if _is_verified_elsewhere(snapshot, SendingDomain(account, domain)):
             raise DomainElsewhere(domain)
 
@@ -271,16 +272,16 @@ def _wished(snapshot: Snapshot, entry: SendingDomain, wish: DomainWish) -> Chang
         entry = replace(entry, tracking_domain=wish.tracking_domain)
     if wish.shared_with_subaccounts is not None:
         if wish.shared_with_subaccounts and entry.subaccount is not None:
-            raise MalformedOptions("shared_with_subaccounts and a subaccount exclude each other")
+            raise SharedAndOwned()
         entry = replace(entry, shared_with_subaccounts=wish.shared_with_subaccounts)
     account = account_of(snapshot, entry.account)
     bounce_domain = account.bounce_domain
     if wish.is_default_bounce_domain:
         if entry.subaccount is not None:
-            raise MalformedOptions("a subaccount's domain cannot be the default bounce domain")
+            raise BounceDomainOfPart()
         by_mx = entry.mx_status is Check.VALID and account.plan is Plan.ENTERPRISE
         if entry.cname_status is not Check.VALID and not by_mx:
-            raise MalformedOptions("is_default_bounce_domain needs a domain verified by its CNAME")
+            raise UnverifiedBounceDomain()
         bounce_domain = entry.domain
     elif wish.is_default_bounce_domain is False and bounce_domain == entry.domain:
         bounce_domain = ""

@@ -5,10 +5,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from relay.domain.changes import Change, Changes, Put, Remove
-from relay.domain.directory import Account, Entry, Origin, Plan, SendingIp, Snapshot, ip_limit
-from relay.domain.errors import Conflict, MalformedOptions, UnknownObject
+from relay.domain.directory import Account, Entry, Origin, SendingIp, Snapshot, ip_limit
+from relay.domain.errors import UnknownObject
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.domain.lookup import account_of, ip_of, pool_of
+from relay.domain.refusals import (
+    IpCarriesMail,
+    IpElsewhere,
+    IpExists,
+    IpIsShared,
+    IpOfNobody,
+    IpsOverLimit,
+    NoSuchPool,
+)
 
 # ── sending IPs ──────────────────────────────────────────────────────────────────────────
 
@@ -17,7 +26,7 @@ def add_ip(snapshot: Snapshot, ip: SendingIp) -> Changes:
     """New to the installation: shared, or free inventory."""
     stored = snapshot.ips.get(ip.address)
     if stored is not None and not stored.is_retired:
-        raise Conflict(f"sending IP {ip.address} exists already")
+        raise IpExists(ip.address)
     return (Put(replace(ip, origin=Origin.LIVE)),)
 
 
@@ -27,12 +36,12 @@ def assign_ip(
     """Give a free IP to an account (R4). One that still carries old mail goes back to its old owner only."""
     ip, owner = ip_of(snapshot, address), account_of(snapshot, account)
     pool_of(snapshot, account, pool)
-    if ip.shared or ip.account is not None:
-        whose = "is in the shared pool" if ip.shared else f"belongs to account {ip.account}"
-        raise Conflict(f"sending IP {address} {whose}: release it first")
+    if ip.shared:
+        raise IpIsShared(address)
+    if ip.account is not None:
+        raise IpElsewhere(address, ip.account)
     if ip.released_from not in (None, account):
-        old = f"account {ip.released_from}" if ip.released_from else "the shared pool"
-        raise Conflict(f"sending IP {address} still carries queued mail of {old}: wait until it has left")
+        raise IpCarriesMail(address, ip.released_from or 0)
     given = replace(ip, account=account, pool=pool, origin=Origin.LIVE)
     check_limits((owner, given, *(other for other in snapshot.ips.values() if other.address != address)))
     return (Put(given),)
@@ -45,7 +54,7 @@ def move_ip(
     moved = ip_of(snapshot, address)
     if pool is not None:
         if moved.account is None:
-            raise Conflict(f"sending IP {address} belongs to no account: assign it to one")
+            raise IpOfNobody(address)
         moved = replace(moved, pool=pool_of(snapshot, moved.account, pool).id)
     if node is not None:
         moved = replace(moved, node=node)
@@ -79,7 +88,7 @@ def move_ips(snapshot: Snapshot, account: AccountId, moves: Mapping[IpAddress, P
     for address, pool in moves.items():
         own_ip(snapshot, account, address)
         if (account, PoolId(pool.lower())) not in snapshot.pools:
-            raise MalformedOptions(f"IP Pool {pool} does not exist.")
+            raise NoSuchPool(pool)
         changes += move_ip(snapshot, address, pool)
     return tuple(changes)
 
@@ -96,14 +105,11 @@ def check_limits(entries: Iterable[Entry]) -> None:
     """Raises Conflict when an account among them holds more dedicated IPs than it may (R1, R13, R14)."""
     entries = tuple(entries)
     held = Counter(ip.account for ip in entries if isinstance(ip, SendingIp) and not ip.is_retired)
-    problems = []
+    beyond = []
     for account in entries:
         if isinstance(account, Account):
             limit, number = ip_limit(account), held[account.id]
             if limit is not None and number > limit:
-                why = "the free plan has none" if account.plan is Plan.FREE else f"its limit is {limit}"
-                problems.append(
-                    f"account {account.id} ({account.name}) would have {number} dedicated IPs; {why}"
-                )
-    if problems:
-        raise Conflict("; ".join(problems))
+                beyond.append((account.id, account.name, number, limit))
+    if beyond:
+        raise IpsOverLimit(tuple(beyond))

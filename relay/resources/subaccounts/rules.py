@@ -5,9 +5,9 @@ from datetime import datetime
 
 from relay.domain.changes import Changes, Put
 from relay.domain.directory import MAX_POOL_NAME, Origin, Snapshot, Status, Subaccount, is_pool_id
-from relay.domain.errors import Conflict, MalformedOptions
 from relay.domain.ids import AccountId, PoolId, SubaccountId
 from relay.domain.lookup import account_of, subaccount_of
+from relay.domain.refusals import BoundPoolMalformed, BoundPoolTooLong, SubaccountExists
 
 
 def create_subaccount(
@@ -24,7 +24,7 @@ def create_subaccount(
     if number is None:
         number = SubaccountId(max(taken, default=0) + 1)
     if number in taken:
-        raise Conflict(f"subaccount {number} of account {account} exists already")
+        raise SubaccountExists(number, account)
     first_put = Subaccount(
         account, number, name, _bound_pool(pool), origin=Origin.LIVE, created=now, updated=now
     )
@@ -60,7 +60,7 @@ def set_subaccount_pool(
 
 def _bound_pool(pool: str | None) -> PoolId | None:
     if pool and len(pool) > MAX_POOL_NAME:
-        raise MalformedOptions(f"ip_pool must be {MAX_POOL_NAME} characters or less")
+        raise BoundPoolTooLong(MAX_POOL_NAME)
     if pool and not is_pool_id(pool):
-        raise MalformedOptions("ip_pool must be alphanumeric and underscore")
+        raise BoundPoolMalformed()
     return PoolId(pool) if pool else None

@@ -6,6 +6,7 @@ import typer
 
 from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.ids import AccountId, TransmissionId
+from relay.domain.refusals import NotSetAside, TransmissionEnded
 from relay.domain.transmission import Rejection
 from relay.frames.commands.printing import plain, print_json, print_pairs, print_rows, say, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
@@ -103,7 +104,7 @@ def retry(id_: IdArgument, config: ConfigOption = None) -> None:
         ):
             if standing.progress.ended is not None:
                 raise _ended(standing)
-            raise Conflict(f"transmission {id_} is not set aside: nothing keeps it from being worked on")
+            raise NotSetAside(id_)
         return standing
 
     standing = in_store(config, work)
@@ -124,7 +125,7 @@ async def _find(session: Session, id_: str) -> TransmissionStanding:
 
 def _ended(standing: TransmissionStanding) -> Conflict:
     transmission, state = standing.transmission, standing.progress.state
-    return Conflict(f"transmission {transmission.id} has ended ({state.value}): nothing of it is left to do")
+    return TransmissionEnded(transmission.id, state.value)
 
 
 def _recipients(number: int) -> str:

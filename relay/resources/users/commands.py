@@ -8,8 +8,8 @@ import typer
 
 from relay.config.config import Config
 from relay.config.values import Endpoint
-from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId
+from relay.domain.refusals import NoFirstOperator
 from relay.domain.users import Role, User
 from relay.frames.commands.printing import plain, print_json, print_rows, say, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
@@ -20,11 +20,6 @@ users = typer.Typer(help="People who sign in to the web console.")
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What they sign in with.")]
 
 Result = TypeVar("Result")
-
-_NOT_THE_FIRST = (
-    "there is no first operator to let in: somebody has signed in, or another operator is invited;"
-    " `relay user link NAME` makes a new link"
-)
 
 
 @users.command("add")
@@ -143,7 +138,7 @@ def first_link(json: JsonOption = False, config: ConfigOption = None) -> None:
     async def work(sign_ins: SignIns, session: Session) -> tuple[User, str]:
         made = await sign_ins.first_link(session.actor)
         if made is None:
-            raise Conflict(_NOT_THE_FIRST)
+            raise NoFirstOperator()
         user, token = made
         return user, link_url(session.config, token)
 

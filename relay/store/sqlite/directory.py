@@ -8,8 +8,9 @@ from typing import assert_never
 
 from relay.domain.changes import Change, Put, Remove, SetRoutes
 from relay.domain.directory import Account, ApiKey, Entry, Pool, SendingIp, Snapshot
-from relay.domain.errors import Conflict, StaleDirectory
+from relay.domain.errors import StaleDirectory
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, Revision, from_us, to_us
+from relay.domain.refusals import AccountHasMail, DefaultPoolStays
 from relay.domain.route import Route
 from relay.ports.directory import AuditLine
 from relay.ports.idempotency import Answered
@@ -191,7 +192,7 @@ class _Edit:
     def _remove_account(self, account: Account) -> None:
         """With all that is its own, but for the IPs: the installation owns them, they become free."""
         if one(self._connection, "account_has_mail", (account.id,)):
-            raise Conflict(f"account {account.id} ({account.name}) still has queued mail")
+            raise AccountHasMail(account.id, account.name)
         for item in self._owned(account.id):
             if isinstance(item, SendingIp):
                 self._put_ip(replace(item, account=None, pool=None))
@@ -203,7 +204,7 @@ class _Edit:
     def _remove_pool(self, pool: Pool) -> None:
         """Its IPs move to `default` (R16, A31)."""
         if pool.id == DEFAULT_POOL:
-            raise Conflict(f"pool {DEFAULT_POOL} of account {pool.account} cannot be removed")
+            raise DefaultPoolStays(DEFAULT_POOL, pool.account)
         for item in self._owned(pool.account):
             if isinstance(item, SendingIp) and item.pool == pool.id:
                 self.put(replace(item, pool=PoolId(DEFAULT_POOL)))

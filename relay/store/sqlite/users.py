@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from relay.domain.errors import Conflict, UnknownObject
+from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, from_us, to_us
+from relay.domain.refusals import LastOperator, UserExists, UserIsDisabled
 from relay.domain.users import IDLE, LIFE, Link, Role, Session, SessionId, User, UserId, name_key
 from relay.ports.users import Verified
 from relay.store.codec import Row
@@ -53,7 +54,7 @@ class SqliteUsers:
             if account is not None and not _holds(connection, "has_account", (str(account),)):
                 raise UnknownObject("account", str(account))
             if (known := _find(connection, name)) is not None:
-                raise Conflict(f"there is a user {known.name} already: choose another name")
+                raise UserExists(known.name)
             return _add(connection, name, role, account, link, actor, now)
 
         return await self._executor.write(unit)
@@ -103,7 +104,7 @@ class SqliteUsers:
         def unit(connection: Connection) -> User:
             user = _existing(connection, name)
             if user.is_disabled:
-                raise Conflict(f"user {user.name} is disabled: enable them first")
+                raise UserIsDisabled(user.name)
             _put_link(connection, user, link, actor, now)
             return user
 
@@ -264,7 +265,7 @@ def _check_not_last(connection: Connection, user: User, what: str) -> None:
     """Raises Conflict when nobody else could make users any more."""
     is_operator = user.role is Role.OPERATOR and not user.is_disabled
     if is_operator and not _holds(connection, "has_other_operator", (user.id,)):
-        raise Conflict(f"user {user.name} is the last operator and cannot be {what}: add another one first")
+        raise LastOperator(user.name, what)
 
 
 def _add(

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from relay.domain.directory import SendingIp
-from relay.domain.errors import Conflict, UnknownObject
+from relay.domain.errors import UnknownObject
 from relay.domain.events import Operated, Subject
 from relay.domain.ids import AccountId, IpAddress, to_us
 from relay.domain.message import Message, State
+from relay.domain.refusals import IpNotForMail
 from relay.ports.queue import Selection
 from relay.store.codec import MESSAGE_COLUMNS, event_row, message, to_json
 from relay.store.entries import entry
@@ -114,10 +115,7 @@ def pin_of(connection: Connection, ip: IpAddress, accounts: Sequence[AccountId])
         raise UnknownObject("sending IP", ip)
     for account in accounts:
         if not sending.may_carry(account):
-            whose = "nobody" if sending.account is None else f"account {sending.account}"
-            raise Conflict(
-                f"sending IP {ip} belongs to {whose}: mail of account {account} may not leave from it"
-            )
+            raise IpNotForMail(ip, sending.account, account)
     make_lanes(connection, [ip])
     return {"ip": ip, "hostname": sending.hostname, "bind": sending.bind}
 
