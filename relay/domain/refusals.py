@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from relay.domain.errors import Conflict, MalformedOptions
+from relay.domain.errors import Conflict, MalformedOptions, NotGranted
 
 
 @dataclass
@@ -301,3 +301,10 @@ class BounceDomainOfPart(MalformedOptions):
 
 class UnverifiedBounceDomain(MalformedOptions):
     pass
+
+
+@dataclass
+class AccountAtRest(NotGranted):
+    """The account is not active: its people look, and change nothing."""
+
+    status: str = ""

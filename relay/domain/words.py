@@ -242,6 +242,10 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         409,
         console_says="This is still being worked on. Look what became of it before you repeat it.",
     ),
+    r.AccountAtRest: Words(
+        "the account is {0.status}",
+        console_says="The account is {0.status}: you may look, and change nothing.",
+    ),
     r.AccountExists: Words("account {0.account} exists already: {0.name}"),
     r.AccountHasMail: Words("account {0.account} ({0.name}) still has queued mail"),
     r.SubaccountExists: Words("subaccount {0.subaccount} of account {0.account} exists already"),

@@ -22,6 +22,7 @@ from relay.domain.errors import (
 )
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, WorkerId
 from relay.domain.refusals import NoSuchPool, PoolExists, PoolNameTooLong
+from relay.frames.actor import Actor
 from relay.frames.live import LiveDirectory
 from relay.ports.idempotency import Answer, Answered, Begun, Standing, Ticket
 from relay.process.directory.changes import changes_to
@@ -69,7 +70,7 @@ class Shop:
         account: AccountId = ACME,
         by_operator: bool = False,
     ) -> Purchase:
-        return await self.billing.purchase(account, quantity, pool, "ann", by_operator=by_operator)
+        return await self.billing.purchase(account, quantity, pool, Actor("ann", is_operator=by_operator))
 
     async def change(self, compute: Callable[[Snapshot], Sequence[Change]]) -> Snapshot:
         return await self.live.apply(compute(await self.live.refresh()), "ann")
@@ -182,7 +183,7 @@ async def test_r13_two_purchases_of_two_succeed_and_a_fifth_ip_is_refused(shop: 
 
 
 async def test_a11_the_limit_is_the_accounts_own(shop: Shop) -> None:
-    await shop.billing.amend(ACME, "ann", limit=5)
+    await shop.billing.amend(ACME, Actor("ann"), limit=5)
     await shop.buy(5)
     with pytest.raises(OverIpLimit) as caught:
         await shop.buy(1)
@@ -192,9 +193,9 @@ async def test_a11_the_limit_is_the_accounts_own(shop: Shop) -> None:
 async def test_on_a_plan_without_the_shared_pool_nothing_overflows_into_it(shop: Shop) -> None:
     quiet = Pool(ACME, PoolId("quiet"), "Quiet", "news")
     await shop.change(lambda _: [Put(Pool(ACME, NEWS, "News", "shared pool")), Put(quiet)])
-    await shop.billing.amend(ACME, "ann", plan=Plan.MANUAL, price_cents=1500)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.MANUAL, price_cents=1500)
     assert shop.live.snapshot.pools[ACME, NEWS].overflow_pool == "shared pool"
-    await shop.billing.amend(ACME, "ann", plan=Plan.ENTERPRISE, limit=9)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.ENTERPRISE, limit=9)
     assert shop.live.snapshot.pools[ACME, NEWS].overflow_pool == ""
     assert shop.live.snapshot.pools[ACME, quiet.id] == quiet
     account = shop.live.snapshot.accounts[ACME]
@@ -234,7 +235,7 @@ async def test_r13_fifty_purchases_at_once_never_pass_the_limit(shop: Shop, url:
 
 async def test_the_last_free_ip_is_sold_once(shop: Shop) -> None:
     await shop.buy(5, DEFAULT, CEDAR, by_operator=True)
-    await shop.billing.amend(FIR, "ann", plan=Plan.SELF_SERVE)
+    await shop.billing.amend(FIR, Actor("ann"), plan=Plan.SELF_SERVE)
     outcomes: list[object] = []
 
     async def buy(account: AccountId) -> None:
@@ -271,7 +272,7 @@ async def test_r11_each_purchase_of_a_cycle_is_a_line(shop: Shop) -> None:
 
 
 async def test_what_the_operator_gives_is_charged_at_the_accounts_price(shop: Shop) -> None:
-    await shop.billing.amend(CEDAR, "ann", price_cents=1500)
+    await shop.billing.amend(CEDAR, Actor("ann"), price_cents=1500)
     await shop.change(lambda found: assign_ip(found, IpAddress("127.0.0.11"), CEDAR))
     assert await shop.charged(CEDAR) == [[500]]
 
@@ -299,14 +300,14 @@ async def test_the_subscription_tells_count_limit_and_cycle(shop: Shop) -> None:
 
 
 async def test_an_upgrade_counts_at_once(shop: Shop) -> None:
-    account = await shop.billing.amend(ELM, "ann", plan=Plan.SELF_SERVE)
+    account = await shop.billing.amend(ELM, Actor("ann"), plan=Plan.SELF_SERVE)
     assert (account.plan, account.next_plan) == (Plan.SELF_SERVE, None)
     await shop.buy(1, DEFAULT, ELM)
 
 
 async def test_a_downgrade_waits_for_the_end_of_the_cycle_and_then_releases_the_ips(shop: Shop) -> None:
     await shop.buy(2)
-    account = await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
+    account = await shop.billing.amend(ACME, Actor("ann"), plan=Plan.FREE)
     assert (account.plan, account.next_plan) == (Plan.SELF_SERVE, Plan.FREE)
     assert account.next_plan_at == datetime(2026, 5, 1, tzinfo=UTC)
     shop.clock.advance_to(datetime(2026, 4, 30, 23, 59, tzinfo=UTC))
@@ -330,7 +331,7 @@ async def test_a_downgrade_waits_for_the_end_of_the_cycle_and_then_releases_the_
 
 async def test_a_downgrade_that_is_carried_out_late_charges_nothing_more(shop: Shop) -> None:
     await shop.buy(1)
-    await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.FREE)
     shop.clock.advance(days=45)
     assert await shop.charged() == [[667]]
     await shop.tend()
@@ -340,8 +341,8 @@ async def test_a_downgrade_that_is_carried_out_late_charges_nothing_more(shop: S
 
 async def test_a_downgrade_can_be_taken_back(shop: Shop) -> None:
     await shop.buy(1)
-    await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
-    account = await shop.billing.amend(ACME, "ann", plan=Plan.SELF_SERVE)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.FREE)
+    account = await shop.billing.amend(ACME, Actor("ann"), plan=Plan.SELF_SERVE)
     assert (account.next_plan, account.next_plan_at) == (None, None)
     shop.clock.advance(days=20)
     await shop.tend()
@@ -351,19 +352,19 @@ async def test_a_downgrade_can_be_taken_back(shop: Shop) -> None:
 
 async def test_plan_and_terms_change_in_one_transaction(shop: Shop) -> None:
     account = await shop.billing.amend(
-        ELM, "ann", plan=Plan.MANUAL, limit=9, price_cents=1, bill_cycle_day=15
+        ELM, Actor("ann"), plan=Plan.MANUAL, limit=9, price_cents=1, bill_cycle_day=15
     )
     assert (account.plan, account.dedicated_ip_limit) == (Plan.MANUAL, 9)
     assert (account.ip_price_cents, account.bill_cycle_day) == (1, 15)
     assert shop.live.snapshot.revision == 2
     await shop.buy(2)
     with pytest.raises(Conflict, match="would have 2 dedicated IPs; its limit is 1"):
-        await shop.billing.amend(ACME, "ann", limit=1)
+        await shop.billing.amend(ACME, Actor("ann"), limit=1)
 
 
 async def test_time_is_looked_after_once_a_minute(shop: Shop) -> None:
     await shop.buy(1)
-    await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.FREE)
     stopping = asyncio.Event()
 
     async def waits() -> bool:
@@ -459,7 +460,7 @@ async def test_what_the_file_lists_as_inventory_stays_with_whoever_bought_it(
 
     await shop.change(apply)
     (ip,) = (await shop.buy(1, NEWS)).ips
-    await shop.billing.amend(ACME, "ann", plan=Plan.FREE)
+    await shop.billing.amend(ACME, Actor("ann"), plan=Plan.FREE)
     found = await shop.change(apply)
     assert found.ips[ip.address] == ip
     assert found.accounts[ACME].next_plan is Plan.FREE
@@ -483,7 +484,7 @@ async def test_the_answer_to_a_purchase_is_stored_with_it(shop: Shop) -> None:
         told.append(purchase)
         return Answered(ticket, Answer(200, str(len(purchase.ips)).encode()))
 
-    bought = await shop.billing.purchase(ACME, 2, NEWS, "ann", keep=keep)
+    bought = await shop.billing.purchase(ACME, 2, NEWS, Actor("ann", is_operator=False), keep=keep)
     assert told == [bought]
     assert await store.begin(ticket, "f", expired=now, given_up=now) == Standing("f", Answer(200, b"2"))
 
@@ -491,7 +492,13 @@ async def test_the_answer_to_a_purchase_is_stored_with_it(shop: Shop) -> None:
 async def test_a_request_that_was_overtaken_by_its_repetition_buys_nothing(shop: Shop) -> None:
     ticket = Ticket("1/0", "k", shop.clock.now())
     with pytest.raises(StaleRequest):
-        await shop.billing.purchase(ACME, 2, NEWS, "ann", keep=lambda _: Answered(ticket, Answer(200, b"{}")))
+        await shop.billing.purchase(
+            ACME,
+            2,
+            NEWS,
+            Actor("ann", is_operator=False),
+            keep=lambda _: Answered(ticket, Answer(200, b"{}")),
+        )
     assert held_by(await shop.live.refresh(), ACME) == 0
 
 

@@ -12,9 +12,11 @@ import typer
 
 from relay.config.config import Config, load_config
 from relay.config.problems import ConfigError
-from relay.domain.changes import Change, Put, entries_of
+from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
-from relay.domain.errors import RelayError, StaleDirectory
+from relay.domain.errors import RelayError
+from relay.frames.actor import Actor
+from relay.frames.change import change_directory
 from relay.frames.commands import parameters
 from relay.frames.live import LiveDirectory
 from relay.frames.sign_in import SignIns
@@ -23,7 +25,6 @@ from relay.net.passwords import Argon2Hasher
 from relay.store import Store, open_store
 
 USUAL_PLACES = (Path("config/relay.toml"), Path("/etc/relay/relay.toml"))
-_TRIES = 10
 
 Result = TypeVar("Result")
 
@@ -58,27 +59,15 @@ class Session:
         Returns the changes; what is so already is not written. Raises what compute raises,
         Conflict, StaleDirectory.
         """
-        for _ in range(_TRIES):
-            snapshot = await self.store.directory.snapshot()
-            changes = compute(snapshot)
-            stored = frozenset(entries_of(snapshot))
-            needed = [
-                change for change in changes if not isinstance(change, Put) or change.entry not in stored
-            ]
-            if not needed:
-                return changes
-            try:
-                await self.store.directory.apply(needed, snapshot.revision, self.actor, self.clock.now())
-            except StaleDirectory:
-                continue
-            return changes
-        raise StaleDirectory
+        return await change_directory(await self._live(), compute, Actor(self.actor))
+
+    async def _live(self) -> LiveDirectory:
+        rows = self.store.directory
+        return LiveDirectory(rows, await rows.snapshot(), self.clock)
 
     async def sign_ins(self) -> SignIns:
         """Users and how they come in, as the console has them."""
-        rows = self.store.directory
-        directory = LiveDirectory(rows, await rows.snapshot(), self.clock)
-        return SignIns(self.store.users, Argon2Hasher(), self.clock, SystemEntropy(), directory)
+        return SignIns(self.store.users, Argon2Hasher(), self.clock, SystemEntropy(), await self._live())
 
 
 def config_at(path: Path | None) -> tuple[Config, Path]:

@@ -4,12 +4,13 @@ from starlette.responses import Response
 
 from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, SessionId, TooManyTries, UnfitPassword
+from relay.frames.actor import Right
 from relay.frames.console.client import tell_refusal
 from relay.frames.console.errors import sentence
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.sign_in import too_many_tries
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 
 pages = Pages(__name__)
 

@@ -8,9 +8,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from relay.domain.directory import Account, Snapshot
+from relay.domain.errors import NotGranted
+from relay.frames.actor import MAY, Person, Right
 from relay.frames.console.errors import NotHere, WebError
 from relay.frames.console.forms import Form, read_form
-from relay.frames.console.visit import MAY, SESSION_COOKIE, TOAST_COOKIE, Right, Visit, check_may_change
+from relay.frames.console.visit import SESSION_COOKIE, TOAST_COOKIE, Visit
 from relay.frames.services import Services
 from relay.frames.sign_in import SignedIn, is_csrf
 
@@ -61,7 +63,7 @@ async def _answer(request: Request, page: Page, right: Right, stranger: Stranger
         return stranger(request)
     form = await guarded_form(request, token) if request.method == "POST" else Form()
     if right not in MAY[signed_in.user.role]:
-        raise WebError(403, "Your role does not allow this.")
+        raise NotGranted
     snapshot = await services.directory.refresh()
     account = _account(snapshot, signed_in)
     if account is None:
@@ -69,7 +71,7 @@ async def _answer(request: Request, page: Page, right: Right, stranger: Stranger
     if form["for_account"] and form["for_account"] != str(account.id):
         raise WebError(409, _OTHER_ACCOUNT)
     if request.method == "POST" and right is Right.CHANGE:
-        check_may_change(snapshot, signed_in.user, account.id)
+        Person.of(signed_in.user, account.id, services.caps).check(snapshot)
     toast = unquote(request.cookies.get(services.cookie(TOAST_COOKIE), ""))
     return await page(Visit(request, services, signed_in, token, snapshot, account, form, toast))
 

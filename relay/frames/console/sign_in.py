@@ -9,12 +9,13 @@ from starlette.routing import Route
 
 from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, BadLink, TooManyTries, UnfitPassword, User
+from relay.frames.actor import Right
 from relay.frames.console.client import client_of, tell_refusal
 from relay.frames.console.errors import sentence
 from relay.frames.console.forms import Form, query_of
 from relay.frames.console.routing import Pages, guarded_form, local_path, services_of
 from relay.frames.console.templating import render, span
-from relay.frames.console.visit import SESSION_COOKIE, Right, Visit
+from relay.frames.console.visit import SESSION_COOKIE, Visit
 from relay.frames.services import Services
 from relay.frames.sign_in import LINK_PATH, csrf_of
 

@@ -2,54 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.domain.authority import is_active
 from relay.domain.changes import Changes
 from relay.domain.directory import Account, Snapshot, Subaccount
-from relay.domain.ids import AccountId, SubaccountId
-from relay.domain.users import Role, User
-from relay.frames.caps import Caps
+from relay.domain.ids import SubaccountId
+from relay.domain.users import User
+from relay.frames.actor import Person, Right
 from relay.frames.change import change_directory
-from relay.frames.console.errors import WebError
 from relay.frames.console.forms import Form, query_of
 from relay.frames.console.shown_once import Secret
 from relay.frames.console.templating import render
 from relay.frames.services import Services
-from relay.frames.sign_in import SignedIn, actor_of, csrf_of
+from relay.frames.sign_in import SignedIn, csrf_of
 
 SESSION_COOKIE = "relay_session"
 TOAST_COOKIE = "relay_toast"
 _TOAST_LENGTH = 300
-
-
-class Right(Enum):
-    """What a page asks of the person."""
-
-    LOOK = "look"
-    CHANGE = "change"
-    """Not for readers."""
-    OPERATE = "operate"
-    """For operators."""
-
-
-MAY = {
-    Role.OPERATOR: frozenset(Right),
-    Role.ADMIN: frozenset({Right.LOOK, Right.CHANGE}),
-    Role.READER: frozenset({Right.LOOK}),
-}
-
-
-def check_may_change(snapshot: Snapshot, user: User, account: AccountId) -> None:
-    """Raises WebError 403: people of an account that is not active look and change nothing."""
-    if Right.OPERATE not in MAY[user.role] and not is_active(snapshot, account):
-        stored = snapshot.accounts.get(account)
-        status = "gone" if stored is None else stored.status.value
-        raise WebError(403, f"The account is {status}: you may look, and change nothing.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +45,9 @@ class Visit:
         return self.signed_in.user
 
     @property
-    def actor(self) -> str:
-        """What audit lines say."""
-        return actor_of(self.user)
+    def actor(self) -> Person:
+        """The person, as use cases know them."""
+        return Person.of(self.user, self.account.id, self.services.caps)
 
     @property
     def csrf(self) -> str:
@@ -111,25 +83,14 @@ class Visit:
         return str(self.request.path_params[name])
 
     def may(self, right: Right) -> bool:
-        return right in MAY[self.user.role]
-
-    @property
-    def caps(self) -> Caps | None:
-        """Of the account; None for operators."""
-        return None if self.is_operator else self.services.caps
+        return self.actor.may(right)
 
     async def change(self, compute: Callable[[Snapshot], Changes]) -> Changes:
         """Write, in the person's name, what compute makes of the newest directory; what it made.
 
-        Raises what compute raises, Conflict, StoreUnavailable, StaleDirectory.
+        Raises what compute raises, NotGranted, OverCap, Conflict, StoreUnavailable, StaleDirectory.
         """
-        return tuple(
-            await change_directory(self.services.directory, compute, self.actor, self.judge, self.caps)
-        )
-
-    def judge(self, snapshot: Snapshot) -> None:
-        """Raises WebError 403 when in this directory the person may change nothing."""
-        check_may_change(snapshot, self.user, self.account.id)
+        return tuple(await change_directory(self.services.directory, compute, self.actor))
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """The template as an answer; it also gets `visit`."""

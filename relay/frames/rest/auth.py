@@ -3,21 +3,20 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from relay.domain.authority import check_active, check_change, holder_of, lacking
+from relay.domain.authority import check_active, holder_of, lacking
 from relay.domain.clients import ClientAddress, client_address, client_behind, may_come_from
 from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.errors import NotAuthenticated, NotGranted
 from relay.domain.ids import LARGEST_NUMBER, AccountId, SubaccountId
-from relay.frames.caps import Caps
+from relay.frames.actor import Caller, Scope
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.rate import Rates
 from relay.frames.rest.services import services_of
@@ -30,47 +29,6 @@ ACCOUNT_HEADER = "X-Relay-Account"
 _DOOR = "door=rest"
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _READING = frozenset({"GET", "HEAD"})
-
-
-class Scope(StrEnum):
-    """What part of the account the header asks for."""
-
-    ALL = "all"
-    """Reading without the header: the account and all its subaccounts."""
-    ACCOUNT = "account"
-    SUBACCOUNT = "subaccount"
-    """`Caller.subaccount` alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The authenticated party of one request, and what it asked to see or to act as."""
-
-    principal: Principal
-    scope: Scope
-    actor: str
-    """What audit lines say: `key:` and the first four characters."""
-    is_operator: bool = False
-    is_bound: bool = False
-    """The key itself is a subaccount's; events go by that and not by the header."""
-
-    judge: Callable[[Snapshot], None] = field(default=lambda _: None, compare=False)
-    """Raises NotGranted when in a later directory it may not do this any more."""
-    caps: Caps | None = None
-    """Of the account; None for operators."""
-
-    @property
-    def account(self) -> AccountId:
-        return self.principal.account
-
-    @property
-    def subaccount(self) -> SubaccountId | None:
-        """Set when the request is about, or by, one subaccount."""
-        return self.principal.subaccount
-
-    def sees(self, subaccount: SubaccountId | None) -> bool:
-        """Whether an object of that subaccount, or of the account itself (None), is in scope."""
-        return self.scope is Scope.ALL or subaccount == self.subaccount
 
 
 async def principal(request: Request) -> Caller:
@@ -106,10 +64,7 @@ def require(*grants: str, of_account: bool = False) -> Any:
         if of_account:
             check_of_account(caller)
 
-        def judge(snapshot: Snapshot) -> None:
-            check_change(snapshot, caller.principal, enough)
-
-        return replace(caller, judge=judge)
+        return replace(caller, grants=enough)
 
     return Depends(granted)
 
@@ -190,9 +145,9 @@ def _caller(snapshot: Snapshot, key: ApiKey, request: Request) -> Caller:
     if not (is_reading or key.is_operator):
         check_active(snapshot, account, subaccount)
     return Caller(
+        f"key:{key.short}",
         Principal(account, subaccount, key.grants, key.sha256, str(_client(request))),
         scope,
-        f"key:{key.short}",
         is_operator=key.is_operator,
         is_bound=key.subaccount is not None,
     )

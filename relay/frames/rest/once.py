@@ -12,7 +12,7 @@ from fastapi import Header, Request
 from fastapi.responses import Response
 
 from relay.domain.errors import RelayError, StaleRequest, StoreUnavailable
-from relay.frames.rest.auth import Caller
+from relay.frames.actor import Caller
 from relay.frames.rest.errors import ApiError, says_message_alone
 from relay.frames.rest.services import services_of
 from relay.frames.retention import ended_before

@@ -9,12 +9,13 @@ from relay.domain.changes import Changes, first_put
 from relay.domain.directory import Account, Plan, Snapshot, Status, ip_limit
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.forms import Form, filled, number_in, read_name
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import plan_name
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter
 from relay.resources.accounts.rules import change_account, create_account
 from relay.resources.billing.rules import held_by

@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field
 
 from relay.domain.directory import Account, Plan
 from relay.domain.tracking import NOTICE
+from relay.frames.actor import Caller
 from relay.frames.change import change_directory
-from relay.frames.rest.auth import Caller, require
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -147,8 +148,6 @@ async def update_account(
         await change_directory(
             services.directory,
             lambda snapshot: rename_account(snapshot, caller.account, body.company_name, body.options.asked),
-            caller.actor,
-            caller.judge,
-            caller.caps,
+            caller,
         )
     return Results(results=Message(message="Account has been updated"))

@@ -5,11 +5,12 @@ from starlette.responses import Response
 from relay.domain.changes import Changes, Remove
 from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, Snapshot
 from relay.domain.errors import RelayError
+from relay.frames.actor import Right
 from relay.frames.console.errors import sentence
 from relay.frames.console.forms import Form, filled
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.resources.api_keys.rules import create_key, new_key
 from relay.resources.api_keys.words import (
     FOR_ACCOUNT,

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from relay.domain.authority import check_no_stronger
 from relay.domain.changes import Changes, Remove
 from relay.domain.directory import GRANTS, ApiKey, Snapshot
+from relay.frames.actor import Caller
 from relay.frames.change import change_directory
-from relay.frames.rest.auth import Caller, require
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -93,7 +94,7 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
         check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, key.subaccount)
         return rules.create_key(snapshot, key)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
     return Results(results=ApiKeyShape.of(key, text))
 
 
@@ -106,7 +107,7 @@ async def revoke_key(key: str, caller: Manager, services: ServicesDep) -> None:
         check_no_stronger(snapshot, caller.principal, found.grants, found.valid_ips, found.subaccount)
         return (Remove(found),)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
 
 
 def _keys(snapshot: Snapshot, caller: Caller) -> list[ApiKey]:

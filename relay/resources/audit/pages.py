@@ -2,9 +2,10 @@
 
 from starlette.responses import Response
 
+from relay.frames.actor import Right
 from relay.frames.console.forms import number_in
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.resources.audit.words import Change, change_of
 
 pages = Pages(__name__)

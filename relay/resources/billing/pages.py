@@ -11,12 +11,13 @@ from relay.domain.billing import Invoice, invoice_number
 from relay.domain.directory import MAX_POOL_NAME, is_pool_name, pool_id_of
 from relay.domain.errors import IpsByRequest, NoIpsOnPlan, RelayError
 from relay.domain.ids import PoolId
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence, told
 from relay.frames.console.forms import Form, filled
 from relay.frames.console.lists import listed
 from relay.frames.console.once import FIELD, UsedForm, do_once, mint
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.idempotency import Answer, Answered, Ticket
 from relay.resources.billing.rest import MOST
 from relay.resources.billing.rules import Billing, NewPool, Subscription, check_plan, inventory
@@ -192,9 +193,6 @@ async def _buy(visit: Visit, order: Order, ticket: Ticket) -> bytes:
         order.quantity,
         order.pool,
         visit.actor,
-        by_operator=visit.is_operator,
-        caps=visit.caps,
-        judge=visit.judge,
         keep=lambda done: Answered(ticket, Answer(200, str(len(done.ips)).encode())),
     )
     return str(len(bought.ips)).encode()

@@ -8,11 +8,12 @@ from starlette.responses import Response
 
 from relay.domain.directory import Account, Plan
 from relay.domain.errors import RelayError
+from relay.frames.actor import Right
 from relay.frames.console.errors import sentence
 from relay.frames.console.forms import Form, filled, number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import day, plan_name
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter
 from relay.resources.billing.pages import HOME
 from relay.resources.billing.rest import MAX_PRICE_CENTS, MOST

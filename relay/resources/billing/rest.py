@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from relay.domain.authority import check_change
 from relay.domain.billing import Cycle, Invoice, Line, invoice_number
-from relay.domain.directory import Account, Plan, SendingIp, Snapshot
+from relay.domain.directory import Account, Plan, SendingIp
 from relay.domain.errors import NotGranted
 from relay.domain.ids import AccountId, PoolId
-from relay.frames.rest.auth import Caller, check_granted, check_of_account, principal
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import check_granted, check_of_account, principal
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -203,11 +203,7 @@ async def _payer(caller: Annotated[Caller, Depends(principal)]) -> Caller:
     """Billing is the account's: no subaccount has business with it. Raises NotGranted."""
     check_granted(caller, sorted(_GRANTS), _GRANTS)
     check_of_account(caller)
-
-    def judge(snapshot: Snapshot) -> None:
-        check_change(snapshot, caller.principal, _GRANTS)
-
-    return replace(caller, judge=judge)
+    return replace(caller, grants=_GRANTS)
 
 
 async def _operator(caller: Annotated[Caller, Depends(_payer)]) -> Caller:
@@ -240,10 +236,7 @@ async def purchase(
             caller.account,
             body.quantity,
             _pool(body),
-            caller.actor,
-            by_operator=caller.is_operator,
-            caps=caller.caps,
-            judge=caller.judge,
+            caller,
             keep=None if ticket is None else lambda done: Answered(ticket, Answer(200, _shown(done))),
         )
         return Response(_shown(bought), media_type="application/json")
@@ -266,12 +259,11 @@ async def set_subscription(
     body = await read_body(request, TermsBody)
     await services.use_cases[Billing].amend(
         caller.account,
-        caller.actor,
+        caller,
         plan=body.plan,
         limit=body.limit,
         price_cents=None if body.price is None else round(body.price * 100),
         bill_cycle_day=body.bill_cycle_day,
-        judge=caller.judge,
     )
     return await get_subscription(caller, services)
 

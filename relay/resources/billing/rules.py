@@ -27,17 +27,14 @@ from relay.domain.errors import (
 from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.domain.lookup import account_of
 from relay.domain.refusals import NoSuchPool
-from relay.frames.caps import Caps
-from relay.frames.change import Judge, change_directory
+from relay.frames.actor import Actor
+from relay.frames.change import TRIES, change_directory
 from relay.ports.ambient import Clock
 from relay.ports.billing import BillingStore
 from relay.ports.directory import Directory
 from relay.ports.idempotency import Answered
 from relay.resources.accounts.rules import plan_at, set_plan, set_terms
 from relay.resources.ip_pools.rules import create_pool
-
-_TRIES = 20
-"""How often a change is decided again because another process changed the directory first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +91,28 @@ class Billing:
         account: AccountId,
         quantity: int,
         pool: PoolId | NewPool,
-        actor: str,
+        actor: Actor,
         *,
-        by_operator: bool = False,
-        caps: Caps | None = None,
-        judge: Judge | None = None,
         keep: Callable[[Purchase], Answered] | None = None,
     ) -> Purchase:
         """Give the account free IPs and its pool, if that is new, in one transaction.
 
-        by_operator: also on a plan whose accounts do not provision themselves (R4). keep: the
-        answer that is stored along for whoever repeats the request.
+        Operators may also on a plan whose accounts do not provision themselves (R4). keep: the answer
+        that is stored along for whoever repeats the request.
 
         Raises NoIpsOnPlan, IpsByRequest, OverIpLimit, OverCap, NoFreeIps, MalformedOptions,
         Conflict, UnknownObject, StaleDirectory, StaleRequest.
         """
         async with self._turn:
-            for _ in range(_TRIES):
+            for _ in range(TRIES):
                 line = await self.quote(account, quantity)
                 snapshot = await self._directory.refresh()
-                if judge is not None:
-                    judge(snapshot)
+                actor.check(snapshot)
                 holder = _in_force(snapshot, account, self._clock)
-                check_plan(holder, by_operator)
+                check_plan(holder, actor.is_operator)
                 changes, target = _pool(snapshot, account, pool)
-                if caps is not None:
-                    caps.check(snapshot, changes)
+                if actor.caps is not None:
+                    actor.caps.check(snapshot, changes)
                 given = tuple(
                     replace(ip, account=account, pool=target, origin=Origin.LIVE)
                     for ip in _choose(snapshot, holder, quantity)
@@ -127,7 +120,7 @@ class Billing:
                 purchase = Purchase(account, target, given, line)
                 answered = None if keep is None else keep(purchase)
                 try:
-                    await self._directory.apply((*changes, *map(Put, given)), actor, answered)
+                    await self._directory.apply((*changes, *map(Put, given)), actor.name, answered)
                 except StaleDirectory:
                     continue
                 return purchase
@@ -141,13 +134,12 @@ class Billing:
     async def amend(
         self,
         account: AccountId,
-        actor: str,
+        actor: Actor,
         *,
         plan: Plan | None = None,
         limit: int | None = None,
         price_cents: int | None = None,
         bill_cycle_day: int | None = None,
-        judge: Judge | None = None,
     ) -> Account:
         """Set what is not None: a plan up at once, down to free at the end of the cycle (A13).
 
@@ -163,7 +155,7 @@ class Billing:
                 snapshot = replace(snapshot, accounts={**snapshot.accounts, account: planned})
             return (*set_terms(snapshot, account, limit, price_cents, bill_cycle_day), *pools)
 
-        return first_put(await change_directory(self._directory, compute, actor, judge), Account)
+        return first_put(await change_directory(self._directory, compute, actor), Account)
 
     async def subscription(self, account: AccountId) -> Subscription:
         """Raises UnknownObject."""

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 
-from relay.frames.rest.auth import Caller, require
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import require
 from relay.frames.rest.description import refusals
 from relay.frames.rest.paging import relations
 from relay.frames.rest.services import ServicesDep

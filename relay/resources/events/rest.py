@@ -12,7 +12,8 @@ from fastapi import APIRouter, Request, Response
 from relay.domain.address import domain_spellings, parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, canonical_ip, from_us, to_us
-from relay.frames.rest.auth import Caller, require
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import require
 from relay.frames.rest.description import refusals
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.paging import decode_cursor, encode_cursor, links

@@ -10,11 +10,12 @@ from relay.domain.changes import Changes
 from relay.domain.directory import Pool, SendingIp, Snapshot, pool_id_of
 from relay.domain.errors import Conflict, MalformedOptions, OverCap, RelayError, StaleDirectory, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, IpAddress, PoolId
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.forms import Form, filled
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
 from relay.resources.billing.rules import Billing
 from relay.resources.ip_pools.rules import create_pool_with, delete_pool, update_pool

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from relay.domain.changes import Changes, first_put
 from relay.domain.directory import MAX_POOL_NAME, Pool, SendingIp, Snapshot, in_order
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
+from relay.frames.actor import Caller
 from relay.frames.change import change_directory
-from relay.frames.rest.auth import Caller, require
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -106,9 +107,7 @@ async def create_pool(request: Request, caller: Manager, services: ServicesDep) 
             body.signing_domain or "",
             body.fbl_signing_domain or "",
         ),
-        caller.actor,
-        caller.judge,
-        caller.caps,
+        caller,
     )
     return Results(results=PoolCreated(id=first_put(changes, Pool).id))
 
@@ -147,7 +146,7 @@ async def update_pool(
             body.fbl_signing_domain,
         )
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
     return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))
 
 
@@ -160,7 +159,7 @@ async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None
             _check(snapshot, caller.account, pool)
         return rules.delete_pool(snapshot, caller.account, PoolId(pool))
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
 
 
 def _shape(snapshot: Snapshot, pool: Pool) -> PoolShape:

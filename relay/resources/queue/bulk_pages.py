@@ -6,10 +6,11 @@ from starlette.responses import Response
 
 from relay.domain.errors import OverCapacity
 from relay.domain.ids import IpAddress
+from relay.frames.actor import Right
 from relay.frames.console.errors import WebError, sentence
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
 from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
 from relay.resources.queue.rules import Verb
@@ -145,7 +146,7 @@ def _order(visit: Visit, verb: Verb, typed: Form) -> tuple[Asked, Order | None, 
             form = form.wrong(to="Required")
     if not asked.is_right or (verb is Verb.REPIN and to is None):
         return asked, None, form
-    return asked, Order(verb, visit.account.id, replace(asked.what, account=None), visit.actor, to), form
+    return asked, Order(verb, visit.account.id, replace(asked.what, account=None), visit.actor.name, to), form
 
 
 def _told(one: BulkRun) -> str:

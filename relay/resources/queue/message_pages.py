@@ -14,11 +14,12 @@ from relay.domain.events import Attempt, Delay, Event, Failure, Injection, Opera
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, MessageId
 from relay.domain.message import Wish
 from relay.domain.resolve import Step
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere
 from relay.frames.console.forms import Form, filled
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import span
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.ports.queue import Selection
 from relay.resources.queue.rules import TOUCHES, Operator, Story, Verb, peer_words, reply_of, story_of
 from relay.resources.queue.verbs import MEANINGS, NO_TARGET, repin_options, verb_on, verbs_for
@@ -95,7 +96,7 @@ async def _do(visit: Visit, verb: Verb, to: IpAddress | None) -> Response:
         services.directory,
         services.clock,
         services.policy,
-        visit.actor,
+        visit.actor.name,
     )
     id_ = story.subject.message_id
     touched = await operator.do(verb, Selection(ids=(id_,), account=visit.account.id), to)

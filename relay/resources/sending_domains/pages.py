@@ -10,11 +10,12 @@ from relay.domain.address import comparable_domain
 from relay.domain.directory import Check, Origin, Plan, SendingDomain
 from relay.domain.errors import RelayError
 from relay.domain.ids import SubaccountId
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.forms import Form, filled, number_in
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.frames.rest.fault import Fault
 from relay.mail.dkim import record
 from relay.resources.sending_domains.rules import UNVERIFIED_FOR, Checks, DomainWish, Look, SendingDomains
@@ -85,7 +86,7 @@ async def create(visit: Visit) -> Response:
     wish = DomainWish(shared_with_subaccounts=used_by == _ALL, generates_key=True)
     try:
         await visit.services.use_cases[SendingDomains].create(
-            visit.account.id, subaccount, domain, wish, visit.actor, visit.caps, visit.judge
+            visit.account.id, subaccount, domain, wish, visit.actor
         )
     except RelayError as error:
         return _create_page(visit, form.wrong(domain=sentence(error)), 409)
@@ -108,7 +109,7 @@ async def update(visit: Visit) -> Response:
     )
     try:
         await visit.services.use_cases[SendingDomains].change(
-            visit.account.id, entry.domain, wish, visit.actor, _sees, visit.judge
+            visit.account.id, entry.domain, wish, visit.actor
         )
     except RelayError as error:
         return _domain_page(visit, entry, form.wrong(form_=sentence(error)), 409)
@@ -124,7 +125,7 @@ async def verify(visit: Visit) -> Response:
         return _domain_page(visit, entry, form, 422)
     try:
         seen = await visit.services.use_cases[SendingDomains].verify(
-            visit.account.id, entry.domain, _CHECKS[check], visit.actor, _sees, visit.judge
+            visit.account.id, entry.domain, _CHECKS[check], visit.actor
         )
     except RelayError as error:
         return _domain_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
@@ -145,7 +146,7 @@ async def make_new_key(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
         await visit.services.use_cases[SendingDomains].change(
-            visit.account.id, entry.domain, DomainWish(generates_key=True), visit.actor, _sees, visit.judge
+            visit.account.id, entry.domain, DomainWish(generates_key=True), visit.actor
         )
     except RelayError as error:
         form = visit.form.wrong(form_=sentence(error))
@@ -162,17 +163,10 @@ async def show_remove(visit: Visit) -> Response:
 async def remove(visit: Visit) -> Response:
     entry = _domain(visit)
     try:
-        await visit.services.use_cases[SendingDomains].remove(
-            visit.account.id, entry.domain, visit.actor, _sees, visit.judge
-        )
+        await visit.services.use_cases[SendingDomains].remove(visit.account.id, entry.domain, visit.actor)
     except RelayError as error:
         return _remove_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
     return visit.go(_LIST, f"Removed {entry.domain}.")
-
-
-def _sees(entry: SendingDomain) -> bool:
-    """The account's people see what its subaccounts have."""
-    return True
 
 
 def _domain(visit: Visit) -> SendingDomain:

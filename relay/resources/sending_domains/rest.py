@@ -5,9 +5,10 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from relay.domain.directory import Check, SendingDomain
+from relay.domain.directory import Check
 from relay.domain.words import INVALID
-from relay.frames.rest.auth import Caller, require
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import json_object
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -61,7 +62,7 @@ async def create(request: Request, caller: Manager, services: ServicesDep) -> Re
     domain, asked = _read(lambda: (read_domain(value), read_change(value)))
     wish = _wish(asked, generates_key=asked.generates_key is not False)
     entry = await services.use_cases[SendingDomains].create(
-        caller.account, caller.subaccount, domain, wish, caller.actor, caller.caps, caller.judge
+        caller.account, caller.subaccount, domain, wish, caller
     )
     created = DomainCreated(message="Successfully Created domain.", domain=entry.domain)
     if entry.dkim is not None:
@@ -95,7 +96,7 @@ async def list_domains(
 @router.get("/sending-domains/{domain}", responses=refusals(404), response_model_exclude_none=True)
 async def show(domain: str, caller: Manager, services: ServicesDep) -> Results[DomainShape]:
     snapshot = services.directory.snapshot
-    entry = domain_of(snapshot, caller.account, _known(domain), _sees(caller))
+    entry = domain_of(snapshot, caller.account, _known(domain), caller)
     return Results(results=DomainShape.of(entry, snapshot.accounts[caller.account].bounce_domain))
 
 
@@ -111,17 +112,13 @@ async def update(
     value = await json_object(request)
     asked = _read(lambda: read_change(value))
     wish = _wish(asked, generates_key=asked.generates_key is True)
-    entry = await services.use_cases[SendingDomains].change(
-        caller.account, _known(domain), wish, caller.actor, _sees(caller), caller.judge
-    )
+    entry = await services.use_cases[SendingDomains].change(caller.account, _known(domain), wish, caller)
     return Results(results=DomainUpdated(message="Successfully Updated Domain.", domain=entry.domain))
 
 
 @router.delete("/sending-domains/{domain}", responses=refusals(404), status_code=204)
 async def delete(domain: str, caller: Manager, services: ServicesDep) -> None:
-    await services.use_cases[SendingDomains].remove(
-        caller.account, _known(domain), caller.actor, _sees(caller), caller.judge
-    )
+    await services.use_cases[SendingDomains].remove(caller.account, _known(domain), caller)
 
 
 @router.post(
@@ -137,9 +134,7 @@ async def verify(
     value = await json_object(request)
     asked = _read(lambda: read_checks(value))
     checks = Checks(asked.dkim, asked.cname, asked.mx)
-    found = await services.use_cases[SendingDomains].verify(
-        caller.account, _known(domain), checks, caller.actor, _sees(caller), caller.judge
-    )
+    found = await services.use_cases[SendingDomains].verify(caller.account, _known(domain), checks, caller)
     if asked.mailbox:
         response.headers[NOTICE_HEADER] = f"{asked.mailbox}: {BY_MAILBOX_NOTICE}"
     seen = DnsSeen(
@@ -179,10 +174,6 @@ def _known(text: str) -> str:
         return parse_domain(text)
     except Fault as fault:
         raise ApiError(404, "resource not found", f"Domain '{text[:255]}' does not exist", "1600") from fault
-
-
-def _sees(caller: Caller) -> Callable[[SendingDomain], bool]:
-    return lambda entry: caller.sees(entry.subaccount)
 
 
 def _filter(asked: Mapping[str, str]) -> Callable[[DomainStatus], bool]:

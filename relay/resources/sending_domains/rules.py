@@ -1,6 +1,5 @@
 """Sending domains: registering them, proving whose they are, and the keys that sign for them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,8 +9,8 @@ from relay.domain.errors import DomainElsewhere, RestrictedDomain, UnknownObject
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.lookup import account_of, subaccount_of
 from relay.domain.refusals import BounceDomainOfPart, DomainExists, SharedAndOwned, UnverifiedBounceDomain
-from relay.frames.caps import Caps
-from relay.frames.change import Judge, change_directory
+from relay.frames.actor import Actor
+from relay.frames.change import change_directory
 from relay.mail.dkim import is_record_of
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory
@@ -41,7 +40,6 @@ _NO_KEY = "The domain has no DKIM key."
 _NO_ANSWER = "DNS did not answer, try again later."
 
 
-Sees = Callable[[SendingDomain], bool]
 """Whether a domain of the account is the caller's to see and to change."""
 
 
@@ -118,11 +116,9 @@ class SendingDomains:
         subaccount: SubaccountId | None,
         domain: str,
         wish: DomainWish,
-        actor: str,
-        caps: Caps | None = None,
-        judge: Judge | None = None,
+        actor: Actor,
     ) -> SendingDomain:
-        """A new domain, unverified, and its key. domain: lower-case A-labels. caps: None for operators.
+        """A new domain, unverified, and its key. domain: lower-case A-labels.
 
         Raises RestrictedDomain, OverCap, DomainElsewhere, Conflict, MalformedOptions.
         """
@@ -136,59 +132,53 @@ class SendingDomains:
             self._check_new(snapshot, account, subaccount, domain)
             return _wished(snapshot, entry, wish)
 
-        return first_put(await change_directory(self._directory, compute, actor, judge, caps), SendingDomain)
+        return first_put(await change_directory(self._directory, compute, actor), SendingDomain)
 
     async def change(
         self,
         account: AccountId,
         domain: str,
         wish: DomainWish,
-        actor: str,
-        sees: Sees,
-        judge: Judge | None = None,
+        actor: Actor,
     ) -> SendingDomain:
         """Raises UnknownObject, MalformedOptions, Conflict."""
-        domain_of(self._directory.snapshot, account, domain, sees)
+        domain_of(self._directory.snapshot, account, domain, actor)
         key = await self._key(wish)
 
         def compute(snapshot: Snapshot) -> Changes:
-            entry = domain_of(snapshot, account, domain, sees)
+            entry = domain_of(snapshot, account, domain, actor)
             if key is not None and key != entry.dkim:
                 entry = replace(entry, dkim=key, dkim_status=Check.UNVERIFIED)
             return _wished(snapshot, entry, wish)
 
-        return first_put(await change_directory(self._directory, compute, actor, judge), SendingDomain)
+        return first_put(await change_directory(self._directory, compute, actor), SendingDomain)
 
-    async def remove(
-        self, account: AccountId, domain: str, actor: str, sees: Sees, judge: Judge | None = None
-    ) -> None:
+    async def remove(self, account: AccountId, domain: str, actor: Actor) -> None:
         """Mail in the queue keeps its signature. Raises UnknownObject."""
 
         def compute(snapshot: Snapshot) -> Changes:
-            entry = domain_of(snapshot, account, domain, sees)
+            entry = domain_of(snapshot, account, domain, actor)
             owner = snapshot.accounts[account]
             bounces = [Put(replace(owner, bounce_domain=""))] if owner.bounce_domain == domain else []
             return (Remove(entry), *bounces)
 
-        await change_directory(self._directory, compute, actor, judge)
+        await change_directory(self._directory, compute, actor)
 
     async def verify(
         self,
         account: AccountId,
         domain: str,
         checks: Checks,
-        actor: str,
-        sees: Sees,
-        judge: Judge | None = None,
+        actor: Actor,
     ) -> Verification:
         """Look into DNS and remember what is there. Raises UnknownObject, DomainElsewhere."""
-        entry = domain_of(self._directory.snapshot, account, domain, sees)
+        entry = domain_of(self._directory.snapshot, account, domain, actor)
         dkim = await self._look_at_dkim(entry) if checks.dkim else None
         cname = self._compared("CNAME", await self._records.cname(domain)) if checks.cname else None
         mx = self._compared("MX", await self._records.mx(domain)) if checks.mx else None
 
         def compute(snapshot: Snapshot) -> Changes:
-            now = domain_of(snapshot, account, domain, sees)
+            now = domain_of(snapshot, account, domain, actor)
             seen = dkim if now.dkim == entry.dkim else None
             changed = replace(
                 now,
@@ -200,7 +190,7 @@ class SendingDomains:
                 raise DomainElsewhere(domain)
             return (Put(changed),)
 
-        changes = await change_directory(self._directory, compute, actor, judge)
+        changes = await change_directory(self._directory, compute, actor)
         return Verification(first_put(changes, SendingDomain), dkim, cname, mx)
 
     # ── parts ────────────────────────────────────────────────────────────────────────────
@@ -249,10 +239,10 @@ class SendingDomains:
         return Look(found, Check.INVALID, f"The {kind} record {names} {self._hostname}.")
 
 
-def domain_of(snapshot: Snapshot, account: AccountId, domain: str, sees: Sees) -> SendingDomain:
+def domain_of(snapshot: Snapshot, account: AccountId, domain: str, actor: Actor) -> SendingDomain:
     """Raises UnknownObject."""
     entry = snapshot.domains.get((account, domain))
-    if entry is None or not sees(entry):
+    if entry is None or not actor.sees(entry.subaccount):
         raise UnknownObject("Domain", f"'{domain}'")
     return entry
 

@@ -9,11 +9,12 @@ from relay.config.values import parse_host_name, parse_node
 from relay.domain.directory import MAX_WEIGHT, Account, SendingIp, Snapshot, in_order
 from relay.domain.errors import Conflict, StaleDirectory, UnknownObject
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, NodeName, PoolId
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.forms import Form, filled, number_in
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages, local_path
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.frames.values import parse_address
 from relay.ports.report import Facet, MailFilter
 from relay.resources.audit.words import change_of

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, BaseModel, Field
 from relay.domain.changes import Changes
 from relay.domain.directory import SendingIp, Snapshot, in_order
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId, ip_text
+from relay.frames.actor import Caller
 from relay.frames.change import change_directory
-from relay.frames.rest.auth import Caller, require
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -92,7 +93,7 @@ async def update_ip(
             raise ApiError(400, f"IP Pool {body.ip_pool} does not exist.")
         return move_ip(snapshot, ip.address, pool)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
     return Results(results=Message(message="Updated Sending IP."))
 
 

@@ -9,11 +9,12 @@ from relay.domain.directory import SUBACCOUNT_GRANTS, ApiKey, Snapshot, Status, 
 from relay.domain.errors import RelayError, UnknownPool
 from relay.domain.ids import PoolId, SubaccountId
 from relay.domain.resolve import Moment, resolve_pool
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, sentence
 from relay.frames.console.forms import Form, filled, number_in, read_name
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Pages
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.resources.api_keys.rules import new_key, with_key
 from relay.resources.api_keys.words import FOR_ALL, key_rows, key_secret, read_key
 from relay.resources.subaccounts.rules import change_subaccount, create_subaccount

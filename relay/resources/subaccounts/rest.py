@@ -9,8 +9,9 @@ from relay.domain.authority import check_no_stronger
 from relay.domain.changes import Changes, first_put
 from relay.domain.directory import MAX_POOL_NAME, Snapshot, Status, Subaccount
 from relay.domain.ids import to_us
+from relay.frames.actor import Caller
 from relay.frames.change import change_directory
-from relay.frames.rest.auth import Caller, require
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import fit, json_object, read_body
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError
@@ -175,7 +176,7 @@ async def create_subaccount(
         changes = rules.create_subaccount(snapshot, caller.account, body.name, pool=body.ip_pool, now=now)
         return with_key(changes, key)
 
-    changes = await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    changes = await change_directory(services.directory, compute, caller)
     created = SubaccountCreated(subaccount_id=first_put(changes, Subaccount).id)
     if isinstance(body, SubaccountWithKey):
         created.key, created.label, created.short_key = text, body.key_label, text[:4]
@@ -253,7 +254,7 @@ async def update_subaccount(
         number = _one(snapshot, caller, subaccount).id
         return change_subaccount(snapshot, caller.account, number, body.name, body.ip_pool, body.status, now)
 
-    await change_directory(services.directory, compute, caller.actor, caller.judge, caller.caps)
+    await change_directory(services.directory, compute, caller)
     return Results(results=Message(message="Successfully updated subaccount information"))
 
 

@@ -11,7 +11,8 @@ from fastapi.responses import Response
 from relay.domain.address import comparable_domain
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
-from relay.frames.rest.auth import Caller, Scope, require
+from relay.frames.actor import Caller, Scope
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets, parse_object, refusal_of
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError, Problem
@@ -204,14 +205,14 @@ async def remove(
             except BadEntry as error:
                 raise _refusal(error) from error
     key, of_list = _known(recipient), _list_id(list_id)
-    caller.judge(await services.directory.refresh())
+    caller.check(await services.directory.refresh())
     if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds), of_list):
         raise ApiError(404, _NOT_FOUND)
 
 
 async def _put(services: Services, caller: Caller, found: Sequence[Wanted]) -> None:
     # The body may have been long in coming.
-    caller.judge(await services.directory.refresh())
+    caller.check(await services.directory.refresh())
     now, account, subaccount = services.clock.now(), caller.account, caller.subaccount
 
     def entry(one: Wanted) -> Suppression:

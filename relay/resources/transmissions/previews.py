@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from relay.accept.transmit import Transmitter
-from relay.frames.rest.auth import Caller, require
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.hangup import while_connected

@@ -9,7 +9,8 @@ from relay.accept.rejections import A_MINUTE, Rejections, slip_of, with_count
 from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.errors import StaleRequest, StoreUnavailable
 from relay.domain.events import PolicyRejection
-from relay.frames.rest.auth import Caller, account_of
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import account_of
 from relay.frames.rest.errors import BASE, ApiError, Problem
 from relay.frames.rest.services import services_of
 from relay.frames.rest.shapes import Problem as ProblemShape

@@ -12,7 +12,8 @@ from relay.domain.errors import UnknownObject
 from relay.domain.ids import TransmissionId
 from relay.domain.tracking import NOTICE, tracking_asked_for
 from relay.domain.transmission import NotCancellable, TransmissionState
-from relay.frames.rest.auth import Caller, require
+from relay.frames.actor import Caller
+from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets
 from relay.frames.rest.description import refusals, takes
 from relay.frames.rest.errors import ApiError

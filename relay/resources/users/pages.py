@@ -8,12 +8,13 @@ from starlette.responses import Response
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId
 from relay.domain.users import Role, UnfitName, UnfitRole, User
+from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere, WebError, sentence
 from relay.frames.console.forms import Form, filled, number_in
 from relay.frames.console.lists import listed
 from relay.frames.console.routing import Page, Pages
 from relay.frames.console.shown_once import Secret
-from relay.frames.console.visit import Right, Visit
+from relay.frames.console.visit import Visit
 from relay.frames.sign_in import LINK_PATH
 
 pages = Pages(__name__)
@@ -81,9 +82,9 @@ async def add(visit: Visit) -> Response:
         if account not in visit.snapshot.accounts:
             return _add_page(visit, form.wrong(account="Choose the account"), scope, 422)
     try:
-        if visit.caps is not None:
-            visit.caps.check_users(len(await visit.services.sign_ins.users(account)))
-        user, token = await visit.services.sign_ins.add_user(form["name"], role, account, visit.actor)
+        if visit.actor.caps is not None:
+            visit.actor.caps.check_users(len(await visit.services.sign_ins.users(account)))
+        user, token = await visit.services.sign_ins.add_user(form["name"], role, account, visit.actor.name)
     except (UnfitName, UnfitRole) as error:
         text = "Required" if not form["name"] else f"{error.detail[:1].upper()}{error.detail[1:]}."
         return _add_page(visit, form.wrong(name=text), scope, 422)
@@ -99,19 +100,19 @@ async def show_link(visit: Visit) -> Response:
 async def new_link(visit: Visit) -> Response:
     """An earlier link is no longer good; the password holds until this one is followed."""
     scope, user = _scope(visit), await _user(visit)
-    _, token = await visit.services.sign_ins.new_link(user.name, visit.actor)
+    _, token = await visit.services.sign_ins.new_link(user.name, visit.actor.name)
     return _to_link(visit, scope, user, token, f"Made a sign-in link for {user.name}.")
 
 
 async def disable(visit: Visit) -> Response:
     user = _but_oneself(visit, await _user(visit))
-    await visit.services.sign_ins.set_disabled(user.name, True, visit.actor)
+    await visit.services.sign_ins.set_disabled(user.name, True, visit.actor.name)
     return visit.go(_scope(visit).path, f"Disabled {user.name}, who is signed out.")
 
 
 async def enable(visit: Visit) -> Response:
     user = await _user(visit)
-    await visit.services.sign_ins.set_disabled(user.name, False, visit.actor)
+    await visit.services.sign_ins.set_disabled(user.name, False, visit.actor.name)
     said = "" if user.password_hash else " They need a new link."
     return visit.go(_scope(visit).path, f"Enabled {user.name}.{said}")
 
@@ -124,7 +125,7 @@ async def show_remove(visit: Visit) -> Response:
 async def remove(visit: Visit) -> Response:
     scope, user = _scope(visit), _but_oneself(visit, await _user(visit))
     try:
-        await visit.services.sign_ins.remove_user(user.name, visit.actor)
+        await visit.services.sign_ins.remove_user(user.name, visit.actor.name)
     except RelayError as error:
         form = visit.form.wrong(form_=sentence(error))
         return visit.page("users/remove.html", 409, scope=scope, user=user, form=form)
