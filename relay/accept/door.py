@@ -1,9 +1,9 @@
 """Accepting what was handed in: resolve, pin, store, and only then say yes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from relay.accept.copies import Generated, Handed, check, generate
 from relay.accept.ids import Ids
@@ -28,9 +28,12 @@ from relay.ports.directory import Directory
 from relay.ports.outbound import Departures
 from relay.ports.queue import Claimed, EnqueueBatch, QueueStore
 
-DECIDING_S = 20.0
+What = TypeVar("What")
+Stored = TypeVar("Stored")
+
+_DECIDING_S = 20.0
 """How long a decision is taken again because the directory moved on under it."""
-MINTS = 5
+_MINTS = 5
 """How often an id is minted again because it is taken."""
 _EXPRESS_DOMAINS = 8
 """Transactions to more domains than this go by the queue: each place reserved is one path's."""
@@ -39,12 +42,48 @@ _EXPRESS_DOMAINS = 8
 class Accepting(Protocol):
     """What ingress and api ask of this module."""
 
-    async def accept(self, handed: Handed) -> TransmissionId:
+    def accept(self, handed: Handed) -> Coroutine[object, None, TransmissionId]:
         """Store the mail, pinned; on return it survives power loss. Raises Refused and Unavailable."""
 
 
+class Door:
+    """What every way in has in common: decided under a directory and stored under it, or decided again."""
+
+    def __init__(self, directory: Directory, ids: Ids) -> None:
+        self._directory, self._ids = directory, ids
+
+    async def admit(
+        self,
+        attempt: Callable[[What, Snapshot, TransmissionId], Coroutine[object, None, Stored]],
+        what: What,
+        id_: TransmissionId,
+    ) -> Stored:
+        """What the attempt comes to that was stored under the newest directory, and under an id of its own.
+
+        A refusal that an older directory caused is taken back: the directory is read again first.
+        Raises what the attempt does, NoFreeId, StoreUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        until_s, minted = loop.time() + _DECIDING_S, 0
+        while loop.time() < until_s:
+            snapshot = self._directory.snapshot
+            try:
+                return await attempt(what, snapshot, id_)
+            except StaleDirectory:
+                await self._directory.refresh()
+            except IdTaken as error:
+                minted += 1
+                if minted >= _MINTS:
+                    raise NoFreeId from error
+                id_ = self._ids.transmission_id()
+            except Refused:
+                if (await self._directory.refresh()).revision == snapshot.revision:
+                    raise
+        raise StoreUnavailable
+
+
 class Injector:
-    """The one door by which mail comes into the queue."""
+    """The door for SMTP."""
 
     def __init__(
         self,
@@ -57,38 +96,13 @@ class Injector:
         hostname: str,
         turns: Turns,
     ) -> None:
-        self._queue, self._directory = queue, directory
+        self._queue, self._door = queue, Door(directory, ids)
         self._departures, self._clock, self._ids = departures, clock, ids
         self._policy, self._hostname, self._turns = policy, hostname, turns
 
-    async def accept(self, handed: Handed) -> TransmissionId:
-        """Decide under the newest directory and store all copies, or refuse and store none.
-
-        A refusal that an older directory caused is taken back: the directory is read again first.
-        """
-        loop = asyncio.get_running_loop()
-        until_s, minted = loop.time() + DECIDING_S, 0
-        while loop.time() < until_s:
-            snapshot = self._directory.snapshot
-            transmission_id = self._ids.transmission_id()
-            try:
-                check_sender(snapshot, handed.principal, SMTP_GRANT)
-                check(handed, snapshot)
-                resolution = _resolve(snapshot, handed)
-                signatures = await self._signatures(handed, snapshot, resolution)
-                await self._store(handed, snapshot, resolution, signatures, transmission_id)
-            except StaleDirectory:
-                await self._directory.refresh()
-            except IdTaken as error:
-                minted += 1
-                if minted >= MINTS:
-                    raise NoFreeId from error
-            except Refused:
-                if (await self._directory.refresh()).revision == snapshot.revision:
-                    raise
-            else:
-                return transmission_id
-        raise StoreUnavailable
+    def accept(self, handed: Handed) -> Coroutine[object, None, TransmissionId]:
+        """Decide under the newest directory and store all copies, or refuse and store none."""
+        return self._door.admit(self._attempt, handed, self._ids.transmission_id())
 
     async def _signatures(
         self, handed: Handed, snapshot: Snapshot, resolution: Resolution
@@ -100,15 +114,14 @@ class Injector:
         signing = signing_of(snapshot, handed.principal, domain, resolution.decision.pool)
         return None if signing is None else Signatures(signing, await hash_body(handed.body))
 
-    async def _store(
-        self,
-        handed: Handed,
-        snapshot: Snapshot,
-        resolution: Resolution,
-        signatures: Signatures | None,
-        transmission_id: TransmissionId,
-    ) -> None:
+    async def _attempt(
+        self, handed: Handed, snapshot: Snapshot, transmission_id: TransmissionId
+    ) -> TransmissionId:
         """One turn of the pool, however often the suppression list has to be heard."""
+        check_sender(snapshot, handed.principal, SMTP_GRANT)
+        check(handed, snapshot)
+        resolution = _resolve(snapshot, handed)
+        signatures = await self._signatures(handed, snapshot, resolution)
         ip, decision = self._take_turn(handed, resolution)
         suppressed: dict[str, str] = {}
         while True:
@@ -150,7 +163,7 @@ class Injector:
             except RecipientsSuppressed as error:
                 suppressed.update(error.found)
             else:
-                return
+                return transmission_id
 
     def _take_turn(self, handed: Handed, resolution: Resolution) -> tuple[SendingIp, Decision]:
         """One turn a transaction (A33); a refused one came to no resolution and takes none."""

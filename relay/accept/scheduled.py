@@ -2,14 +2,13 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from relay.accept.chunk import reason_of
 from relay.accept.plant import Plant, may_send_from
 from relay.accept.transmit import Transmitter
 from relay.domain.authority import REST_GRANT, check_sender
 from relay.domain.classify import ADMIN_FAILURE
-from relay.domain.directory import Principal
+from relay.domain.directory import Principal, Snapshot
 from relay.domain.errors import (
     MalformedOptions,
     NoSender,
@@ -19,7 +18,6 @@ from relay.domain.errors import (
     PoolNotAllowed,
     RelayError,
     SharedNotAllowed,
-    StaleDirectory,
     TooMuchWork,
     UnconfiguredDomain,
     UnknownObject,
@@ -215,26 +213,27 @@ class DueTransmissions:
     # ── deciding at the time ─────────────────────────────────────────────────────────────
 
     async def _decided(self, standing: TransmissionStanding) -> Verdict | None:
-        """The verdict, written; None when somebody cancelled it meanwhile. Raises NoSharedPool."""
+        """The verdict, written; None when somebody cancelled it meanwhile. Raises Unavailable."""
         transmission = standing.transmission
         content = await self._store.content(transmission.id)
         if content is None:
             return None
         blueprint, error = await self._composed(transmission, content)
-        while True:
-            snapshot = await self._directory.refresh()
-            verdict = self._verdict(standing, blueprint, self._clock.now())
+        await self._directory.refresh()
+
+        async def attempt(
+            standing: TransmissionStanding, snapshot: Snapshot, id_: TransmissionId
+        ) -> Verdict | None:
+            verdict = self._verdict(standing, blueprint, snapshot)
             if error is not None:
                 verdict = _unmade(verdict.decision, error)
-            try:
-                is_ours = await self._store.decide(transmission.id, verdict, snapshot.revision)
-            except StaleDirectory:
-                continue
-            return verdict if is_ours else None
+            return verdict if await self._store.decide(id_, verdict, snapshot.revision) else None
 
-    def _verdict(self, standing: TransmissionStanding, blueprint: Blueprint, now: datetime) -> Verdict:
+        return await self._transmitter.door.admit(attempt, standing, transmission.id)
+
+    def _verdict(self, standing: TransmissionStanding, blueprint: Blueprint, snapshot: Snapshot) -> Verdict:
         """R30-R33: the pool as it is now, or what it falls back to."""
-        transmission, snapshot = standing.transmission, self._directory.snapshot
+        transmission = standing.transmission
         asked, steps = transmission.options.ip_pool, list[Step]()
         account = snapshot.accounts.get(transmission.account)
         try:
@@ -246,6 +245,7 @@ class DueTransmissions:
         except NoSharedPool as error:
             # A slip of the configuration: nothing is lost by it, unless nobody mends it for as long
             # as mail would wait.
+            now = self._clock.now()
             if now < transmission.start + self._policy.expire_after or not self._clock.is_steady():
                 raise
             reason = f"550 5.7.1 {say(error, Door.EVENT)}"

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from relay.accept.copies import MAX_HOPS
-from relay.accept.door import DECIDING_S, MINTS
+from relay.accept.door import Door
 from relay.accept.draft import CannotGenerate, Draft, EstimateTooLarge, parts_of
 from relay.accept.ids import Ids
 from relay.accept.plant import Plant, check_from
@@ -15,17 +16,13 @@ from relay.accept.workshop import Workshop
 from relay.domain.authority import REST_GRANT, check_sender
 from relay.domain.directory import Principal, SendingIp, Snapshot
 from relay.domain.errors import (
-    IdTaken,
     MailLoop,
     MessageTooLarge,
-    NoFreeId,
     NoSender,
     NoSharedPool,
     PoolEmpty,
     QueueShareFull,
     Refused,
-    StaleDirectory,
-    StoreUnavailable,
     UnconfiguredDomain,
     UnknownDkimKey,
     UnknownObject,
@@ -69,8 +66,17 @@ Sees = Callable[[SubaccountId | None], bool]
 """Whether what belongs to that subaccount, or to the account itself, is in a caller's scope."""
 
 
-class _TooMuchAtOnce(Exception):
-    """What the recipients become is more than one transaction takes."""
+@dataclass(slots=True)
+class _Asked:
+    """One request on its way in."""
+
+    draft: Draft
+    blueprint: Blueprint
+    keep: Keep | None
+    is_small: bool
+    """Its messages are stored at once, and no transmission."""
+    added_to: TransmissionId | None = None
+    """The id under which the recipients stand."""
 
 
 class Transmitter:
@@ -91,7 +97,7 @@ class Transmitter:
         workshop: Workshop,
     ) -> None:
         """news: tells the scheduler that there is something that it does not know of."""
-        self._store, self._queue, self._directory = store, queue, directory
+        self._store, self._queue, self.door = store, queue, Door(directory, ids)
         self._departures, self._clock = departures, clock
         self._ids, self._policy, self._hostname = ids, policy, hostname
         self._turns, self._news = turns, news
@@ -116,39 +122,7 @@ class Transmitter:
         if len(blueprint.shared or b"") > self.workshop.max_message_bytes:
             raise EstimateTooLarge(self.workshop.max_message_bytes)
         is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
-        store = self._make_now if is_small else self._submit
-        is_added = is_small
-        loop = asyncio.get_running_loop()
-        until_s, minted = loop.time() + DECIDING_S, 0
-        while loop.time() < until_s:
-            snapshot = self._directory.snapshot
-            try:
-                resolution = self._decide(draft, blueprint, snapshot)
-                if not is_added:
-                    await self._add_recipients(id_, draft.principal.account, draft.recipients)
-                    is_added = True
-                answered = None if keep is None else keep(id_)
-                await store(draft, id_, blueprint, resolution, snapshot, answered)
-            except StaleDirectory:
-                await self._directory.refresh()
-            except _TooMuchAtOnce:
-                store, is_added, is_small = self._submit, False, False
-            except IdTaken as error:
-                minted += 1
-                if minted >= MINTS:
-                    raise NoFreeId from error
-                id_, is_added = self._ids.transmission_id(), is_small
-            except QueueShareFull:
-                await self._store.drop_recipients(id_)
-                raise
-            except Refused:
-                if (await self._directory.refresh()).revision == snapshot.revision:
-                    if not is_small:
-                        await self._store.drop_recipients(id_)
-                    raise
-            else:
-                return id_
-        raise StoreUnavailable
+        return await self.door.admit(self._attempt, _Asked(draft, blueprint, keep, is_small), id_)
 
     def plant(
         self,
@@ -217,23 +191,52 @@ class Transmitter:
             return None
         return None if draft.start is not None else resolution
 
+    async def _attempt(self, asked: _Asked, snapshot: Snapshot, id_: TransmissionId) -> TransmissionId:
+        """At once what is small; else the transmission, of which no recipient is left when it is refused."""
+        draft = asked.draft
+        try:
+            resolution = self._decide(draft, asked.blueprint, snapshot)
+            answered = None if asked.keep is None else asked.keep(id_)
+            if asked.is_small and resolution is not None:
+                if await self._make_now(draft, id_, asked.blueprint, resolution, snapshot, answered):
+                    return id_
+                asked.is_small = False
+            if asked.added_to != id_:
+                asked.added_to = id_
+                await self._add_recipients(id_, draft.principal.account, draft.recipients)
+            verdict = None
+            if resolution is not None:
+                verdict = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
+            try:
+                await self._store.submit(
+                    self._transmission(draft, id_), draft.content, verdict, snapshot.revision, answered
+                )
+            finally:
+                # Whether we are still there to hear of it or not.
+                self._news.set()
+        except (QueueShareFull, Refused):
+            if asked.added_to == id_:
+                asked.added_to = None
+                await self._store.drop_recipients(id_)
+            raise
+        return id_
+
     async def _make_now(
         self,
         draft: Draft,
         id_: TransmissionId,
         blueprint: Blueprint,
-        resolution: Resolution | None,
+        resolution: Resolution,
         snapshot: Snapshot,
         answered: Answered | None,
-    ) -> None:
-        """All messages in one transaction, and nothing else to remember. Raises _TooMuchAtOnce."""
-        assert resolution is not None
+    ) -> bool:
+        """All messages in one transaction and nothing else; False when they are too much for one."""
         routing = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
         transmission = self._transmission(draft, id_)
         plant = self.plant(transmission, draft.content, blueprint, routing, snapshot)
         async with self.workshop.made(plant, draft.recipients[:], 0) as made:
             if made.next < len(draft.recipients):
-                raise _TooMuchAtOnce
+                return False
             if made.num_failed == len(draft.recipients):
                 _refuse_for_all(made)
             revision = snapshot.revision
@@ -246,27 +249,7 @@ class Transmitter:
                     self.depart(made.messages)
 
             await self._queue.enqueue(batch, follow)
-
-    async def _submit(
-        self,
-        draft: Draft,
-        id_: TransmissionId,
-        blueprint: Blueprint,
-        resolution: Resolution | None,
-        snapshot: Snapshot,
-        answered: Answered | None,
-    ) -> None:
-        """The recipients stand already; their messages are the scheduler's."""
-        verdict = None
-        if resolution is not None:
-            verdict = self.take_turns(draft.principal.account, resolution, len(draft.recipients))
-        try:
-            await self._store.submit(
-                self._transmission(draft, id_), draft.content, verdict, snapshot.revision, answered
-            )
-        finally:
-            # Whether we are still there to hear of it or not.
-            self._news.set()
+        return True
 
     async def _add_recipients(
         self, id_: TransmissionId, account: AccountId, recipients: Sequence[Recipient]
