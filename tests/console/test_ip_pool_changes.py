@@ -8,7 +8,7 @@ from playwright.async_api import Browser, Page, expect
 from relay.domain.changes import Put, Remove
 from relay.domain.directory import Check, DkimKey, Origin, SendingDomain, SendingIp
 from relay.domain.ids import AccountId, IpAddress, PoolId
-from relay.resources.ip_pools.rules import change_pool
+from relay.resources.ip_pools.rules import PoolEdit, change_pool
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from tests.console.browser import visitor
@@ -98,7 +98,9 @@ async def test_an_update_that_cannot_be_leaves_all_of_it_as_it_was(console: Cons
     """The move of an IP that could be moved, beside it, does not happen either."""
     await console.relay.create_pool("Filled")
     snapshot = console.relay.inside.directory.snapshot
-    await console.relay.apply(*change_pool(snapshot, AccountId(1), PoolId("filled"), overflow="receipts"))
+    await console.relay.apply(
+        *change_pool(snapshot, AccountId(1), PoolId("filled"), PoolEdit(overflow_pool="receipts"))
+    )
     before = await console.relay.inside.store.directory.snapshot()
     async with console.client() as http:
         for pool, form, told, why in REFUSED:
@@ -112,7 +114,9 @@ async def test_an_overflow_target_cannot_be_given_one_and_chains_are_not_offered
     page: Page, console: Console
 ) -> None:
     snapshot = console.relay.inside.directory.snapshot
-    await console.relay.apply(*change_pool(snapshot, AccountId(1), PoolId("quiet"), overflow="receipts"))
+    await console.relay.apply(
+        *change_pool(snapshot, AccountId(1), PoolId("quiet"), PoolEdit(overflow_pool="receipts"))
+    )
     await console.sign_in(page)
     await page.goto(f"{LIST}/edit/receipts")
     await expect(page.get_by_label("Overflow Pool")).to_be_disabled()
@@ -173,7 +177,9 @@ async def test_a_pool_is_deleted_with_its_consequences_told_before(
     await relay.inject("bob@b.example", ip_pool="marketing")
     (waiting,) = await relay.quiet()
     snapshot = relay.inside.directory.snapshot
-    await relay.apply(*change_pool(snapshot, AccountId(1), PoolId("quiet"), overflow="marketing"))
+    await relay.apply(
+        *change_pool(snapshot, AccountId(1), PoolId("quiet"), PoolEdit(overflow_pool="marketing"))
+    )
     await schedule(relay, "Marketing")
     async with visitor(chromium, console.url, js=js) as page:
         await console.sign_in(page)

@@ -13,7 +13,7 @@ from relay.domain.errors import Conflict, MalformedOptions, Refused, UnknownObje
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, SubaccountId
 from relay.resources.accounts.rules import create_account, set_plan
 from relay.resources.api_keys.rules import create_key, hash_key, revoke_key
-from relay.resources.ip_pools.rules import change_pool, create_pool, delete_pool
+from relay.resources.ip_pools.rules import PoolEdit, change_pool, create_pool, delete_pool
 from relay.resources.sending_ips.rules import add_ip, assign_ip, drain_ip, move_ip, release_ip, remove_ip
 from relay.resources.subaccounts.rules import create_subaccount, set_subaccount_pool
 from relay.store import Store, open_store
@@ -60,7 +60,7 @@ async def change(tmp_path: Path) -> AsyncIterator[Administered]:
         for name, plan in (("Acme", Plan.SELF_SERVE), ("Cedar", Plan.ENTERPRISE), ("Elm", Plan.FREE)):
             await change(create_account, name, plan)
         for name in ("News", "More"):
-            await change(create_pool, ACME, name)
+            await change(create_pool, ACME, PoolEdit(name))
         await change(create_subaccount, ACME, "Sub")
         for number in (1, 2, 3, 4, 11, 12, 13):
             await change(add_ip, free_ip(number))
@@ -107,17 +107,17 @@ async def test_subaccounts_are_numbered_within_their_account_and_bound_to_any_na
 
 
 async def test_r9_a_pool_gets_its_id_from_its_name_and_keeps_it(change: Administered) -> None:
-    found = await change(create_pool, ACME, "Marketing IP Pool")
+    found = await change(create_pool, ACME, PoolEdit("Marketing IP Pool"))
     pool = PoolId("marketing_ip_pool")
     assert found.pools[ACME, pool].name == "Marketing IP Pool"
-    found = await change(change_pool, ACME, pool, "Ads", "news")
+    found = await change(change_pool, ACME, pool, PoolEdit("Ads", "news"))
     assert (found.pools[ACME, pool].name, found.pools[ACME, pool].overflow_pool) == ("Ads", "news")
 
 
 async def test_a31_deleting_a_pool_sends_its_ips_to_default_and_ends_overflow_into_it(
     change: Administered,
 ) -> None:
-    await change(change_pool, ACME, MORE, overflow="news")
+    await change(change_pool, ACME, MORE, PoolEdit(overflow_pool="news"))
     found = await change(delete_pool, ACME, NEWS)
     assert found.ips[address(1)].pool == DEFAULT
     assert found.pools[ACME, MORE].overflow_pool == ""
@@ -251,49 +251,49 @@ REFUSALS: list[object] = [
         id="a pool id with a hyphen",
     ),
     pytest.param(
-        lambda found: create_pool(found, ACME, "x" * 21),
+        lambda found: create_pool(found, ACME, PoolEdit("x" * 21)),
         MalformedOptions,
         "name must be 20 characters or less",
         id="A1: a long name",
     ),
     pytest.param(
-        lambda found: create_pool(found, ACME, "a!b"),
+        lambda found: create_pool(found, ACME, PoolEdit("a!b")),
         MalformedOptions,
         "name must contain only letters, numbers and spaces",
         id="A1: other characters",
     ),
     pytest.param(
-        lambda found: create_pool(found, ACME, "sp-shared"),
+        lambda found: create_pool(found, ACME, PoolEdit("sp-shared")),
         MalformedOptions,
         "IP Pool sp_shared is reserved.",
         id="A6: a reserved id",
     ),
     pytest.param(
-        lambda found: create_pool(found, ACME, "NEWS"),
+        lambda found: create_pool(found, ACME, PoolEdit("NEWS")),
         Conflict,
         "IP Pool news already exists.",
         id="an id that is taken",
     ),
     pytest.param(
-        lambda found: create_pool(found, ACME, "X", "nowhere"),
+        lambda found: create_pool(found, ACME, PoolEdit("X", "nowhere")),
         MalformedOptions,
         "Auto Warmup Overflow Pool nowhere does not exist.",
         id="an unknown overflow pool",
     ),
     pytest.param(
-        lambda found: create_pool(found, CEDAR, "X", "shared pool"),
+        lambda found: create_pool(found, CEDAR, PoolEdit("X", "shared pool")),
         MalformedOptions,
         "Auto Warmup Overflow Pool shared pool does not exist.",
         id="Enterprise has no shared pool",
     ),
     pytest.param(
-        lambda found: change_pool(found, ACME, NEWS, overflow="news"),
+        lambda found: change_pool(found, ACME, NEWS, PoolEdit(overflow_pool="news")),
         MalformedOptions,
         "news cannot be its own overflow pool",
         id="its own overflow pool",
     ),
     pytest.param(
-        lambda found: change_pool(found, ACME, DEFAULT, "X"),
+        lambda found: change_pool(found, ACME, DEFAULT, PoolEdit("X")),
         MalformedOptions,
         "IP Pool default is reserved and cannot be updated.",
         id="renaming default",
@@ -338,10 +338,10 @@ async def test_what_cannot_be_is_refused_in_words(
 
 
 async def test_overflow_goes_one_step(change: Administered) -> None:
-    found = await change(change_pool, ACME, MORE, overflow="news")
+    found = await change(change_pool, ACME, MORE, PoolEdit(overflow_pool="news"))
     with pytest.raises(MalformedOptions, match="more has an overflow pool and cannot be an overflow pool"):
-        create_pool(found, ACME, "X", "more")
+        create_pool(found, ACME, PoolEdit("X", "more"))
     with pytest.raises(MalformedOptions, match="news is an overflow pool and cannot have an overflow pool"):
-        change_pool(found, ACME, NEWS, overflow="shared pool")
-    found = await change(create_pool, ACME, "X", "shared pool")
+        change_pool(found, ACME, NEWS, PoolEdit(overflow_pool="shared pool"))
+    found = await change(create_pool, ACME, PoolEdit("X", "shared pool"))
     assert found.pools[ACME, PoolId("x")].overflow_pool == "shared pool"

@@ -8,7 +8,7 @@ from relay.domain.changes import Put
 from relay.domain.directory import Account, Plan, Pool, SendingIp, Snapshot
 from relay.domain.errors import MalformedOptions, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, PoolId
-from relay.resources.ip_pools.rules import create_pool_with, update_pool
+from relay.resources.ip_pools.rules import PoolEdit, create_pool_with, update_pool
 from relay.resources.sending_ips.rules import move_ips
 
 ONE, TWO = AccountId(1), AccountId(2)
@@ -37,22 +37,22 @@ def directory() -> Snapshot:
 
 def test_what_is_left_as_it_is_is_not_judged_again() -> None:
     """The pool can be renamed though its signing domain is gone; it cannot be given another such."""
-    (change,) = update_pool(directory(), ONE, NEWS, {}, "Letters", "", "gone.example")
+    (change,) = update_pool(directory(), ONE, NEWS, PoolEdit("Letters", "", "gone.example"), {})
     assert isinstance(change, Put)
     assert isinstance(change.entry, Pool)
     assert (change.entry.id, change.entry.name) == (NEWS, "Letters")
     with pytest.raises(MalformedOptions, match="signing_domain"):
-        update_pool(directory(), ONE, NEWS, {}, "Letters", "", "other.example")
+        update_pool(directory(), ONE, NEWS, PoolEdit("Letters", "", "other.example"), {})
 
 
 def test_nothing_changed_is_no_change_and_no_error_but_for_default() -> None:
-    assert update_pool(directory(), ONE, NEWS, {}, "News", "", "gone.example") == ()
+    assert update_pool(directory(), ONE, NEWS, PoolEdit("News", "", "gone.example"), {}) == ()
     with pytest.raises(MalformedOptions, match=r"You can not edit default pool\."):
-        update_pool(directory(), ONE, DEFAULT_POOL, {})
+        update_pool(directory(), ONE, DEFAULT_POOL, PoolEdit(), {})
 
 
 def test_ips_move_into_a_pool_that_is_made_along() -> None:
-    pool, moved = create_pool_with(directory(), ONE, "Spring Sale", [OWN])
+    pool, moved = create_pool_with(directory(), ONE, PoolEdit("Spring Sale"), [OWN])
     assert isinstance(pool, Put)
     assert isinstance(moved, Put)
     assert isinstance(moved.entry, SendingIp)

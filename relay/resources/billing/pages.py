@@ -21,7 +21,7 @@ from relay.frames.console.visit import Visit
 from relay.ports.idempotency import Answer, Answered, Ticket
 from relay.resources.billing.rest import MOST
 from relay.resources.billing.rules import Billing, NewPool, Subscription, check_plan, inventory
-from relay.resources.ip_pools.rules import create_pool
+from relay.resources.ip_pools.rules import PoolEdit, create_pool
 from relay.resources.sending_ips.words import NEW_FOR, pools_of
 
 pages = Pages(__name__)
@@ -211,7 +211,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
     clash = ""
     if is_pool_name(name):
         try:
-            create_pool(snapshot, visit.account.id, name)
+            create_pool(snapshot, visit.account.id, PoolEdit(name))
         except RelayError as error:
             clash = sentence(error)
     owned = pools_of(snapshot, visit.account.id)

@@ -34,7 +34,7 @@ from relay.ports.billing import BillingStore
 from relay.ports.directory import Directory
 from relay.ports.idempotency import Answered
 from relay.resources.accounts.rules import plan_at, set_plan, set_terms
-from relay.resources.ip_pools.rules import create_pool
+from relay.resources.ip_pools.rules import PoolEdit, create_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _pool(
 ) -> tuple[tuple[Change, ...], PoolId]:
     """What makes the pool, if it is new, and its id (R7-R9)."""
     if isinstance(pool, NewPool):
-        changes = create_pool(snapshot, account, pool.name)
+        changes = create_pool(snapshot, account, PoolEdit(pool.name))
         return changes, first_put(changes, Pool).id
     target = PoolId(pool.lower())
     if (account, target) not in snapshot.pools:

@@ -21,7 +21,7 @@ from relay.frames.commands.session import (
 )
 from relay.ports.queue import Selection
 from relay.resources.ip_pools import rules
-from relay.resources.ip_pools.rules import change_pool
+from relay.resources.ip_pools.rules import PoolEdit, change_pool
 
 pools = typer.Typer(help="Named sets of an account's sending IPs.")
 
@@ -38,6 +38,12 @@ def create_pool(
     overflow: Annotated[
         str, typer.Option("--overflow", help='Where warm-up overflows to: a pool id, or "shared pool".')
     ] = "",
+    signing_domain: Annotated[
+        str, typer.Option("--signing-domain", help="A verified sending domain: signs mail that none does.")
+    ] = "",
+    fbl_signing_domain: Annotated[
+        str, typer.Option("--fbl-signing-domain", help="As --signing-domain, for a second signature.")
+    ] = "",
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -48,9 +54,10 @@ def create_pool(
     Example: relay pool create "Marketing News" --account 1
     """
     owner = AccountId(account)
+    edit = PoolEdit(name, overflow, signing_domain, fbl_signing_domain)
 
     async def work(session: Session) -> Pool:
-        made = await session.change(lambda found: rules.create_pool(found, owner, name, overflow))
+        made = await session.change(lambda found: rules.create_pool(found, owner, edit))
         return next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Pool))
 
     pool = in_store(config, work, may_create=True)
@@ -95,7 +102,7 @@ def rename_pool(
     Example: relay pool rename marketing "Marketing EU" --account 1
     """
     owner, pool = AccountId(account), PoolId(id_.lower())
-    change(config, lambda found: change_pool(found, owner, pool, name))
+    change(config, lambda found: change_pool(found, owner, pool, PoolEdit(name)))
     say(f"pool {pool} of account {account} is called {name}")
 
 

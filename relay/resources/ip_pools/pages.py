@@ -18,7 +18,7 @@ from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
 from relay.resources.billing.rules import Billing
-from relay.resources.ip_pools.rules import create_pool_with, delete_pool, update_pool
+from relay.resources.ip_pools.rules import PoolEdit, create_pool_with, delete_pool, update_pool
 from relay.resources.sending_ips.words import (
     NEW_FOR,
     POOLS,
@@ -126,9 +126,7 @@ async def create(visit: Visit) -> Response:
     addresses = [IpAddress(address) for address in form.all("ips")]
 
     def compute(snapshot: Snapshot) -> Changes:
-        return create_pool_with(
-            snapshot, account, form["name"], addresses, form["overflow"], form["signing_domain"]
-        )
+        return create_pool_with(snapshot, account, _edit_in(form), addresses)
 
     try:
         await visit.change(compute)
@@ -151,6 +149,11 @@ def _create_page(visit: Visit, form: Form, status: int = 200) -> Response:
         overflows=overflow_options(snapshot, account, None),
         signings=signing_options(snapshot, account.id, None),
     )
+
+
+def _edit_in(form: Form) -> PoolEdit:
+    """What the form has a field for; what it leaves out stays."""
+    return PoolEdit(**{name: form[field] for name, field in _PLACES.items() if form.has(field)})
 
 
 def _names(visit: Visit) -> Mapping[PoolId, str]:
@@ -176,14 +179,13 @@ async def edit(visit: Visit) -> Response:
         for name in form.values
         if name.startswith(_MOVE) and form[name]
     }
-    given = {name: form[name] for name in _FIELDS if form.has(name)}
-    if pool.id == DEFAULT_POOL and (given or not moves):
+    if pool.id == DEFAULT_POOL and (_edit_in(form).given or not moves):
         return await _edit_page(visit, pool, form.wrong(form_=_DEFAULT), 422)
-    if not given.get("name", "given"):
+    if form.has("name") and not form["name"]:
         return await _edit_page(visit, pool, form.wrong(name="Required"), 422)
 
     def compute(snapshot: Snapshot) -> Changes:
-        return update_pool(snapshot, account, pool.id, moves, **given)
+        return update_pool(snapshot, account, pool.id, _edit_in(form), moves)
 
     try:
         await visit.change(compute)

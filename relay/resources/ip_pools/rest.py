@@ -18,7 +18,7 @@ from relay.frames.rest.request import RequestBody
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Results
 from relay.resources.ip_pools import rules
-from relay.resources.ip_pools.rules import change_pool
+from relay.resources.ip_pools.rules import PoolEdit, change_pool
 
 
 class PoolIp(BaseModel):
@@ -62,6 +62,12 @@ class PoolBody(RequestBody):
     fbl_signing_domain: str | None = Field(None, description="As signing_domain, for a second signature.")
     auto_warmup_overflow_pool: str | None = Field(None, description="The id of a pool, or `shared pool`.")
 
+    @property
+    def edit(self) -> PoolEdit:
+        return PoolEdit(
+            self.name, self.auto_warmup_overflow_pool, self.signing_domain, self.fbl_signing_domain
+        )
+
 
 class PoolCreated(BaseModel):
     """The id that the name gave; it is what `options.ip_pool` says."""
@@ -99,14 +105,7 @@ async def create_pool(request: Request, caller: Manager, services: ServicesDep) 
     body = await read_body(request, PoolBody)
     changes = await change_directory(
         services.directory,
-        lambda snapshot: rules.create_pool(
-            snapshot,
-            caller.account,
-            body.name,
-            body.auto_warmup_overflow_pool or "",
-            body.signing_domain or "",
-            body.fbl_signing_domain or "",
-        ),
+        lambda snapshot: rules.create_pool(snapshot, caller.account, body.edit),
         caller,
     )
     return Results(results=PoolCreated(id=first_put(changes, Pool).id))
@@ -136,15 +135,7 @@ async def update_pool(
     def compute(snapshot: Snapshot) -> Changes:
         if pool != DEFAULT_POOL:
             _check(snapshot, caller.account, pool)
-        return change_pool(
-            snapshot,
-            caller.account,
-            PoolId(pool),
-            body.name,
-            body.auto_warmup_overflow_pool,
-            body.signing_domain,
-            body.fbl_signing_domain,
-        )
+        return change_pool(snapshot, caller.account, PoolId(pool), body.edit)
 
     await change_directory(services.directory, compute, caller)
     return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))

@@ -1,7 +1,8 @@
 """IP pools, as changes computed on one snapshot: all of them, or none (R15-R17)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from relay.domain.changes import Changes, Put, Remove, first_put
 from relay.domain.directory import (
@@ -32,20 +33,30 @@ from relay.domain.refusals import (
 )
 from relay.resources.sending_ips.rules import move_ips
 
-# ── pools ────────────────────────────────────────────────────────────────────────────────
+
+@dataclass(frozen=True, slots=True)
+class PoolEdit:
+    """What can be set of a pool. None leaves it as it is, an empty text removes; a new name keeps the id."""
+
+    name: str | None = None
+    overflow_pool: str | None = None
+    signing_domain: str | None = None
+    fbl_signing_domain: str | None = None
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def unlike(self, pool: Pool) -> "PoolEdit":
+        """Without what is so already."""
+        return PoolEdit(**{name: value for name, value in self.given.items() if value != getattr(pool, name)})
 
 
-def create_pool(
-    snapshot: Snapshot,
-    account: AccountId,
-    name: str,
-    overflow: str = "",
-    signing_domain: str = "",
-    fbl_signing_domain: str = "",
-) -> Changes:
+def create_pool(snapshot: Snapshot, account: AccountId, edit: PoolEdit) -> Changes:
     account_of(snapshot, account)
+    name = edit.name or ""
     check_name(name)
-    pool = Pool(account, pool_id_of(name), name, overflow, Origin.LIVE, signing_domain, fbl_signing_domain)
+    pool = replace(Pool(account, pool_id_of(name), name, origin=Origin.LIVE), **edit.given)
     if pool.id in RESERVED_POOLS:
         raise ReservedPool(pool.id)
     if (account, pool.id) in snapshot.pools:
@@ -55,30 +66,16 @@ def create_pool(
     return (Put(pool),)
 
 
-def change_pool(
-    snapshot: Snapshot,
-    account: AccountId,
-    pool: PoolId,
-    name: str | None = None,
-    overflow: str | None = None,
-    signing_domain: str | None = None,
-    fbl_signing_domain: str | None = None,
-) -> Changes:
-    """None leaves as it is, an empty text removes. A new name keeps the id."""
+def change_pool(snapshot: Snapshot, account: AccountId, pool: PoolId, edit: PoolEdit) -> Changes:
+    """What is not given is not judged again."""
     if pool == DEFAULT_POOL:
         raise FixedPool(DEFAULT_POOL)
-    changed = pool_of(snapshot, account, pool)
-    if name is not None:
-        check_name(name)
-        changed = replace(changed, name=name)
-    if overflow is not None:
-        changed = replace(changed, overflow_pool=overflow)
+    changed = replace(pool_of(snapshot, account, pool), **edit.given)
+    if edit.name is not None:
+        check_name(edit.name)
+    if edit.overflow_pool is not None:
         check_overflow(snapshot, changed)
-    if signing_domain is not None:
-        changed = replace(changed, signing_domain=signing_domain)
-    if fbl_signing_domain is not None:
-        changed = replace(changed, fbl_signing_domain=fbl_signing_domain)
-    if signing_domain or fbl_signing_domain:
+    if edit.signing_domain or edit.fbl_signing_domain:
         check_signing(snapshot, changed)
     return (Put(changed),)
 
@@ -97,31 +94,20 @@ def delete_pool(snapshot: Snapshot, account: AccountId, pool: PoolId) -> Changes
 
 
 def create_pool_with(
-    snapshot: Snapshot,
-    account: AccountId,
-    name: str,
-    addresses: Iterable[IpAddress],
-    overflow: str = "",
-    signing_domain: str = "",
+    snapshot: Snapshot, account: AccountId, edit: PoolEdit, addresses: Iterable[IpAddress]
 ) -> Changes:
     """A new pool, and these IPs of the account moved into it.
 
     Raises what create_pool raises, and UnknownObject for an IP that is not the account's.
     """
-    changes = create_pool(snapshot, account, name, overflow, signing_domain)
+    changes = create_pool(snapshot, account, edit)
     pool = first_put(changes, Pool)
     grown = replace(snapshot, pools={**snapshot.pools, (account, pool.id): pool})
     return (*changes, *move_ips(grown, account, dict.fromkeys(addresses, pool.id)))
 
 
 def update_pool(
-    snapshot: Snapshot,
-    account: AccountId,
-    pool: PoolId,
-    moves: Mapping[IpAddress, PoolId],
-    name: str | None = None,
-    overflow: str | None = None,
-    signing_domain: str | None = None,
+    snapshot: Snapshot, account: AccountId, pool: PoolId, edit: PoolEdit, moves: Mapping[IpAddress, PoolId]
 ) -> Changes:
     """What a pool is called, overflows into and signs with, and IPs moved.
 
@@ -129,11 +115,8 @@ def update_pool(
     Raises what change_pool and move_ips raise; UnknownObject when there is no such pool; MalformedOptions
     for the default pool when no IP moves.
     """
-    stored = pool_of(snapshot, account, pool)
-    given = {"name": name, "overflow": overflow, "signing_domain": signing_domain}
-    known = {"name": stored.name, "overflow": stored.overflow_pool, "signing_domain": stored.signing_domain}
-    new = {field: value for field, value in given.items() if value is not None and value != known[field]}
-    changed = change_pool(snapshot, account, pool, **new) if new else ()
+    new = edit.unlike(pool_of(snapshot, account, pool))
+    changed = change_pool(snapshot, account, pool, new) if new.given else ()
     moved = move_ips(snapshot, account, moves)
     if pool == DEFAULT_POOL and not moved:
         raise NothingToEdit()
