@@ -15,11 +15,11 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 PROGRAMS := swaks msmtp s-nail mutt postfix smtp-source:postfix curl git php:php-cli node:nodejs npm docker-compose chromium gcc \
   faketime fail2ban-regex:fail2ban newuidmap:uidmap
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
-UNIT := $(addprefix tests/,domain mail schema egress store \
+UNIT := $(addprefix tests/,domain mail schema accept egress store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)
 # What covers all branches of values and decisions, and nearly all of the queue and the way out, without a process of
 # the relay; the rest runs without that being watched, which takes time.
-COVERING := $(addprefix tests/,domain mail schema egress service store sandbox test_ambient.py)
+COVERING := $(addprefix tests/,domain mail schema accept egress service store sandbox test_ambient.py)
 COVERED := domain mail egress store
 FLOOR := $(BIN)/coverage report --precision 2 --skip-covered --show-missing --fail-under
 # Half of the time is waiting; yet with more at once tests of time-outs have too little of the machine.
