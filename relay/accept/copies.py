@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import repeat
 
-from relay.accept.sign import Signatures, check_dkim_key, sending_domain_of, usable_domain
+from relay.accept.sign import Signatures, check_from, sending_domain_of
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Principal, SendingIp, Snapshot
 from relay.domain.dsn import DsnRequest
-from relay.domain.errors import MailLoop, NoSender, UnconfiguredDomain
+from relay.domain.errors import MailLoop, NoSender
 from relay.domain.events import Event, Injection, Subject
 from relay.domain.ids import BodyId, Epoch, SubaccountId, TransmissionId, mint_message_id
 from relay.domain.message import Body, Envelope, Message, Options, Pin, RcptType, State, Submission
@@ -63,17 +63,12 @@ def check(handed: Handed, snapshot: Snapshot) -> None:
     """
     if hop_count(handed.fields) > MAX_HOPS:
         raise MailLoop
-    account = snapshot.accounts.get(handed.principal.account)
-    if account is not None and account.require_sending_domain:
+    is_judged = snapshot.accounts[handed.principal.account].require_sending_domain
+    if is_judged or handed.options.dkim_key:
         domain = sending_domain_of(handed.fields)
-        entry = usable_domain(snapshot, handed.principal, domain)
-        if domain and own_mailbox(handed.fields) is None:
+        if is_judged and domain and own_mailbox(handed.fields) is None:
             raise NoSender
-        if entry is None or not entry.is_verified:
-            raise UnconfiguredDomain(domain)
-    if handed.options.dkim_key:
-        domain = sending_domain_of(handed.fields)
-        check_dkim_key(snapshot, handed.principal, domain, handed.options.dkim_key)
+        check_from(snapshot, handed.principal, domain, handed.options.dkim_key)
 
 
 def generate(

@@ -46,7 +46,7 @@ class Accepting(Protocol):
         """Store the mail, pinned; on return it survives power loss. Raises Refused and Unavailable."""
 
 
-class Door:
+class Admission:
     """What every way in has in common: decided under a directory and stored under it, or decided again."""
 
     def __init__(self, directory: Directory, ids: Ids) -> None:
@@ -96,13 +96,13 @@ class Injector:
         hostname: str,
         turns: Turns,
     ) -> None:
-        self._queue, self._door = queue, Door(directory, ids)
+        self._queue, self._admission = queue, Admission(directory, ids)
         self._departures, self._clock, self._ids = departures, clock, ids
         self._policy, self._hostname, self._turns = policy, hostname, turns
 
     def accept(self, handed: Handed) -> Coroutine[object, None, TransmissionId]:
         """Decide under the newest directory and store all copies, or refuse and store none."""
-        return self._door.admit(self._attempt, handed, self._ids.transmission_id())
+        return self._admission.admit(self._attempt, handed, self._ids.transmission_id())
 
     async def _signatures(
         self, handed: Handed, snapshot: Snapshot, resolution: Resolution

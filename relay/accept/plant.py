@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.accept.copies import path_at, reverse_path
-from relay.accept.sign import Signing, check_dkim_key, signing_of, usable_domain
+from relay.accept.sign import Signing, check_from, signing_of, usable_domain
+from relay.accept.suppress import kind_asked_of
 from relay.domain.address import Mailbox, comparable_domain
 from relay.domain.directory import Account, Check, Plan, Principal, Snapshot
-from relay.domain.errors import UnconfiguredDomain
 from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
 from relay.domain.suppression import Kind
@@ -43,10 +43,7 @@ class Plant:
     @property
     def suppressing(self) -> Kind | None:
         """The kind of mail that the suppression list is asked for; None: it does not matter."""
-        options = self.transmission.options
-        if options.skip_suppression and self.account.plan is Plan.ENTERPRISE:
-            return None
-        return Kind.of(options.transactional)
+        return kind_asked_of(self.account, self.transmission.options)
 
     def signing_of(self, sender: Mailbox) -> Signing | None:
         """Who signs the message with that From."""
@@ -56,7 +53,7 @@ class Plant:
 
     def check_from(self, sender: Mailbox) -> None:
         """Of a From that is filled in. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
-        check_from(self.snapshot, self.account, self.principal, sender, self.transmission.options.dkim_key)
+        check_from(self.snapshot, self.principal, sender.domain, self.transmission.options.dkim_key)
 
     def return_path(self, asked: str, sender: str) -> str:
         """As events tell it and DSNs go to: the one asked for, or the sender where it may not be.
@@ -125,22 +122,6 @@ def to_of(plant: Plant, recipient: Recipient) -> To | None:
     if recipient.header_to or "to" not in plant.blueprint.names:
         return To(recipient.name, recipient.mailbox, recipient.header_to)
     return None
-
-
-def check_from(
-    snapshot: Snapshot, account: Account, principal: Principal, sender: Mailbox, dkim_key: str
-) -> None:
-    """dkim_key: asked for, if any. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
-    if account.require_sending_domain and not may_send_from(snapshot, principal, sender):
-        raise UnconfiguredDomain(sender.domain)
-    if dkim_key:
-        check_dkim_key(snapshot, principal, sender.domain, dkim_key)
-
-
-def may_send_from(snapshot: Snapshot, principal: Principal, sender: Mailbox) -> bool:
-    """Whether the domain of From is verified and the principal's."""
-    entry = usable_domain(snapshot, principal, sender.domain)
-    return entry is not None and entry.is_verified
 
 
 def domain_of(address: str) -> str:

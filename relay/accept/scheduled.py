@@ -4,7 +4,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from relay.accept.chunk import reason_of
-from relay.accept.plant import Plant, may_send_from
+from relay.accept.plant import Plant
+from relay.accept.sign import check_from
 from relay.accept.transmit import Transmitter
 from relay.domain.authority import REST_GRANT, check_sender
 from relay.domain.classify import ADMIN_FAILURE
@@ -48,6 +49,8 @@ from relay.ports.transmissions import Made, TransmissionStanding, TransmissionSt
 
 SET_ASIDE = "554 5.3.0 [internal] set aside: processes ended or hung at work on it"
 CANCELLED = "5.7.1 [internal] Campaign cancelled"
+_REFUSALS = (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject, NotGranted, UnconfiguredDomain)
+"""What each recipient is told by an event."""
 _PLANTS = 8
 _PLANT_BYTES = 64 << 20
 """Compositions kept at once, and their octets; others are made again when their turn comes."""
@@ -229,19 +232,21 @@ class DueTransmissions:
                 verdict = _unmade(verdict.decision, error)
             return verdict if await self._store.decide(id_, verdict, snapshot.revision) else None
 
-        return await self._transmitter.door.admit(attempt, standing, transmission.id)
+        return await self._transmitter.admission.admit(attempt, standing, transmission.id)
 
     def _verdict(self, standing: TransmissionStanding, blueprint: Blueprint, snapshot: Snapshot) -> Verdict:
         """R30-R33: the pool as it is now, or what it falls back to."""
         transmission = standing.transmission
         asked, steps = transmission.options.ip_pool, list[Step]()
-        account = snapshot.accounts.get(transmission.account)
+        # Of whom it is, as the directory is now: the key that scheduled it may be gone.
+        principal = Principal(transmission.account, transmission.subaccount)
         try:
-            # Of whom it is, as the directory is now: the key that scheduled it may be gone.
-            check_sender(snapshot, Principal(transmission.account, transmission.subaccount), REST_GRANT)
+            check_sender(snapshot, principal, REST_GRANT)
             resolution = resolve_pool(
                 snapshot, transmission.account, transmission.subaccount, asked, Moment.SCHEDULED, steps
             )
+            if blueprint.sender.fixed is not None:
+                check_from(snapshot, principal, blueprint.sender.fixed[1].domain)
         except NoSharedPool as error:
             # A slip of the configuration: nothing is lost by it, unless nobody mends it for as long
             # as mail would wait.
@@ -249,20 +254,10 @@ class DueTransmissions:
             if now < transmission.start + self._policy.expire_after or not self._clock.is_steady():
                 raise
             reason = f"550 5.7.1 {say(error, Door.EVENT)}"
-        except (PoolEmpty, PoolNotAllowed, SharedNotAllowed, UnknownObject, NotGranted) as error:
+        except _REFUSALS as error:
             reason = reason_for(error)
         else:
-            sender = blueprint.sender
-            principal = Principal(transmission.account, transmission.subaccount)
-            if (
-                account is not None
-                and account.require_sending_domain
-                and sender.fixed is not None
-                and not may_send_from(snapshot, principal, sender.fixed[1])
-            ):
-                reason = reason_for(UnconfiguredDomain(sender.fixed[1].domain))
-            else:
-                return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
+            return self._transmitter.take_turns(transmission.account, resolution, transmission.num_rcpts)
         return Rejection(Decision(PoolId((asked or DEFAULT_POOL).lower()), tuple(steps)), reason)
 
 

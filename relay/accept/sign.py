@@ -7,7 +7,7 @@ from datetime import datetime
 
 from relay.domain.address import comparable_domain
 from relay.domain.directory import Principal, SendingDomain, Snapshot
-from relay.domain.errors import UnknownDkimKey, UnverifiedDkimKey
+from relay.domain.errors import UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey
 from relay.domain.ids import AccountId, PoolId
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.headers import Field, from_address
@@ -79,16 +79,22 @@ def usable_domain(snapshot: Snapshot, principal: Principal, domain: str) -> Send
     return entry if entry.shared_with_subaccounts else None
 
 
-def check_dkim_key(snapshot: Snapshot, principal: Principal, domain: str, selector: str) -> None:
-    """Whether mail of that From domain is signed with the key of that selector: it has one.
+def check_from(snapshot: Snapshot, principal: Principal, domain: str, dkim_key: str = "") -> None:
+    """Whether the principal's mail may have that domain in From, and be signed with that key of it, if any.
 
-    Raises UnknownDkimKey, UnverifiedDkimKey.
+    Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey.
     """
     entry = usable_domain(snapshot, principal, domain)
-    if entry is None or entry.dkim is None or entry.dkim.selector.lower() != selector.lower():
-        raise UnknownDkimKey(selector, domain)
+    if snapshot.accounts[principal.account].require_sending_domain and (
+        entry is None or not entry.is_verified
+    ):
+        raise UnconfiguredDomain(domain)
+    if not dkim_key:
+        return
+    if entry is None or entry.dkim is None or entry.dkim.selector.lower() != dkim_key.lower():
+        raise UnknownDkimKey(dkim_key, domain)
     if not entry.signs:
-        raise UnverifiedDkimKey(selector, domain)
+        raise UnverifiedDkimKey(dkim_key, domain)
 
 
 def sending_domain_of(fields: Iterable[Field]) -> str:

@@ -11,14 +11,20 @@ from relay.domain.suppression import Kind, Source, key_of_message, suppressed
 from relay.ports.queue import ListCheck
 
 
-def list_check(account: Account, options: Options, found: Mapping[str, str]) -> ListCheck | None:
-    """What the store is to ask of the list. Enterprise may do without; for others the option says nothing.
+def kind_asked_of(account: Account, options: Options) -> Kind | None:
+    """The kind of mail that the list is asked for; None: it does not matter.
 
-    found: what it answered already, recipient → source.
+    Enterprise may do without; for others the option says nothing.
     """
     if options.skip_suppression and account.plan is Plan.ENTERPRISE:
         return None
-    return ListCheck(Kind.of(options.transactional), frozenset(found))
+    return Kind.of(options.transactional)
+
+
+def list_check(account: Account, options: Options, found: Mapping[str, str]) -> ListCheck | None:
+    """What the store is to ask of the list. found: what it answered already, recipient → source."""
+    kind = kind_asked_of(account, options)
+    return None if kind is None else ListCheck(kind, frozenset(found))
 
 
 def leave_out(generated: Generated, found: Mapping[str, str], now: datetime) -> Generated:

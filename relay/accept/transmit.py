@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.accept.copies import MAX_HOPS
-from relay.accept.door import Door
+from relay.accept.door import Admission
 from relay.accept.draft import CannotGenerate, Draft, EstimateTooLarge, parts_of
 from relay.accept.ids import Ids
-from relay.accept.plant import Plant, check_from
-from relay.accept.sign import signing_of
+from relay.accept.plant import Plant
+from relay.accept.sign import check_from, signing_of
 from relay.accept.turns import Turns
 from relay.accept.workshop import Workshop
 from relay.domain.authority import REST_GRANT, check_sender
@@ -97,7 +97,7 @@ class Transmitter:
         workshop: Workshop,
     ) -> None:
         """news: tells the scheduler that there is something that it does not know of."""
-        self._store, self._queue, self.door = store, queue, Door(directory, ids)
+        self._store, self._queue, self.admission = store, queue, Admission(directory, ids)
         self._departures, self._clock = departures, clock
         self._ids, self._policy, self._hostname = ids, policy, hostname
         self._turns, self._news = turns, news
@@ -122,7 +122,7 @@ class Transmitter:
         if len(blueprint.shared or b"") > self.workshop.max_message_bytes:
             raise EstimateTooLarge(self.workshop.max_message_bytes)
         is_small = draft.start is None and len(draft.recipients) <= AT_ONCE
-        return await self.door.admit(self._attempt, _Asked(draft, blueprint, keep, is_small), id_)
+        return await self.admission.admit(self._attempt, _Asked(draft, blueprint, keep, is_small), id_)
 
     def plant(
         self,
@@ -176,10 +176,9 @@ class Transmitter:
         """Where it leaves from; None: that is for later. Raises what refuses it."""
         principal = draft.principal
         check_sender(snapshot, principal, REST_GRANT)
-        account = snapshot.accounts[principal.account]
         if blueprint.sender.fixed is not None:
             _, mailbox = blueprint.sender.fixed
-            check_from(snapshot, account, principal, mailbox, draft.options.dkim_key)
+            check_from(snapshot, principal, mailbox.domain, draft.options.dkim_key)
         try:
             resolution = resolve_pool(
                 snapshot, principal.account, principal.subaccount, draft.options.ip_pool, Moment.IMMEDIATE
