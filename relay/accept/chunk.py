@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from relay.accept.copies import make_message
 from relay.accept.plant import Plant, to_of, values_of
 from relay.accept.sign import Signatures, Signing
 from relay.domain.classify import ADMIN_FAILURE
@@ -208,26 +209,20 @@ class _Maker:
         prefix = self._signed(plant.signing_of(filled.sender), recipient.mailbox.domain, own, facts)
         asked = recipient.return_path or transmission.return_path
         mail_from = plant.mail_from(asked, filled.sender.text)
-        has_ascii_header = own.isascii() and facts.header_is_ascii
-        is_ascii = recipient.mailbox.is_ascii and mail_from.isascii() and has_ascii_header
-        return Message(
-            id=id_,
-            transmission_id=transmission.id,
-            account=transmission.account,
-            subaccount=transmission.subaccount,
-            body_id=body_id,
-            prefix=prefix,
-            mail_from=mail_from,
-            rcpt_to=recipient.mailbox.text,
-            domain=recipient.mailbox.domain,
-            rcpt_type=RcptType.TO,
-            size_bytes=len(prefix) + facts.size_bytes,
-            smtputf8=not is_ascii,
-            eight_bit=facts.is_eight_bit or not has_ascii_header,
-            pin=verdict.pin(index),
-            accepted=self._now,
-            expires=self._expires,
-            due=self._now,
+        is_extended = not (mail_from.isascii() and prefix.isascii() and facts.header_is_ascii)
+        return make_message(
+            transmission,
+            id_,
+            recipient.mailbox,
+            body_id,
+            facts.size_bytes,
+            prefix,
+            mail_from,
+            verdict.pin(index),
+            self._now,
+            self._expires,
+            is_extended,
+            facts.is_eight_bit or not facts.header_is_ascii,
             particulars=self._particulars(recipient, filled),
         )
 

@@ -11,10 +11,21 @@ from relay.domain.directory import Account, Principal, SendingIp, Snapshot
 from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MailLoop, NoSender
 from relay.domain.events import Event, Injection, Subject
-from relay.domain.ids import BodyId, Epoch, SubaccountId, TransmissionId, mint_message_id
-from relay.domain.message import Body, Envelope, Message, Options, Pin, RcptType, State, Submission
+from relay.domain.ids import BodyId, Epoch, MessageId, SubaccountId, TransmissionId, mint_message_id
+from relay.domain.message import (
+    Body,
+    Envelope,
+    Message,
+    Options,
+    Particulars,
+    Pin,
+    RcptType,
+    State,
+    Submission,
+)
 from relay.domain.resolve import Decision
 from relay.domain.retry import RetryPolicy
+from relay.domain.transmission import Transmission
 from relay.domain.value import value
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.gate import check_header
@@ -102,41 +113,10 @@ def generate(
     body = Body(BodyId(transmission_id), content)
     mail_from = reverse_path(account, handed.principal.subaccount, envelope.mail_from, transmission_id)
     expires = now + policy.expire_after
-    state, attempts = (State.QUEUED, 0) if epoch is None else (State.IN_FLIGHT, 1)
     # Asked for by what nothing else can say: the client may have asked for a domain's sake.
     is_ours = any(not copy.mailbox.is_ascii for copy in options.cc)
     is_extended = not mail_from.isascii() or is_ours or (envelope.smtputf8 and not header.isascii())
     is_eight_bit = envelope.eight_bit or not header.isascii()
-    messages = []
-    for index, (rcpt_type, mailbox, dsn_request) in enumerate(_recipients(envelope, options)):
-        prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
-        if signatures is not None:
-            prefix = signatures.own(mailbox.domain, header, now) + prefix
-        messages.append(
-            Message(
-                id=mint_message_id(now, entropy, index),
-                transmission_id=transmission_id,
-                account=account.id,
-                subaccount=handed.principal.subaccount,
-                body_id=body.id,
-                prefix=prefix,
-                mail_from=mail_from,
-                rcpt_to=mailbox.text,
-                domain=mailbox.domain,
-                rcpt_type=rcpt_type,
-                size_bytes=len(prefix) + len(content),
-                smtputf8=is_extended or not mailbox.is_ascii,
-                eight_bit=is_eight_bit or not prefix.isascii(),
-                pin=pin,
-                accepted=now,
-                expires=expires,
-                due=now,
-                state=state,
-                attempts=attempts,
-                epoch=epoch or Epoch(0),
-                dsn_request=dsn_request,
-            )
-        )
     submission = Submission(
         id=transmission_id,
         account=account.id,
@@ -151,8 +131,80 @@ def generate(
         options=options,
         decision=decision,
     )
+    messages = []
+    for index, (rcpt_type, mailbox, dsn_request) in enumerate(_recipients(envelope, options)):
+        prefix = bcc_field(mailbox) if rcpt_type is RcptType.BCC else b""
+        if signatures is not None:
+            prefix = signatures.own(mailbox.domain, header, now) + prefix
+        messages.append(
+            make_message(
+                submission,
+                mint_message_id(now, entropy, index),
+                mailbox,
+                body.id,
+                len(content),
+                prefix,
+                mail_from,
+                pin,
+                now,
+                expires,
+                is_extended,
+                is_eight_bit,
+                rcpt_type,
+                epoch,
+                dsn_request,
+            )
+        )
     return Generated(
         submission, body, messages, [Injection(now, Subject.of(message)) for message in messages]
+    )
+
+
+def make_message(
+    of: Submission | Transmission,
+    id_: MessageId,
+    mailbox: Mailbox,
+    body_id: BodyId,
+    body_bytes: int,
+    prefix: bytes,
+    mail_from: str,
+    pin: Pin,
+    now: datetime,
+    expires: datetime,
+    is_extended: bool,
+    is_eight_bit: bool,
+    rcpt_type: RcptType = RcptType.TO,
+    epoch: Epoch | None = None,
+    dsn_request: DsnRequest | None = None,
+    particulars: Particulars | None = None,
+) -> Message:
+    """One recipient's copy of what was accepted, due at once. epoch: of the lane that takes it at once.
+
+    is_extended, is_eight_bit: what body and reverse-path want of the next hop, whoever the recipient is.
+    """
+    return Message(
+        id=id_,
+        transmission_id=of.id,
+        account=of.account,
+        subaccount=of.subaccount,
+        body_id=body_id,
+        prefix=prefix,
+        mail_from=mail_from,
+        rcpt_to=mailbox.text,
+        domain=mailbox.domain,
+        rcpt_type=rcpt_type,
+        size_bytes=len(prefix) + body_bytes,
+        smtputf8=is_extended or not mailbox.text.isascii(),
+        eight_bit=is_eight_bit or not prefix.isascii(),
+        pin=pin,
+        accepted=now,
+        expires=expires,
+        due=now,
+        state=State.QUEUED if epoch is None else State.IN_FLIGHT,
+        attempts=0 if epoch is None else 1,
+        epoch=epoch or Epoch(0),
+        particulars=particulars,
+        dsn_request=dsn_request,
     )
 
 

@@ -4,16 +4,17 @@ import asyncio
 import logging
 from datetime import datetime
 
+from relay.accept.copies import make_message
 from relay.accept.ids import Ids
 from relay.accept.sign import Signatures, hash_body, signing_of
-from relay.domain.address import normalise_domain
+from relay.domain.address import Mailbox, normalise_domain
 from relay.domain.directory import Principal
 from relay.domain.dsn import DsnRequest, Report
 from relay.domain.errors import MalformedAddress, NoSender, Unsendable
 from relay.domain.events import Bounce, Delivery, Injection, Subject
 from relay.domain.ids import BodyId, mint_message_id
 from relay.domain.lifecycle import Finish, Notice
-from relay.domain.message import Body, Message, Options, RcptType, Submission
+from relay.domain.message import Body, Message, Options, Submission
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.mail.dsn import SUBJECTS, Fate, build_dsn
@@ -103,25 +104,6 @@ class Notifier:
         check_composed(read_section(own_header))
         check_body(body)
         signatures = await self._signatures(message, domain, own_header, body, now)
-        notice = Message(
-            id=mint_message_id(now, self._ids.message_entropy()),
-            transmission_id=transmission_id,
-            account=message.account,
-            subaccount=message.subaccount,
-            body_id=BodyId(transmission_id),
-            prefix=signatures,
-            mail_from="",
-            rcpt_to=original.mail_from,
-            domain=domain,
-            rcpt_type=RcptType.TO,
-            size_bytes=len(signatures) + len(content),
-            smtputf8=not original.mail_from.isascii() or message.smtputf8,
-            eight_bit=not content.isascii(),
-            pin=message.pin,
-            accepted=now,
-            expires=now + self._policy.expire_after,
-            due=now,
-        )
         submission = Submission(
             id=transmission_id,
             account=message.account,
@@ -135,6 +117,20 @@ class Notifier:
             sending_domain=self._hostname,
             options=Options(),
             decision=original.decision,
+        )
+        notice = make_message(
+            submission,
+            mint_message_id(now, self._ids.message_entropy()),
+            Mailbox(original.mail_from, domain),
+            BodyId(transmission_id),
+            len(content),
+            signatures,
+            "",
+            message.pin,
+            now,
+            now + self._policy.expire_after,
+            message.smtputf8,
+            not content.isascii(),
         )
         return Notice(submission, Body(notice.body_id, content), notice, Injection(now, Subject.of(notice)))
 
