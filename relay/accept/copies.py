@@ -6,11 +6,12 @@ from datetime import datetime
 from itertools import repeat
 
 from relay.accept.sign import Signatures, check_from, sending_domain_of
+from relay.accept.suppress import list_check
 from relay.domain.address import Mailbox
 from relay.domain.directory import Account, Principal, SendingIp, Snapshot
 from relay.domain.dsn import DsnRequest
 from relay.domain.errors import MailLoop, NoSender
-from relay.domain.events import Event, Injection, Subject
+from relay.domain.events import Injection, Subject
 from relay.domain.ids import BodyId, Epoch, MessageId, SubaccountId, TransmissionId, mint_message_id
 from relay.domain.message import (
     Body,
@@ -32,6 +33,7 @@ from relay.mail.gate import check_header
 from relay.mail.headers import Field, first, own_mailbox, told
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
+from relay.ports.queue import EnqueueBatch
 
 MAX_HOPS = 100
 """Received fields before a message counts as looping (RFC 5321 §6.3)."""
@@ -56,16 +58,6 @@ class Handed:
     """The with-clause of Received (RFC 3848)."""
 
 
-@value
-class Generated:
-    """A submission turned into pinned messages, ready to be stored as one."""
-
-    submission: Submission
-    body: Body
-    messages: Sequence[Message]
-    events: Sequence[Event]
-
-
 def check(handed: Handed, snapshot: Snapshot) -> None:
     """Refuse what no pool could help: a loop, or a From domain that is not the principal's.
 
@@ -84,7 +76,7 @@ def check(handed: Handed, snapshot: Snapshot) -> None:
 
 def generate(
     handed: Handed,
-    account: Account,
+    snapshot: Snapshot,
     decision: Decision,
     ip: SendingIp,
     transmission_id: TransmissionId,
@@ -94,14 +86,14 @@ def generate(
     entropy: bytes,
     hostname: str,
     signatures: Signatures | None = None,
-) -> Generated:
-    """The messages of one transaction, each pinned to ip, and the body that they share.
+) -> EnqueueBatch:
+    """The messages of one transaction, each pinned to ip, and the body that they share, to be stored as one.
 
     entropy: four octets for the ids of the messages.
     epoch: of the lane, when a place on the path is reserved; the messages then start in flight.
     signatures: for DKIM; None: nobody signs. Raises Unsendable.
     """
-    options, envelope = handed.options, handed.envelope
+    options, envelope, account = handed.options, handed.envelope, snapshot.accounts[handed.principal.account]
     pin = Pin(decision.pool, ip.address, ip.hostname, ip.bind)
     received = received_field(
         handed.helo, handed.remote_addr, hostname, handed.protocol, transmission_id, now
@@ -155,8 +147,14 @@ def generate(
                 dsn_request,
             )
         )
-    return Generated(
-        submission, body, messages, [Injection(now, Subject.of(message)) for message in messages]
+    return EnqueueBatch(
+        submission,
+        [body],
+        messages,
+        [Injection(now, Subject.of(message)) for message in messages],
+        snapshot.revision,
+        {} if epoch is None else {ip.address: epoch},
+        list_check(account, options),
     )
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from relay.accept.copies import Generated, Handed, check, generate
+from relay.accept.copies import Handed, check, generate
 from relay.accept.ids import Ids
 from relay.accept.sign import Signatures, hash_body, sending_domain_of, signing_of
-from relay.accept.suppress import leave_out, list_check
+from relay.accept.suppress import leave_out
 from relay.accept.turns import Turns
 from relay.domain.authority import SMTP_GRANT, check_sender
 from relay.domain.directory import SendingIp, Snapshot
@@ -108,8 +108,6 @@ class Injector:
         self, handed: Handed, snapshot: Snapshot, resolution: Resolution
     ) -> Signatures | None:
         """What signs the mail by DKIM; None when nobody does, as for most accounts without a domain."""
-        if not snapshot.domains:
-            return None
         domain = sending_domain_of(handed.fields)
         signing = signing_of(snapshot, handed.principal, domain, resolution.decision.pool)
         return None if signing is None else Signatures(signing, await hash_body(handed.body))
@@ -118,10 +116,13 @@ class Injector:
         self, handed: Handed, snapshot: Snapshot, transmission_id: TransmissionId
     ) -> TransmissionId:
         """One turn of the pool, however often the suppression list has to be heard."""
-        check_sender(snapshot, handed.principal, SMTP_GRANT)
+        principal, asked = handed.principal, handed.options.ip_pool
+        check_sender(snapshot, principal, SMTP_GRANT)
         check(handed, snapshot)
-        resolution = _resolve(snapshot, handed)
-        signatures = await self._signatures(handed, snapshot, resolution)
+        resolution = resolve_pool(snapshot, principal.account, principal.subaccount, asked, Moment.IMMEDIATE)
+        signatures = None
+        if snapshot.domains:
+            signatures = await self._signatures(handed, snapshot, resolution)
         ip, decision = self._take_turn(handed, resolution)
         suppressed: dict[str, str] = {}
         while True:
@@ -129,37 +130,26 @@ class Injector:
             express = self._reserve(ip, domains, len(handed.body))
             reserved = domains if express is not None else []
             try:
-                now = self._clock.now()
-                account = snapshot.accounts[handed.principal.account]
-                generated = generate(
+                batch = generate(
                     handed,
-                    account,
+                    snapshot,
                     decision,
                     ip,
                     transmission_id,
                     express,
-                    now,
+                    self._clock.now(),
                     self._policy,
                     self._ids.message_entropy(),
                     self._hostname,
                     signatures,
                 )
                 if suppressed:
-                    generated = leave_out(generated, suppressed, now)
+                    batch = leave_out(batch, suppressed)
             except BaseException:
                 self._follow(ip, reserved, None, None)
                 raise
-            batch = EnqueueBatch(
-                generated.submission,
-                [generated.body],
-                generated.messages,
-                generated.events,
-                snapshot.revision,
-                {} if express is None else {ip.address: express},
-                list_check(account, handed.options, suppressed),
-            )
             try:
-                await self._queue.enqueue(batch, partial(self._follow, ip, reserved, generated))
+                await self._queue.enqueue(batch, partial(self._follow, ip, reserved, batch))
             except RecipientsSuppressed as error:
                 suppressed.update(error.found)
             else:
@@ -187,21 +177,14 @@ class Injector:
         return epoch
 
     def _follow(
-        self, ip: SendingIp, reserved: Sequence[str], generated: Generated | None, in_flight: bool | None
+        self, ip: SendingIp, reserved: Sequence[str], batch: EnqueueBatch | None, in_flight: bool | None
     ) -> None:
         """After the commit, whatever became of the client: mail departs, or its lane learns that it waits."""
-        waiting = {} if generated is None or in_flight is None else _by_domain(generated)
+        waiting = {} if batch is None or in_flight is None else _by_domain(batch)
         for domain in reserved:
             self._departures.depart(ip.address, domain, waiting.pop(domain, ()) if in_flight else ())
         for domain, mail in waiting.items():
             self._departures.queued(ip.address, domain, mail[0].message.due)
-
-
-def _resolve(snapshot: Snapshot, handed: Handed) -> Resolution:
-    principal = handed.principal
-    return resolve_pool(
-        snapshot, principal.account, principal.subaccount, handed.options.ip_pool, Moment.IMMEDIATE
-    )
 
 
 def _domains_of(handed: Handed) -> list[str]:
@@ -212,8 +195,9 @@ def _domains_of(handed: Handed) -> list[str]:
     return sorted(domains)
 
 
-def _by_domain(generated: Generated) -> dict[str, list[Claimed]]:
+def _by_domain(batch: EnqueueBatch) -> dict[str, list[Claimed]]:
+    (body,) = batch.bodies
     found: dict[str, list[Claimed]] = {}
-    for message in generated.messages:
-        found.setdefault(message.domain, []).append(Claimed(message, generated.body.content))
+    for message in batch.messages:
+        found.setdefault(message.domain, []).append(Claimed(message, body.content))
     return found

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from relay.accept.copies import Generated
 from relay.domain.directory import Account, Plan
 from relay.domain.message import Options
 from relay.domain.suppression import Kind, Source, key_of_message, suppressed
-from relay.ports.queue import ListCheck
+from relay.ports.queue import EnqueueBatch, ListCheck
 
 
 def kind_asked_of(account: Account, options: Options) -> Kind | None:
@@ -21,19 +19,23 @@ def kind_asked_of(account: Account, options: Options) -> Kind | None:
     return Kind.of(options.transactional)
 
 
-def list_check(account: Account, options: Options, found: Mapping[str, str]) -> ListCheck | None:
-    """What the store is to ask of the list. found: what it answered already, recipient → source."""
+def list_check(account: Account, options: Options) -> ListCheck | None:
+    """What the store is to ask of the list."""
     kind = kind_asked_of(account, options)
-    return None if kind is None else ListCheck(kind, frozenset(found))
+    return None if kind is None else ListCheck(kind)
 
 
-def leave_out(generated: Generated, found: Mapping[str, str], now: datetime) -> Generated:
-    """Without the messages to these recipients: each is accepted and bounces, and never is in the queue."""
+def leave_out(batch: EnqueueBatch, found: Mapping[str, str]) -> EnqueueBatch:
+    """Without the messages to these recipients: each is accepted and bounces, and never is in the queue.
+
+    found: what the list answered, recipient → source.
+    """
     kept, bounces = [], []
-    for message in generated.messages:
+    for message in batch.messages:
         source = found.get(key_of_message(message))
         if source is None:
             kept.append(message)
         else:
-            bounces.append(suppressed(message, Source(source), now))
-    return replace(generated, messages=kept, events=[*generated.events, *bounces])
+            bounces.append(suppressed(message, Source(source), message.accepted))
+    check = None if batch.list_check is None else replace(batch.list_check, known=frozenset(found))
+    return replace(batch, messages=kept, events=[*batch.events, *bounces], list_check=check)
