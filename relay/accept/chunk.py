@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.accept.copies import make_message
 from relay.accept.plant import Plant, to_of, values_of
-from relay.accept.sign import Signatures, Signing
+from relay.accept.sign import Signatures, Signing, check_from
 from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.errors import (
     MessageTooLarge,
@@ -169,7 +169,8 @@ class _Maker:
         """Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey, MessageTooLarge."""
         plant = self._plant
         if plant.blueprint.sender.fixed is None:
-            plant.check_from(filled.sender)
+            key = plant.transmission.options.dkim_key
+            check_from(plant.snapshot, plant.principal, filled.sender.domain, key)
         body = self._shared if filled.body is None else filled.body
         assert body is not None
         if len(filled.own_fields) + len(body) > plant.max_message_bytes:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.accept.copies import path_at, reverse_path
-from relay.accept.sign import Signing, check_from, signing_of, usable_domain
-from relay.accept.suppress import kind_asked_of
+from relay.accept.sign import Signing, signing_of, usable_domain
 from relay.domain.address import Mailbox, comparable_domain
 from relay.domain.directory import Account, Check, Plan, Principal, Snapshot
 from relay.domain.message import Submission
 from relay.domain.retry import RetryPolicy
-from relay.domain.suppression import Kind
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
 from relay.mail.compose import RETURN_PATH, Blueprint
 from relay.mail.headers import MAX_TOLD
@@ -40,20 +38,11 @@ class Plant:
     def principal(self) -> Principal:
         return Principal(self.transmission.account, self.transmission.subaccount)
 
-    @property
-    def suppressing(self) -> Kind | None:
-        """The kind of mail that the suppression list is asked for; None: it does not matter."""
-        return kind_asked_of(self.account, self.transmission.options)
-
     def signing_of(self, sender: Mailbox) -> Signing | None:
         """Who signs the message with that From."""
         if self.blueprint.sender.fixed is not None:
             return self.signing
         return signing_of(self.snapshot, self.principal, sender.domain, self.verdict.decision.pool)
-
-    def check_from(self, sender: Mailbox) -> None:
-        """Of a From that is filled in. Raises UnconfiguredDomain, UnknownDkimKey, UnverifiedDkimKey."""
-        check_from(self.snapshot, self.principal, sender.domain, self.transmission.options.dkim_key)
 
     def return_path(self, asked: str, sender: str) -> str:
         """As events tell it and DSNs go to: the one asked for, or the sender where it may not be.

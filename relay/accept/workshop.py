@@ -10,6 +10,7 @@ from relay.accept.budget import BodyBudget
 from relay.accept.chunk import Limit, make_messages
 from relay.accept.ids import Ids
 from relay.accept.plant import Plant, to_of, values_of
+from relay.accept.suppress import kind_asked_of
 from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import AccountId, MessageId, TransmissionId, mint_message_id
 from relay.domain.suppression import Source, key_of
@@ -96,7 +97,8 @@ class Workshop:
     async def _make(self, plant: Plant, recipients: Sequence[Recipient], position: int) -> Made:
         """Off the loop."""
         found: dict[str, Source] = {}
-        kind, transmission = plant.suppressing, plant.transmission
+        transmission = plant.transmission
+        kind = kind_asked_of(plant.account, transmission.options)
         if kind is not None and isinstance(plant.verdict, Routing):
             keys = {key_of(recipient.mailbox) for recipient in recipients}
             found.update(
