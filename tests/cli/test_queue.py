@@ -13,9 +13,11 @@ from relay.domain.lifecycle import Finish, Requeue
 from relay.domain.message import Message, Options, Pin, State
 from relay.domain.outcome import Peer
 from relay.ports.queue import Selection
+from relay.resources.queue.bulk import SLICE
+from relay.resources.queue.commands import Progress
 from relay.store import Store
 from tests.cli.conftest import Cli
-from tests.store.conftest import build_batch
+from tests.store.conftest import build_batch, copies
 from tests.support.mail import IP, NOW, build_message
 
 OTHER = IpAddress("127.0.0.13")
@@ -120,6 +122,23 @@ def test_a_bulk_verb_says_how_many_it_would_touch_and_does_it_with_yes(
     assert "--yes" in asked
     assert lab.json("queue", "list") == before
     assert f": {count} message" in lab.ok("queue", *verb, "--yes")
+
+
+def test_what_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(25_000)
+    for touched in (9_999, 0, 1, 9_000, 2_000):
+        assert progress(touched)
+    assert capsys.readouterr().err == "10,000 of 25,000 messages\n21,000 of 25,000 messages\n"
+
+
+def test_a_verb_is_done_to_more_than_a_slice(lab: Cli) -> None:
+    async def work(store: Store) -> None:
+        revision = await store.directory.revision()
+        await store.queue.enqueue(build_batch(*copies(SLICE + 7), revision=revision))
+
+    lab.in_store(work)
+    assert lab.ok("queue", "hold", "--yes") == f"hold: {SLICE + 7} messages\n"
+    assert lab.ok("queue", "release", "--yes") == f"release: {SLICE + 7} messages\n"
 
 
 def test_ids_need_no_yes(lab: Cli, put: Put) -> None:

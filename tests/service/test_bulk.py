@@ -12,7 +12,8 @@ from relay.domain.retry import RetryPolicy
 from relay.ports.queue import Selection
 from relay.ports.report import MailFilter
 from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
-from relay.resources.queue.rules import Operator, Verb
+from relay.resources.queue.commands import app
+from relay.resources.queue.rules import DEEDS, Operator, Verb
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
@@ -103,3 +104,11 @@ async def _started(runs: BulkRuns) -> list[BulkRun]:
 
 async def _has_ended(one: BulkRun) -> bool:
     return one.ended is not None
+
+
+def test_each_verb_is_told_to_people_and_known_to_programs() -> None:
+    assert set(DEEDS) == set(Verb)
+    commands = {command.name for command in app.registered_commands}
+    assert {verb.value for verb in Verb} <= commands
+    assert all(hasattr(Operator, verb.value) for verb in Verb)
+    assert all({*deed.touches} <= {*deed.rounds} for deed in DEEDS.values())

@@ -59,15 +59,16 @@ class Session:
         Returns the changes; what is so already is not written. Raises what compute raises,
         Conflict, StaleDirectory.
         """
-        return await change_directory(await self._live(), compute, Actor(self.actor))
+        return await change_directory(await self.directory(), compute, Actor(self.actor))
 
-    async def _live(self) -> LiveDirectory:
+    async def directory(self) -> LiveDirectory:
+        """As it is now, and as it can be changed."""
         rows = self.store.directory
         return LiveDirectory(rows, await rows.snapshot(), self.clock)
 
     async def sign_ins(self) -> SignIns:
         """Users and how they come in, as the console has them."""
-        return SignIns(self.store.users, Argon2Hasher(), self.clock, SystemEntropy(), await self._live())
+        return SignIns(self.store.users, Argon2Hasher(), self.clock, SystemEntropy(), await self.directory())
 
 
 def config_at(path: Path | None) -> tuple[Config, Path]:

@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import AccountId, IpAddress
-from relay.domain.message import Message, State, Wish
+from relay.domain.message import Message, State
 from relay.ports.ambient import Clock, Entropy
 from relay.ports.queue import Selection
 from relay.ports.report import MailFilter, ReportStore
-from relay.resources.queue.rules import TOUCHES, Operator, Verb
+from relay.resources.queue.rules import DEEDS, Operator, Verb
 
 SLICE = 500
 """Messages a transaction: arriving mail waits for one of them, not for all."""
@@ -23,15 +23,6 @@ MOST_AT_WORK, MOST_OF_ACCOUNT = 3, 2
 """Runs at a time: no account keeps all others from theirs."""
 _KEPT = 50
 
-_ROUNDS: Mapping[Verb, tuple[State, ...]] = {
-    # In flight first and last: what was claimed meanwhile, or came back, is not missed.
-    Verb.HOLD: (State.IN_FLIGHT, State.QUEUED, State.IN_FLIGHT, State.QUEUED),
-    Verb.RELEASE: (State.IN_FLIGHT, State.HELD),
-    Verb.RETRY: (State.QUEUED,),
-    Verb.CANCEL: (State.IN_FLIGHT, State.QUEUED, State.HELD, State.IN_FLIGHT, State.QUEUED),
-    Verb.REPIN: (State.QUEUED, State.HELD, State.QUEUED),
-}
-
 log = logging.getLogger("relay.bulk")
 
 
@@ -40,12 +31,16 @@ class Order:
     """What is to be done, to which mail, and who said so."""
 
     verb: Verb
-    account: AccountId
-    """Whose: the filter's account is not asked."""
+    account: AccountId | None
+    """Whose: the filter's account is not asked. None, for the shell alone: of all."""
     what: MailFilter
     actor: str
     to: IpAddress | None = None
     """The IP to re-pin to."""
+
+    def means(self, message: Message) -> bool:
+        """Whether it would change anything of the message."""
+        return DEEDS[self.verb].is_meant(message, self.to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +82,78 @@ class BulkRun:
         """End after the slice in hand. What is done stays done."""
         self.is_stopping = True
 
+    def count(self, touched: int) -> bool:
+        """So many more are done; whether to go on."""
+        self.done += touched
+        return not self.is_stopping
+
+
+class Bulk:
+    """The work of an order: counted, then done slice by slice."""
+
+    def __init__(
+        self, reports: ReportStore, operator: Callable[[str], Operator], clock: Clock, size: int = SLICE
+    ) -> None:
+        """operator: makes one for an actor. size: of a slice."""
+        self._reports, self._operator, self._clock, self._size = reports, operator, clock, size
+
+    async def count(self, order: Order) -> Count:
+        """How many messages the order would touch now."""
+        what = replace(order.what, account=order.account)
+        states = [state for state in DEEDS[order.verb].touches if what.state in (None, state)]
+        if what.subaccount is not None or what.transmission is not None:
+            return await self._counted(order, what)
+        number = await self._number(what, states)
+        if order.to is not None and what.ip in (None, order.to):
+            number -= await self._number(replace(what, ip=order.to), states)
+        return Count(number)
+
+    async def _number(self, what: MailFilter, states: Sequence[State]) -> int:
+        counts = (await self._reports.waiting(what, (), 1)).counts
+        numbers = {State.QUEUED: counts.queued, State.IN_FLIGHT: counts.in_flight, State.HELD: counts.held}
+        return sum(numbers[state] for state in states)
+
+    async def _counted(self, order: Order, what: MailFilter) -> Count:
+        """By looking at the messages, where no counts are kept."""
+        number, looked, place = 0, 0, None
+        while looked < COUNTED:
+            page = await self._reports.messages(what, self._size, place)
+            number += sum(order.means(message) for message in page.messages)
+            looked, place = looked + max(len(page.messages), self._size), page.next
+            if place is None:
+                return Count(number)
+        return Count(number, is_exact=False)
+
+    async def work(self, order: Order, done: Callable[[int], bool]) -> bool:
+        """Do it; done hears how many each slice touched, and says whether to go on. False: it said no.
+
+        What was accepted after the work began is left alone: so it ends.
+        """
+        began = self._clock.now()
+        for state in DEEDS[order.verb].rounds:
+            if order.what.state in (None, state) and not await self._round(order, state, began, done):
+                return False
+        return True
+
+    async def _round(self, order: Order, state: State, began: datetime, done: Callable[[int], bool]) -> bool:
+        """Once through the messages in that state."""
+        what = replace(order.what, account=order.account, state=state)
+        operator = self._operator(order.actor)
+        place: str | None = None
+        while done(0):
+            page = await self._reports.messages(what, self._size, place)
+            ids = tuple(
+                message.id for message in page.messages if message.accepted <= began and order.means(message)
+            )
+            if ids:
+                # The state asked for again: what was found a moment ago may have changed it.
+                selection = Selection(ids=ids, account=order.account, state=order.what.state)
+                done(await operator.do(order.verb, selection, order.to))
+            place = page.next
+            if place is None:
+                return True
+        return False
+
 
 class BulkRuns:
     """The runs of one process."""
@@ -100,8 +167,8 @@ class BulkRuns:
         size: int = SLICE,
     ) -> None:
         """operator: makes one for an actor. size: of a slice."""
-        self._reports, self._operator, self._clock, self._entropy = reports, operator, clock, entropy
-        self._size = size
+        self._bulk = Bulk(reports, operator, clock, size)
+        self._clock, self._entropy = clock, entropy
         self._runs: dict[str, BulkRun] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -113,20 +180,9 @@ class BulkRuns:
             for one in ending:
                 one.stop()
 
-    async def count(self, order: Order) -> Count:
-        """How many messages the order would touch now."""
-        what = replace(order.what, account=order.account)
-        states = [state for state in TOUCHES[order.verb] if what.state in (None, state)]
-        if what.subaccount is not None or what.transmission is not None:
-            return await self._counted(order, what)
-        number = await self._number(what, states)
-        if order.to is not None and what.ip in (None, order.to):
-            number -= await self._number(replace(what, ip=order.to), states)
-        return Count(number)
-
     async def start(self, order: Order) -> BulkRun:
         """Raises OverCapacity while too many are at work, or when the process is about to end."""
-        expected = await self.count(order)
+        expected = await self._bulk.count(order)
         at_work = self._at_work()
         of_account = sum(one.order.account == order.account for one in at_work)
         if self._tasks is None or len(at_work) >= MOST_AT_WORK or of_account >= MOST_OF_ACCOUNT:
@@ -137,6 +193,10 @@ class BulkRuns:
             del self._runs[old.id]
         self._tasks.create_task(self._work(one), name=f"{order.verb} in bulk")
         return one
+
+    async def count(self, order: Order) -> Count:
+        """How many messages the order would touch now."""
+        return await self._bulk.count(order)
 
     def of(self, account: AccountId) -> list[BulkRun]:
         """Newest first."""
@@ -149,30 +209,11 @@ class BulkRuns:
     def _at_work(self) -> list[BulkRun]:
         return [one for one in self._runs.values() if one.ended is None]
 
-    async def _number(self, what: MailFilter, states: Sequence[State]) -> int:
-        counts = (await self._reports.waiting(what, (), 1)).counts
-        numbers = {State.QUEUED: counts.queued, State.IN_FLIGHT: counts.in_flight, State.HELD: counts.held}
-        return sum(numbers[state] for state in states)
-
-    async def _counted(self, order: Order, what: MailFilter) -> Count:
-        """By looking at the messages, where no counts are kept."""
-        number, looked, place = 0, 0, None
-        while looked < COUNTED:
-            page = await self._reports.messages(what, self._size, place)
-            number += sum(_is_meant(order, message) for message in page.messages)
-            looked, place = looked + max(len(page.messages), self._size), page.next
-            if place is None:
-                return Count(number)
-        return Count(number, is_exact=False)
-
     async def _work(self, one: BulkRun) -> None:
         order = one.order
-        log.info("%s in bulk run=%s account=%d by=%s", order.verb, one.id, order.account, order.actor)
+        log.info("%s in bulk run=%s account=%d by=%s", order.verb, one.id, order.account or 0, order.actor)
         try:
-            is_whole = True
-            for state in _ROUNDS[order.verb]:
-                if order.what.state in (None, state):
-                    is_whole = is_whole and await self._round(one, state)
+            is_whole = await self._bulk.work(order, one.count)
             one.stage = Stage.DONE if is_whole else Stage.STOPPED
         except RelayError as error:
             one.stage, one.problem = Stage.FAILED, error
@@ -181,43 +222,3 @@ class BulkRuns:
             log.exception("reference=%s %s in bulk failed run=%s", one.reference, order.verb, one.id)
         one.ended = self._clock.now()
         log.info("%s in bulk run=%s %s touched=%d", order.verb, one.id, one.stage, one.done)
-
-    async def _round(self, one: BulkRun, state: State) -> bool:
-        """Once through the messages in that state; False when it was stopped before the end.
-
-        What was accepted after the run began is left alone: so it ends.
-        """
-        order = one.order
-        what = replace(order.what, account=order.account, state=state)
-        operator = self._operator(order.actor)
-        place: str | None = None
-        while not one.is_stopping:
-            page = await self._reports.messages(what, self._size, place)
-            ids = tuple(
-                message.id
-                for message in page.messages
-                if message.accepted <= one.started and _is_meant(order, message)
-            )
-            if ids:
-                # The state asked for again: what was found a moment ago may have changed it.
-                selection = Selection(ids=ids, account=order.account, state=order.what.state)
-                one.done += await operator.do(order.verb, selection, order.to)
-            place = page.next
-            if place is None:
-                return True
-        return False
-
-
-def _is_meant(order: Order, message: Message) -> bool:
-    """Whether the verb would change anything of the message."""
-    match order.verb:
-        case Verb.HOLD:
-            return message.state is not State.HELD and message.wish is Wish.NONE
-        case Verb.RELEASE:
-            return message.state is State.HELD or message.wish is Wish.HOLD
-        case Verb.CANCEL:
-            return message.wish is not Wish.CANCEL
-        case Verb.RETRY:
-            return message.state is State.QUEUED
-        case Verb.REPIN:
-            return message.state is not State.IN_FLIGHT and message.pin.ip != order.to

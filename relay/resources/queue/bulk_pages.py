@@ -13,8 +13,8 @@ from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
 from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
-from relay.resources.queue.rules import Verb
-from relay.resources.queue.verbs import MEANINGS, NO_TARGET, TITLES, repin_options, verb_on, verbs_for
+from relay.resources.queue.rules import DEEDS, Verb
+from relay.resources.queue.verbs import NO_TARGET, repin_options, verb_on, verbs_for
 from relay.resources.queue.words import STATES, Asked, read_filter
 
 pages = Pages(__name__)
@@ -50,7 +50,7 @@ async def start(visit: Visit) -> Response:
 @pages.get("/queue/runs")
 async def runs(visit: Visit) -> Response:
     listed = visit.services.use_cases[BulkRuns].of(visit.account.id)
-    return visit.page("queue/runs.html", runs=listed, now=visit.services.clock.now(), titles=TITLES)
+    return visit.page("queue/runs.html", runs=listed, now=visit.services.clock.now(), deeds=DEEDS)
 
 
 @pages.get("/queue/runs/{id}")
@@ -62,7 +62,7 @@ async def run(visit: Visit) -> Response:
         "queue/run.html",
         run=one,
         is_at_work=one.stage is Stage.AT_WORK,
-        verb=TITLES[one.order.verb],
+        verb=DEEDS[one.order.verb].title,
         told=_told(one),
         filters=described(one.order.what),
         query=_query(one.order.what),
@@ -121,9 +121,9 @@ async def _shown(visit: Visit, verb: Verb, typed: Form, status: int = 200) -> Re
         asked=asked,
         form=form,
         verb=verb,
-        title=TITLES[verb],
+        title=DEEDS[verb].title,
         action=dict(verbs_for(visit)).get(verb, "").rstrip("…"),
-        meaning=MEANINGS[verb],
+        meaning=DEEDS[verb].meaning,
         count=count,
         filters=described(asked.what),
         targets=repin_options(visit),

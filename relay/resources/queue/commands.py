@@ -1,7 +1,5 @@
 """`relay queue`: unfinished mail, seen and steered."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -12,10 +10,14 @@ from relay.domain.message import Message, State
 from relay.frames.commands import parameters
 from relay.frames.commands.printing import print_json, print_rows, say, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
-from relay.frames.live import LiveDirectory
 from relay.ports.queue import Selection
-from relay.resources.queue.rules import TOUCHES, Operator
+from relay.ports.report import MailFilter
+from relay.resources.queue.bulk import Bulk, Order
+from relay.resources.queue.rules import DEEDS, Operator, Verb
 from relay.resources.queue.story import show_message
+
+_TOLD_EVERY = 10_000
+"""Messages, after which a word of progress is said."""
 
 app = typer.Typer(help="Unfinished mail: see it, steer it.")
 
@@ -73,106 +75,40 @@ def show(
     in_store(config, lambda session: show_message(session, MessageId(id_), json))
 
 
-@app.command()
-def hold(
-    ids: IdsArgument = None,
-    ip: IpOption = None,
-    pool: PoolOption = None,
-    account: AccountOption = None,
-    domain: DomainOption = None,
-    state: StateOption = None,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Stop attempts until the mail is released.
+def _add(verb: Verb) -> None:
+    def act(
+        ids: IdsArgument = None,
+        ip: IpOption = None,
+        pool: PoolOption = None,
+        account: AccountOption = None,
+        domain: DomainOption = None,
+        state: StateOption = None,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+    ) -> None:
+        _operate(config, verb, _selection(ids, ip, pool, account, domain, state), yes)
 
-    Its expiry waits too.
+    def act_with_target(
+        to: Annotated[
+            str, typer.Option("--to", parser=parameters.address, help="The sending IP to use instead.")
+        ],
+        ids: IdsArgument = None,
+        ip: IpOption = None,
+        pool: PoolOption = None,
+        account: AccountOption = None,
+        domain: DomainOption = None,
+        state: StateOption = None,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+    ) -> None:
+        _operate(config, verb, _selection(ids, ip, pool, account, domain, state), yes, IpAddress(to))
 
-    Example: relay queue hold --domain gmail.com --yes
-    """
-    selection = _selection(ids, ip, pool, account, domain, state)
-    _operate(config, "hold", selection, yes, lambda operator: operator.hold(selection))
-
-
-@app.command()
-def release(
-    ids: IdsArgument = None,
-    ip: IpOption = None,
-    pool: PoolOption = None,
-    account: AccountOption = None,
-    domain: DomainOption = None,
-    state: StateOption = None,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """End a hold: the mail is due at once.
-
-    Example: relay queue release --account 1 --yes
-    """
-    selection = _selection(ids, ip, pool, account, domain, state)
-    _operate(config, "release", selection, yes, lambda operator: operator.release(selection))
+    text = f"{DEEDS[verb].meaning}\n\nExample: relay queue {DEEDS[verb].example}"
+    app.command(verb.value, help=text)(act_with_target if verb is Verb.REPIN else act)
 
 
-@app.command()
-def retry(
-    ids: IdsArgument = None,
-    ip: IpOption = None,
-    pool: PoolOption = None,
-    account: AccountOption = None,
-    domain: DomainOption = None,
-    state: StateOption = None,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Try waiting mail again now.
-
-    Example: relay queue retry --ip 192.0.2.11 --yes
-    """
-    selection = _selection(ids, ip, pool, account, domain, state)
-    _operate(config, "retry", selection, yes, lambda operator: operator.retry(selection))
-
-
-@app.command()
-def cancel(
-    ids: IdsArgument = None,
-    ip: IpOption = None,
-    pool: PoolOption = None,
-    account: AccountOption = None,
-    domain: DomainOption = None,
-    state: StateOption = None,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """End mail without delivery, as an administrative bounce.
-
-    Example: relay queue cancel 000646d2a1b3c4d5e6f7
-    """
-    selection = _selection(ids, ip, pool, account, domain, state)
-    _operate(config, "cancel", selection, yes, lambda operator: operator.cancel(selection))
-
-
-@app.command()
-def repin(
-    to: Annotated[
-        str, typer.Option("--to", parser=parameters.address, help="The sending IP to use instead.")
-    ],
-    ids: IdsArgument = None,
-    ip: IpOption = None,
-    pool: PoolOption = None,
-    account: AccountOption = None,
-    domain: DomainOption = None,
-    state: StateOption = None,
-    yes: YesOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Give waiting mail another sending IP.
-
-    Mail in flight is left alone.
-
-    Example: relay queue repin --ip 192.0.2.11 --to 192.0.2.12 --yes
-    """
-    selection, target = _selection(ids, ip, pool, account, domain, state), IpAddress(to)
-    _operate(config, "repin", selection, yes, lambda operator: operator.repin(selection, target), target)
+for _verb in Verb:
+    _add(_verb)
 
 
 def _selection(
@@ -194,33 +130,54 @@ def _selection(
 
 
 def _operate(
-    config: ConfigOption,
-    verb: str,
-    selection: Selection,
-    yes: bool,
-    act: Callable[[Operator], Awaitable[int]],
-    to: IpAddress | None = None,
+    config: ConfigOption, verb: Verb, selection: Selection, yes: bool, to: IpAddress | None = None
 ) -> None:
     """Do the verb to the ids given, or, with --yes, to all that the filters select."""
 
     async def work(session: Session) -> int | None:
+        store, clock, directory = session.store, session.clock, await session.directory()
+
+        def operator(actor: str) -> Operator:
+            policy = session.config.retry_policy
+            return Operator(store.queue, store.wakeups, directory, clock, policy, actor)
+
         if selection.ids:
             await _check_ids(session, selection.ids)
-        elif not yes:
-            number = await _count(session, verb, selection, to)
-            warn(f"{verb} would touch {_messages(number)}: repeat it with --yes")
+            return await operator(session.actor).do(verb, selection, to)
+        what = MailFilter(
+            selection.account,
+            ip=selection.ip,
+            pool=selection.pool,
+            domain=selection.domain,
+            state=selection.state,
+        )
+        bulk = Bulk(store.reports, operator, clock)
+        order = Order(verb, selection.account, what, session.actor, to)
+        expected = (await bulk.count(order)).number
+        if not yes:
+            warn(f"{verb} would touch {_messages(expected)}: repeat it with --yes")
             return None
-        snapshot = await session.store.directory.snapshot()
-        directory = LiveDirectory(session.store.directory, snapshot, session.clock)
-        policy = session.config.retry_policy
-        store = session.store
-        operator = Operator(store.queue, store.wakeups, directory, session.clock, policy, session.actor)
-        return await act(operator)
+        progress = Progress(expected)
+        await bulk.work(order, progress)
+        return progress.done
 
     done = in_store(config, work)
     if done is None:
         raise typer.Exit(1)
     say(f"{verb}: {_messages(done)}")
+
+
+class Progress:
+    """Tells how far it is, of what takes long."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected, self.done = expected, 0
+
+    def __call__(self, touched: int) -> bool:
+        before, self.done = self.done, self.done + touched
+        if before // _TOLD_EVERY != self.done // _TOLD_EVERY:
+            warn(f"{self.done:,} of {self._expected:,} messages")
+        return True
 
 
 async def _check_ids(session: Session, ids: tuple[MessageId, ...]) -> None:
@@ -229,17 +186,6 @@ async def _check_ids(session: Session, ids: tuple[MessageId, ...]) -> None:
     for id_ in ids:
         if id_ not in found:
             raise UnknownObject("unfinished message", id_)
-
-
-async def _count(session: Session, verb: str, selection: Selection, to: IpAddress | None) -> int:
-    total = 0
-    for state in TOUCHES[verb]:
-        if selection.state in (None, state):
-            chosen = replace(selection, state=state)
-            total += await session.store.queue.count(chosen)
-            if to is not None and selection.ip in (None, to):
-                total -= await session.store.queue.count(replace(chosen, ip=to))
-    return total
 
 
 def _messages(number: int) -> str:

@@ -21,8 +21,8 @@ from relay.frames.console.routing import Pages
 from relay.frames.console.templating import span
 from relay.frames.console.visit import Visit
 from relay.ports.queue import Selection
-from relay.resources.queue.rules import TOUCHES, Operator, Story, Verb, peer_words, reply_of, story_of
-from relay.resources.queue.verbs import MEANINGS, NO_TARGET, repin_options, verb_on, verbs_for
+from relay.resources.queue.rules import DEEDS, Operator, Story, Verb, peer_words, reply_of, story_of
+from relay.resources.queue.verbs import NO_TARGET, repin_options, verb_on, verbs_for
 from relay.resources.queue.words import (
     ALL_ACCOUNTS,
     STATES,
@@ -158,7 +158,7 @@ async def _asked(visit: Visit, verb: Verb, form: Form, status: int = 200) -> Res
         status,
         subject=story.subject,
         verb=verb,
-        meaning=MEANINGS[verb],
+        meaning=DEEDS[verb].meaning,
         targets=repin_options(visit, but=story.subject.sending_ip),
         form=form if form.values or form.errors else filled(to=""),
     )
@@ -171,7 +171,7 @@ def _possible(visit: Visit, story: Story) -> list[tuple[str, str]]:
         return []
     if message.wish is Wish.HOLD:
         return [(verb, label) for verb, label in verbs_for(visit) if verb in (Verb.RELEASE, Verb.CANCEL)]
-    return [(verb, label) for verb, label in verbs_for(visit) if message.state in TOUCHES[verb]]
+    return [(verb, label) for verb, label in verbs_for(visit) if message.state in DEEDS[Verb(verb)].touches]
 
 
 def _end(told: Sequence[Event]) -> tuple[str, str] | None:

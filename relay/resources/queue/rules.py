@@ -1,6 +1,6 @@
 """What an operator does to queued mail, and asks of the routing decision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -9,7 +9,7 @@ from relay.domain.directory import SendingIp, Snapshot, in_order
 from relay.domain.errors import UnknownObject
 from relay.domain.events import Delivery, Event, Failure, Injection, Operated, PolicyRejection, Subject
 from relay.domain.ids import AccountId, IpAddress, MessageId
-from relay.domain.message import Message, State, Submission
+from relay.domain.message import Message, State, Submission, Wish
 from relay.domain.outcome import Peer
 from relay.domain.retry import RetryPolicy
 from relay.ports.ambient import Clock
@@ -28,14 +28,77 @@ class Verb(StrEnum):
     REPIN = "repin"
 
 
-TOUCHES: Mapping[str, tuple[State, ...]] = {
-    Verb.HOLD: (State.QUEUED, State.IN_FLIGHT),
-    Verb.RELEASE: (State.HELD,),
-    Verb.RETRY: (State.QUEUED,),
-    Verb.CANCEL: (State.QUEUED, State.HELD, State.IN_FLIGHT),
-    Verb.REPIN: (State.QUEUED, State.HELD),
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a verb is: to mail, to people."""
+
+    touches: tuple[State, ...]
+    """States of mail that it means something to."""
+    rounds: tuple[State, ...]
+    """In which much mail is gone through. In flight first and last: what was claimed meanwhile, or came back,
+    is not missed."""
+    is_meant: Callable[[Message, IpAddress | None], bool]
+    """Whether it would change anything of the message; the IP is the one to re-pin to."""
+    button: str
+    title: str
+    meaning: str
+    example: str
+    """In the shell, behind `relay queue`."""
+    for_operators: bool = False
+
+
+DEEDS: Mapping[Verb, Deed] = {
+    Verb.HOLD: Deed(
+        (State.QUEUED, State.IN_FLIGHT),
+        (State.IN_FLIGHT, State.QUEUED, State.IN_FLIGHT, State.QUEUED),
+        lambda message, to: message.state is not State.HELD and message.wish is Wish.NONE,
+        "Hold",
+        "Hold messages",
+        "No further attempt is made until the mail is released. Its expiry waits meanwhile, but a hold has "
+        "an end of its own. Mail in flight finishes its conversation first and is held if it comes back.",
+        "hold --domain gmail.com --yes",
+    ),
+    Verb.RELEASE: Deed(
+        (State.HELD,),
+        (State.IN_FLIGHT, State.HELD),
+        lambda message, to: message.state is State.HELD or message.wish is Wish.HOLD,
+        "Release",
+        "Release messages",
+        "The hold ends: the mail is due at once, and the time it was held is added to its expiry.",
+        "release --account 1 --yes",
+    ),
+    Verb.RETRY: Deed(
+        (State.QUEUED,),
+        (State.QUEUED,),
+        lambda message, to: message.state is State.QUEUED,
+        "Retry now",
+        "Retry messages now",
+        "Waiting mail becomes due now instead of when its turn would come.",
+        "retry --ip 192.0.2.11 --yes",
+    ),
+    Verb.CANCEL: Deed(
+        (State.QUEUED, State.HELD, State.IN_FLIGHT),
+        (State.IN_FLIGHT, State.QUEUED, State.HELD, State.IN_FLIGHT, State.QUEUED),
+        lambda message, to: message.wish is not Wish.CANCEL,
+        "Cancel",
+        "Cancel messages",
+        "The mail ends without delivery: each message becomes a bounce of class 25, Admin Failure. "
+        "This cannot be undone. Mail in flight is only stopped if it comes back.",
+        "cancel 000646d2a1b3c4d5e6f7",
+    ),
+    Verb.REPIN: Deed(
+        (State.QUEUED, State.HELD),
+        (State.QUEUED, State.HELD, State.QUEUED),
+        lambda message, to: message.state is not State.IN_FLIGHT and message.pin.ip != to,
+        "Re-pin…",
+        "Re-pin messages",
+        "Waiting mail gets another sending IP, for all attempts to come. It is the only way in which a pin "
+        "ever changes, and each message remembers who did it. Mail in flight is left alone.",
+        "repin --ip 192.0.2.11 --to 192.0.2.12 --yes",
+        for_operators=True,
+    ),
 }
-"""What a verb means something to."""
+"""A row for each verb: pages, shell and bulk runs go by it."""
 
 
 def repin_targets(snapshot: Snapshot, account: AccountId) -> tuple[SendingIp, ...]:
