@@ -17,10 +17,10 @@ PROGRAMS := swaks msmtp s-nail mutt postfix smtp-source:postfix curl git php:php
 # Values in, values out, and SQLite in a temporary folder: no listener, no program of others (docs/testing.md).
 UNIT := $(addprefix tests/,domain mail schema accept egress store \
   test_ambient.py test_architecture.py test_docs.py test_telemetry.py)
-# What covers all branches of values and decisions, and nearly all of the queue and the way out, without a process of
-# the relay; the rest runs without that being watched, which takes time.
+# What covers all branches of values and decisions, and nearly all of acceptance, queue and the way out, without a
+# process of the relay; the rest runs without that being watched, which takes time.
 COVERING := $(addprefix tests/,domain mail schema accept egress service store sandbox test_ambient.py)
-COVERED := domain mail egress store
+COVERED := accept domain mail egress store
 FLOOR := $(BIN)/coverage report --precision 2 --skip-covered --show-missing --fail-under
 # Half of the time is waiting; yet with more at once tests of time-outs have too little of the machine.
 PARALLEL ?= 2
@@ -48,6 +48,7 @@ demo: .venv/installed ## one message for each routing rule, and where it left fr
 test: programs lint ## the whole suite
 	$(BIN)/pytest -q $(SIDE_BY_SIDE) $(COVERING) $(COVERED:%=--cov relay/%) --cov-branch --cov-report=
 	$(FLOOR) 100 --include 'relay/domain/*,relay/mail/*'
+	$(FLOOR) 95 --include 'relay/accept/*'
 	$(FLOOR) 95 --include 'relay/egress/*'
 	$(FLOOR) 95 --include 'relay/store/*'
 	$(BIN)/pytest -q $(SIDE_BY_SIDE) $(addprefix --ignore=,$(COVERING)) tests
