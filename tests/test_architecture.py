@@ -365,3 +365,41 @@ def test_no_file_of_the_repository_names_a_folder_of_somebodys_machine() -> None
 def test_a_planted_machine_path_is_found(folder: str) -> None:
     assert _MACHINE_PATH.search(f"see /{folder}/notes.txt")
     assert not _MACHINE_PATH.search(f"https://example.com/{folder}/notes.txt")
+
+
+_DOORS = {"get", "post", "put", "delete", "command", "callback"}
+"""A function that hangs at a door is called by nobody: endpoints, pages and commands may be called alike."""
+_IN_DESCRIPTION = {"relay/frames/rest/shapes.py", "relay/resources/accounts/rest.py"}
+"""Shapes are called as the description of the API has them."""
+_PARTICIPLE = re.compile(
+    r"[a-z]+[^e]ed|told|shown|made|said|sent|held|kept|given|taken|written|found|left|seen|known|done|built|lost|met"
+    r"|paid|drawn|foretold|heard|bought|spent|rewritten|broken|chosen|hidden"
+)
+_ROOTS = {"shed", "wed", "embed"}
+
+
+def _public_names() -> Iterator[tuple[str, str]]:
+    """Functions and classes that other modules may ask for, each with its file."""
+    for path in sorted(ROOT.glob("relay/**/*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                hung = {
+                    ast.unparse(found).partition("(")[0].rpartition(".")[2] for found in node.decorator_list
+                }
+                if not node.name.startswith("_") and not hung & _DOORS:
+                    yield node.name, path.relative_to(ROOT).as_posix()
+
+
+def test_a_public_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for name, place in _public_names():
+        if place not in _IN_DESCRIPTION:
+            places.setdefault(name, []).append(place)
+    assert {name: found for name, found in places.items() if len(found) > 1 and name != "main"} == {}
+
+
+def test_a_public_function_is_called_by_a_verb() -> None:
+    bare = [
+        (name, place) for name, place in _public_names() if name.islower() and _PARTICIPLE.fullmatch(name)
+    ]
+    assert [found for found in bare if found[0] not in _ROOTS] == []

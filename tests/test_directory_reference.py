@@ -14,7 +14,7 @@ from relay.config.config import Config
 from relay.config.problems import Table
 from relay.domain.directory import Plan
 from relay.process.directory.file import WholeAccountTable, load_directory
-from relay.process.judgments import judge
+from relay.process.judgments import judge_case
 from relay.process.preparation import standing_of
 from relay.resources.api_keys.file import ApiKeyTable
 from relay.resources.ip_pools.file import PoolTable
@@ -109,7 +109,7 @@ def test_an_example_loads_and_nothing_is_wrong_with_it_but_that_its_addresses_ar
     file.write_text(example, encoding="utf-8")
     config = Config(store=f"sqlite:///{tmp_path}/relay.db", directory=file)
     load_directory(file)
-    findings = list(judge(standing_of(config, tmp_path / "relay.toml").case))
+    findings = list(judge_case(standing_of(config, tmp_path / "relay.toml").case))
     assert [
         finding.what.partition(":")[0] for finding in findings if "private addresses" not in finding.what
     ] == ["not on this machine (n1)"]

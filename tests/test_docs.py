@@ -13,7 +13,7 @@ from typer.main import get_command
 from relay.config.config import Config, load_config
 from relay.config.problems import Table
 from relay.process.main import app
-from relay.testing.lab import key_of
+from relay.testing.lab import lab_key_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -188,7 +188,7 @@ class TestLinesToCopy:
         pools = {ip.get("pool") for ip in tomllib.loads(directory)["sending_ip"] if ip.get("account") == 1}
         listen = load_config(self.RELAY, {}).smtp.listen[0]
         for block in self._blocks():
-            assert key_of(directory, 1) in block
+            assert lab_key_of(directory, 1) in block
             assert str(listen.port) in block
             assert listen.host in block
             (pool,) = re.findall(r'ip_pool\\?": \\?"(\w+)', block)
@@ -198,7 +198,7 @@ class TestLinesToCopy:
         lines = re.findall(r"^curl .*$", README, re.MULTILINE)
         assert len(lines) >= 2
         listen = load_config(self.RELAY, {}).http.listen
-        key = key_of(self.DIRECTORY.read_text(encoding="utf-8"), 1)
+        key = lab_key_of(self.DIRECTORY.read_text(encoding="utf-8"), 1)
         for line in lines:
             assert shlex.split(line)[1].startswith(f"http://{listen}/api/v1/")
             assert f"Authorization: {key}" in shlex.split(line)

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from relay.net.tally import MOST_CLIENTS, WRITTEN, Tally, refusals
+from relay.net.tally import MOST_CLIENTS, WRITTEN, LogTally, tally_refusals
 
 HERE, THERE = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 log = logging.getLogger("relay.test_tally")
@@ -15,7 +15,7 @@ async def test_the_first_line_of_each_client_is_written_and_the_rest_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    tally = Tally(log)
+    tally = LogTally(log)
     for number in range(5):
         tally.tell(HERE, "knocked", f"reason={number}")
     tally.tell(HERE, "rang")
@@ -39,7 +39,7 @@ async def test_the_first_line_of_each_client_is_written_and_the_rest_counted(
 async def test_refused_credentials_are_written_often_enough_to_be_banned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    refused = refusals()
+    refused = tally_refusals()
     for number in range(WRITTEN + 3):
         assert refused.writes(HERE, "door=smtp") is (number < WRITTEN)
         refused.tell(HERE, "door=smtp", "reason=key")
@@ -59,7 +59,7 @@ async def test_a_network_of_ipv6_is_one_client_of_which_the_last_address_is_name
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    tally = Tally(log)
+    tally = LogTally(log)
     for number in range(1, 1000):
         tally.tell(ip_address(f"2001:db8:1:2::{number:x}"), "knocked")
     tally.tell(ip_address("2001:db8:1:3::1"), "knocked")
@@ -75,7 +75,7 @@ async def test_memory_and_lines_are_bounded_whatever_the_number_of_clients(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    tally = Tally(log)
+    tally = LogTally(log)
     for number in range(1, 50_001):
         for _ in range(2):
             tally.tell(ip_address((198 << 24) + number), "knocked")

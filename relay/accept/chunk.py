@@ -22,7 +22,7 @@ from relay.domain.errors import (
 from relay.domain.events import Event, GenerationFailure, GenerationRejection, Injection, Subject
 from relay.domain.ids import BodyId, IpAddress, MessageId, mint_message_id
 from relay.domain.message import Body, Message, Particulars, RcptType
-from relay.domain.suppression import Source, key_of, suppressed
+from relay.domain.suppression import Source, bounce_suppressed, key_of
 from relay.domain.transmission import Recipient, Rejection, Routing
 from relay.domain.words import reason_for
 from relay.mail.budget import BadTemplate, Budget, OverBudget
@@ -232,7 +232,7 @@ class _Maker:
         self.events.append(Injection(self._now, Subject.of(message)))
         source = self._found.get(key_of(recipient.mailbox)) if self._found else None
         if source is not None:
-            self.events.append(suppressed(message, source, self._now))
+            self.events.append(bounce_suppressed(message, source, self._now))
             return
         self.messages.append(message)
         self.size_bytes += len(message.prefix)

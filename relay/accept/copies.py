@@ -30,7 +30,7 @@ from relay.domain.transmission import Transmission
 from relay.domain.value import value
 from relay.mail.copies import bcc_field, cc_field
 from relay.mail.gate import check_header
-from relay.mail.headers import Field, first, own_mailbox, told
+from relay.mail.headers import Field, first, own_mailbox, tell_header
 from relay.mail.submitted import NOT_PASSED_ON
 from relay.mail.trace import date_field, hop_count, message_id_field, received_field
 from relay.ports.queue import EnqueueBatch
@@ -58,7 +58,7 @@ class Handed:
     """The with-clause of Received (RFC 3848)."""
 
 
-def check(handed: Handed, snapshot: Snapshot) -> None:
+def check_handed(handed: Handed, snapshot: Snapshot) -> None:
     """Refuse what no pool could help: a loop, or a From domain that is not the principal's.
 
     Where the domain of From is judged, From must be one mailbox to all who read it: it leaves as it came.
@@ -272,4 +272,4 @@ def path_at(
 
 def _text(fields: Sequence[Field], name: str) -> str:
     field = first(fields, name)
-    return told(field.value) if field else ""
+    return tell_header(field.value) if field else ""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from relay.accept.copies import Handed, check, generate
+from relay.accept.copies import Handed, check_handed, generate
 from relay.accept.ids import Ids
 from relay.accept.sign import Signatures, hash_body, sending_domain_of, signing_of
 from relay.accept.suppress import leave_out
@@ -118,7 +118,7 @@ class Injector:
         """One turn of the pool, however often the suppression list has to be heard."""
         principal, asked = handed.principal, handed.options.ip_pool
         check_sender(snapshot, principal, SMTP_GRANT)
-        check(handed, snapshot)
+        check_handed(handed, snapshot)
         resolution = resolve_pool(snapshot, principal.account, principal.subaccount, asked, Moment.IMMEDIATE)
         signatures = None
         if snapshot.domains:

@@ -13,7 +13,7 @@ from relay.domain.retry import RetryPolicy
 from relay.domain.transmission import Content, Recipient, Transmission, Verdict
 from relay.mail.compose import RETURN_PATH, Blueprint
 from relay.mail.headers import MAX_TOLD
-from relay.mail.sender import shown
+from relay.mail.sender import show_sender
 from relay.mail.to import To
 
 
@@ -81,7 +81,7 @@ class Plant:
             remote_addr=transmission.remote_addr,
             mail_from=self.return_path(transmission.return_path, address),
             subject=blueprint.subject.source[:MAX_TOLD] if blueprint.subject.is_constant else "",
-            friendly_from="" if sender is None else shown(*sender),
+            friendly_from="" if sender is None else show_sender(*sender),
             sending_domain="" if sender is None else sender[1].domain,
             options=transmission.options,
             decision=self.verdict.decision,
@@ -102,7 +102,9 @@ def values_of(plant: Plant, recipient: Recipient) -> Mapping[str, Any]:
         **common,
         **recipient.metadata,
         **recipient.substitution_data,
-        **reserved(recipient, plant.return_path(asked, "" if sender is None else sender[1].text), common),
+        **reserved_names(
+            recipient, plant.return_path(asked, "" if sender is None else sender[1].text), common
+        ),
     }
 
 
@@ -117,7 +119,7 @@ def domain_of(address: str) -> str:
     return comparable_domain(address.rpartition("@")[2])
 
 
-def reserved(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def reserved_names(recipient: Recipient, return_path: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The names that the relay fills in itself."""
     email = recipient.mailbox.text
     given = recipient.substitution_data.get("address", data.get("address"))

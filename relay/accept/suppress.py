@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from relay.domain.directory import Account, Plan
 from relay.domain.message import Options
-from relay.domain.suppression import Kind, Source, key_of_message, suppressed
+from relay.domain.suppression import Kind, Source, bounce_suppressed, key_of_message
 from relay.ports.queue import EnqueueBatch, ListCheck
 
 
@@ -36,6 +36,6 @@ def leave_out(batch: EnqueueBatch, found: Mapping[str, str]) -> EnqueueBatch:
         if source is None:
             kept.append(message)
         else:
-            bounces.append(suppressed(message, Source(source), message.accepted))
+            bounces.append(bounce_suppressed(message, Source(source), message.accepted))
     check = None if batch.list_check is None else replace(batch.list_check, known=frozenset(found))
     return replace(batch, messages=kept, events=[*batch.events, *bounces], list_check=check)

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from relay.config.durations import parse_duration
-from relay.config.problems import ConfigError, Location, Table, dotted, known_key, line, parse_table, shown
+from relay.config.problems import (
+    ConfigError,
+    Location,
+    Table,
+    known_key,
+    line,
+    parse_table,
+    show_value,
+    write_dotted,
+)
 from relay.config.toml import read_toml
 from relay.config.values import (
     Endpoint,
@@ -259,8 +268,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
             continue
         source, location = f"environment {name}", tuple(name.removeprefix(_PREFIX).lower().split("__"))
         value = _value(environ[name])
-        if dotted(location) not in _KEYS:
-            problems.append(line(source, "", shown(value, location), _known_name(name)))
+        if write_dotted(location) not in _KEYS:
+            problems.append(line(source, "", show_value(value, location), _known_name(name)))
         elif _put(tree, location, value):
             from_environment[location] = source
     try:

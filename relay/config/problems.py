@@ -80,7 +80,7 @@ def line(source: str | Path, key: str, value: str, expected: str) -> str:
     return ": ".join(part for part in (str(source), key, value, f"expected {expected}") if part)
 
 
-def shown(value: object, location: Location = ()) -> str:
+def show_value(value: object, location: Location = ()) -> str:
     """The value as the file spells it, cut short; a secret, which the key's name tells, is not shown."""
     if value is None:
         return "missing"
@@ -104,7 +104,7 @@ def parse_table(
     model: type[AnyTable],
     tree: object,
     source_of: Callable[[Location], str],
-    key_of: Callable[[Location], str] = lambda location: dotted(location),
+    key_of: Callable[[Location], str] = lambda location: write_dotted(location),
 ) -> AnyTable:
     """The model that the tree spells.
 
@@ -120,7 +120,7 @@ def parse_table(
         ) from error
 
 
-def dotted(location: Location) -> str:
+def write_dotted(location: Location) -> str:
     """`smtp.listen[#1]`; list positions count from 1."""
     return "".join(f"[#{part + 1}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
@@ -144,7 +144,7 @@ def _problem(
     key_of: Callable[[Location], str],
 ) -> str:
     location, kind, context = details["loc"], details["type"], details.get("ctx", {})
-    value = shown(None if kind == "missing" else details["input"], location)
+    value = show_value(None if kind == "missing" else details["input"], location)
     if kind == "extra_forbidden":
         fields = frozenset(_fields_at(model, location[:-1]))
         expected = known_key(str(location[-1]), fields)
@@ -154,7 +154,7 @@ def _problem(
         lacking = context["error"]
         expected = str(lacking)
         if isinstance(lacking, Lacking):
-            value, location = shown(None), location if lacking.key else location[:-1]
+            value, location = show_value(None), location if lacking.key else location[:-1]
     elif kind in _LISTS:
         expected = _list_for(model, location, details["input"], key_of)
     elif kind == "model_type" and isinstance(location[-1], int):

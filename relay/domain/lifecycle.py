@@ -126,7 +126,7 @@ def discard(message: Message, reason: str, now: datetime, *, is_claimed: bool = 
     return _bounce(message, reply, Peer(), ADMIN_FAILURE, message.attempts - is_claimed, now)
 
 
-def orphaned(message: Message, now: datetime) -> Requeue:
+def settle_orphan(message: Message, now: datetime) -> Requeue:
     """What becomes of a message whose holder died or lost the lane: tried again soon, later each time.
 
     The attempt stays counted: it may have been made. message.orphaned counts this time too.

@@ -107,7 +107,7 @@ def resolve_pool(
     raise PoolEmpty(DEFAULT_POOL)
 
 
-def stranded(accounts: Iterable[Account], ips: Iterable[SendingIp]) -> list[Account]:
+def find_stranded(accounts: Iterable[Account], ips: Iterable[SendingIp]) -> list[Account]:
     """Those active accounts whose mail is refused when it names no pool (R21, R22).
 
     Where one may use the shared pool, that pool is empty too: refused for now. Else for good.

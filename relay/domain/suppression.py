@@ -76,7 +76,7 @@ def _key(address: str, domain: str) -> str:
     return f"{local.lower()}@{domain}"
 
 
-def suppressed(message: Message, source: Source, now: datetime) -> Bounce:
+def bounce_suppressed(message: Message, source: Source, now: datetime) -> Bounce:
     """What is told of a message that was accepted for a suppressed recipient: it never was in the queue."""
     reason = SYSTEM_POLICY if source is Source.COMPLIANCE else CUSTOMER_POLICY
     return Bounce(now, Subject.of(message), 0, 0, Peer(), ADMIN_FAILURE, 554, reason)

@@ -117,7 +117,7 @@ class UnfitRole(Refused):
     detail: str
 
 
-def parse_name(text: str) -> str:
+def parse_user_name(text: str) -> str:
     """The name in NFC, without spaces around it. Raises UnfitName."""
     name = _composed(text.strip(" "), MAX_NAME)
     if not 1 <= len(name) <= MAX_NAME:
@@ -178,12 +178,12 @@ def is_live(session: Session, now: datetime) -> bool:
     return now < ends_at(session)
 
 
-def shortened(user_agent: str) -> str:
+def shorten(user_agent: str) -> str:
     """What a browser says of itself, in one printable line."""
     return _printable(user_agent[:_MAX_USER_AGENT])
 
 
-def client_address(text: str) -> str:
+def address_of_client(text: str) -> str:
     """The address in its canonical form, an IPv4 one that came by an IPv6 socket as IPv4; else the text."""
     address = _address(text)
     return _printable(text[:_MAX_CLIENT]) if address is None else ip_text(address)
@@ -194,7 +194,7 @@ def client_network(text: str) -> str:
     address = _address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(address), 64), strict=False))
-    return client_address(text)
+    return address_of_client(text)
 
 
 def _printable(text: str) -> str:

@@ -32,7 +32,7 @@ _CODED = (Door.SMTP, Door.REST, Door.CONSOLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class RestWords:
     """How REST refuses: one family of resources says the sentence alone, the other class and code as well."""
 
     status: int
@@ -54,7 +54,7 @@ class Words:
     says: str
     smtp: str = ""
     """Reply code and enhanced code."""
-    rest: Rest | None = None
+    rest: RestWords | None = None
     console: int = 0
     """Status of a page."""
     smtp_says: str = ""
@@ -67,28 +67,28 @@ class Words:
     event_says: str = ""
 
 
-_OPTIONS = Rest(400, INVALID, "1300", 422)
-_DOMAIN = Rest(400, "Invalid domain", "7001")
-_DKIM = Rest(400, "Invalid DKIM key", "1100")
-_LATER = Rest(503)
+_OPTIONS = RestWords(400, INVALID, "1300", 422)
+_DOMAIN = RestWords(400, "Invalid domain", "7001")
+_DKIM = RestWords(400, "Invalid DKIM key", "1100")
+_LATER = RestWords(503)
 _UNAVAILABLE = "Service temporarily unavailable, try again later"
 _NO_STORE = "The store is unavailable at the moment. Nothing was changed: try again."
 _DENIED = "relaying denied"
 
 ROWS: Mapping[type[e.RelayError], Words] = {
     e.NotAuthenticated: Words(
-        "Unauthorized.", "535 5.7.8", Rest(401), smtp_says="Sorry. *** No authentication type succeeded"
+        "Unauthorized.", "535 5.7.8", RestWords(401), smtp_says="Sorry. *** No authentication type succeeded"
     ),
     e.NotGranted: Words(
         "{0.detail}",
         "550 5.7.1",
-        Rest(403, "Forbidden.", always_described=True),
+        RestWords(403, "Forbidden.", always_described=True),
         403,
         smtp_says=_DENIED,
         console_says="Your role does not allow this.",
         event_says=_DENIED,
     ),
-    e.BeyondMaker: Words("{0.detail}", "", Rest(403, "Forbidden.", always_described=True), 403),
+    e.BeyondMaker: Words("{0.detail}", "", RestWords(403, "Forbidden.", always_described=True), 403),
     e.MalformedOptions: Words("", "550 5.6.0", _OPTIONS, 400, console_says="{said}"),
     e.BadOptions: Words("{0.detail}"),
     e.MalformedAddress: Words(
@@ -146,7 +146,7 @@ ROWS: Mapping[type[e.RelayError], Words] = {
     e.MessageTooLarge: Words(
         "Message size exceeds {0.limit_bytes} bytes",
         "552 5.3.4",
-        Rest(413, "content too large"),
+        RestWords(413, "content too large"),
         smtp_says="Message size exceeds fixed limit",
         event_says="[internal] the message would have more than {0.limit_bytes} octets",
     ),
@@ -158,13 +158,13 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         event_says="[internal] takes more than {0.limit:g} {0.unit} of {0.what}",
     ),
     e.MailLoop: Words("mail loop detected", "554 5.4.6", _OPTIONS),
-    e.NoIpsOnPlan: Words("Dedicated IPs are not available on your plan.", "", Rest(403), 403),
-    e.IpsByRequest: Words("Please contact {0.whom} to purchase dedicated IPs.", "", Rest(403), 403),
-    e.OverIpLimit: Words("You can have at most {0.limit} dedicated IPs.", "", Rest(400), 409),
+    e.NoIpsOnPlan: Words("Dedicated IPs are not available on your plan.", "", RestWords(403), 403),
+    e.IpsByRequest: Words("Please contact {0.whom} to purchase dedicated IPs.", "", RestWords(403), 403),
+    e.OverIpLimit: Words("You can have at most {0.limit} dedicated IPs.", "", RestWords(400), 409),
     e.UnknownObject: Words(
         "{0.kind} {0.name} does not exist",
         "550 5.7.1",
-        Rest(404, "resource not found", "1600"),
+        RestWords(404, "resource not found", "1600"),
         404,
         # The account or subaccount went away after AUTH.
         smtp_says=_DENIED,
@@ -172,18 +172,21 @@ ROWS: Mapping[type[e.RelayError], Words] = {
         shell_says="no {0.kind} {0.name}",
         event_says=_DENIED,
     ),
-    e.Conflict: Words("", "", Rest(409, "resource conflict", "1602"), 409, console_says="{said}"),
+    e.Conflict: Words("", "", RestWords(409, "resource conflict", "1602"), 409, console_says="{said}"),
     e.RestrictedDomain: Words(
-        "Domain {0.domain} belongs to a mailbox provider", "", Rest(400, "Restricted domain", "7000"), 409
+        "Domain {0.domain} belongs to a mailbox provider",
+        "",
+        RestWords(400, "Restricted domain", "7000"),
+        409,
     ),
     e.DomainElsewhere: Words(
         "Sending Domain {0.domain} is verified by another account",
         "",
-        Rest(400, "Domain in use elsewhere", "7004"),
+        RestWords(400, "Domain in use elsewhere", "7004"),
         409,
     ),
-    e.OverCap: Words("You can have at most {0.limit} {0.kind}.", "", Rest(400), 409),
-    e.ComplianceEntry: Words("Recipient could not be removed - Compliance", "", Rest(403)),
+    e.OverCap: Words("You can have at most {0.limit} {0.kind}.", "", RestWords(400), 409),
+    e.ComplianceEntry: Words("Recipient could not be removed - Compliance", "", RestWords(403)),
     e.NoSharedPool: Words(
         "No shared IP pool is configured",
         "451 4.3.0",
@@ -221,7 +224,7 @@ ROWS: Mapping[type[e.RelayError], Words] = {
     e.QueueShareFull: Words(
         "The account has reached its share of the queue, {0.limit_bytes} bytes of mail, try again later",
         "452 4.3.1",
-        Rest(429, "Too many requests", retry_after_s=30),
+        RestWords(429, "Too many requests", retry_after_s=30),
         503,
         console_says=(
             "The account has reached its share of the queue, {0.limit_bytes} bytes of mail. Try again later."
@@ -238,7 +241,7 @@ ROWS: Mapping[type[e.RelayError], Words] = {
     e.StaleRequest: Words(
         "A request with this Idempotency-Key is still being processed.",
         "",
-        Rest(409),
+        RestWords(409),
         409,
         console_says="This is still being worked on. Look what became of it before you repeat it.",
     ),

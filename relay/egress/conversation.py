@@ -75,7 +75,7 @@ class Station(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class DeliveryMeans:
     """What every conversation of this process uses."""
 
     dialer: Dialer
@@ -120,7 +120,7 @@ class _Trial:
 class Conversation:
     """Carries loads of one path, one after the other, on one connection at a time."""
 
-    def __init__(self, means: Means, station: Station, path: Path) -> None:
+    def __init__(self, means: DeliveryMeans, station: Station, path: Path) -> None:
         self._means, self._station, self._path = means, station, path
         self._session: SmtpSession | None = None
         self._host: Host | None = None

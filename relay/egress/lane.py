@@ -10,13 +10,13 @@ from itertools import islice
 from relay.accept.budget import BodyBudget
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import IpAddress
-from relay.domain.lifecycle import LONELY_AFTER, discard, expire, orphaned, settle
+from relay.domain.lifecycle import LONELY_AFTER, discard, expire, settle, settle_orphan
 from relay.domain.message import Message, Wish
 from relay.domain.outcome import NotTried, Outcome, Peer, judge
 from relay.domain.reply import Reply
 from relay.domain.retry import RetryPolicy
 from relay.domain.site import Site
-from relay.egress.conversation import Conversation, Means
+from relay.egress.conversation import Conversation, DeliveryMeans
 from relay.egress.inspection import Inspection
 from relay.egress.path import Path
 from relay.egress.paths import Paths
@@ -51,7 +51,7 @@ class LaneFlow:
         directory: Directory,
         settler: Settler,
         sites: Sites,
-        means: Means,
+        means: DeliveryMeans,
         policy: RetryPolicy,
         budget: BodyBudget,
         tasks: asyncio.TaskGroup,
@@ -243,7 +243,7 @@ class LaneFlow:
             if message.orphaned >= LONELY_AFTER:
                 times = message.orphaned
                 log.error("message=%s was in flight when its holder ended, %d times", message.id, times)
-            self._settler.put(self.lane, message, orphaned(message, now))
+            self._settler.put(self.lane, message, settle_orphan(message, now))
 
     async def _scan(self, now: datetime) -> None:
         """Look for what waits in the store: mail past its expiry ends, due domains get their turn."""

@@ -14,7 +14,7 @@ from relay.domain.message import Message
 from relay.mail.dkim import Signer, body_hash, signature_field
 from relay.mail.gate import check_body, check_header, split_at_empty_line
 from relay.mail.headers import Field, fields_of
-from relay.mail.seven_bit import Unconvertible, rewritten
+from relay.mail.seven_bit import Unconvertible, rewrite
 from relay.ports.sandbox import Sandbox
 
 _SHORT_BYTES = 2 * 1024
@@ -51,7 +51,7 @@ class Converter:
         """
         keeps_header = message.smtputf8
         if _is_short(chunks):
-            found = list(rewritten(b"".join(chunks), header=header, body=body, keeps_header=keeps_header))
+            found = list(rewrite(b"".join(chunks), header=header, body=body, keeps_header=keeps_header))
             yield _finished(found, message, snapshot, now) if found else chunks
             return
         with self._room(_GROWTH * sum(map(len, chunks))):

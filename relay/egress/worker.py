@@ -10,7 +10,7 @@ from relay.accept.notice import Notifier
 from relay.domain.errors import StoreUnavailable
 from relay.domain.ids import Epoch, IpAddress, NodeName, WorkerId
 from relay.domain.retry import RetryPolicy
-from relay.egress.conversation import Means
+from relay.egress.conversation import DeliveryMeans
 from relay.egress.lane import LaneFlow
 from relay.egress.settler import Settler
 from relay.egress.sites import Sites
@@ -36,7 +36,7 @@ class Egress:
         wakeups: WakeUps,
         directory: Directory,
         notifier: Notifier,
-        means: Means,
+        means: DeliveryMeans,
         policy: RetryPolicy,
         budget: BodyBudget,
         worker: WorkerId,

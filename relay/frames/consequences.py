@@ -8,7 +8,7 @@ from relay.domain.changes import Change, Put, Remove, entries_of, identity
 from relay.domain.directory import SHARED_OVERFLOW, Account, ApiKey, Entry, Plan, Pool, SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import DEFAULT_POOL, AccountId, PoolId
-from relay.domain.resolve import Moment, resolve_pool, stranded
+from relay.domain.resolve import Moment, find_stranded, resolve_pool
 
 USED_LATELY = timedelta(days=30)
 """A key that nobody used for longer is revoked without a question."""
@@ -34,7 +34,7 @@ def consequences(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
     return told
 
 
-def foretold(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+def foretell(snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
     """Whose new mail is refused or leaves from elsewhere after the changes; nobody needs to be asked."""
     after = _after(snapshot, changes)
     told = [*_of_emptied(snapshot, after), *_of_stranded(snapshot, after), *_of_overflow(snapshot, changes)]
@@ -113,8 +113,8 @@ def _of_emptied(snapshot: Snapshot, after: Snapshot) -> Iterator[str]:
 
 def _of_stranded(snapshot: Snapshot, after: Snapshot) -> Iterator[str]:
     """Accounts that had somewhere to send from; those whose default pool was emptied are told by it."""
-    before = {account.id for account in stranded(snapshot.accounts.values(), snapshot.ips.values())}
-    for account in stranded(after.accounts.values(), after.ips.values()):
+    before = {account.id for account in find_stranded(snapshot.accounts.values(), snapshot.ips.values())}
+    for account in find_stranded(after.accounts.values(), after.ips.values()):
         had = account.id in snapshot.accounts and (account.id, DEFAULT_POOL) not in snapshot.members
         if had and account.id not in before:
             told = f"account {account.id} ({account.name}) has no sending IP in pool {DEFAULT_POOL}"

@@ -10,7 +10,7 @@ from relay.frames.caps import Caps
 from relay.frames.console.shown_once import Secrets
 from relay.frames.sign_in import SignIns
 from relay.frames.use_cases import UseCases
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory, DirectoryStore
 from relay.ports.eventlog import EventLog
@@ -63,7 +63,7 @@ class Services:
     """Why this process can take no mail; None: it can."""
     trusted_proxies: tuple[Network, ...]
     """Whose word on where a client speaks from is taken, but not for `valid_ips` of keys."""
-    refusals: Tally
+    refusals: LogTally
     """Of credentials, by this and the other doors."""
     refuses_tracking: bool
     """Whether mail that asks for tracking is refused; else it is sent without."""

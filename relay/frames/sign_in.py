@@ -32,15 +32,15 @@ from relay.domain.users import (
     TooManyTries,
     UnfitName,
     User,
+    address_of_client,
     check_role,
-    client_address,
     client_network,
     is_live,
     name_key,
     normal_password,
-    parse_name,
     parse_password,
-    shortened,
+    parse_user_name,
+    shorten,
 )
 from relay.ports.ambient import Clock, Entropy
 from relay.ports.directory import Directory
@@ -192,7 +192,7 @@ class SignIns:
 
     async def _find(self, name: str) -> User | None:
         try:
-            return await self._users.user(parse_name(name))
+            return await self._users.user(parse_user_name(name))
         except UnfitName:
             return None
 
@@ -247,7 +247,7 @@ class SignIns:
         token, now = self._new_token(), self._clock.now()
         id_ = SessionId(self._entropy.octets(8).hex())
         return token, Session(
-            id_, user.id, _sha256(token), now, now, shortened(user_agent), client_address(client)
+            id_, user.id, _sha256(token), now, now, shorten(user_agent), address_of_client(client)
         )
 
     def _new_token(self) -> str:
@@ -317,7 +317,7 @@ class SignIns:
 
     async def user(self, name: str) -> User:
         """Raises UnknownObject."""
-        user = await self._users.user(parse_name(name))
+        user = await self._users.user(parse_user_name(name))
         if user is None:
             raise UnknownObject("user", name)
         return user
@@ -329,18 +329,18 @@ class SignIns:
 
         Raises UnfitName, UnfitRole, UnknownObject for the account, Conflict for a taken name.
         """
-        fit = parse_name(name)
+        fit = parse_user_name(name)
         check_role(role, account)
         token, link = self._new_link()
         return await self._users.add(fit, role, account, link, actor, self._clock.now()), token
 
     async def remove_user(self, name: str, actor: str) -> User:
         """As they were; their sessions end. Raises UnknownObject, and Conflict for the last operator."""
-        return await self._users.remove(parse_name(name), actor, self._clock.now())
+        return await self._users.remove(parse_user_name(name), actor, self._clock.now())
 
     async def set_disabled(self, name: str, is_disabled: bool, actor: str) -> User:
         """Disabling ends sessions and link. Raises UnknownObject, and Conflict for the last operator."""
-        return await self._users.set_disabled(parse_name(name), is_disabled, actor, self._clock.now())
+        return await self._users.set_disabled(parse_user_name(name), is_disabled, actor, self._clock.now())
 
     async def new_link(self, name: str, actor: str) -> tuple[User, str]:
         """The token of a link that sets a new password; an earlier link is no longer good.
@@ -349,7 +349,7 @@ class SignIns:
         Conflict for a disabled user.
         """
         token, link = self._new_link()
-        return await self._users.put_link(parse_name(name), link, actor, self._clock.now()), token
+        return await self._users.put_link(parse_user_name(name), link, actor, self._clock.now()), token
 
     async def lacks_first(self) -> bool:
         """Whether nobody has signed in yet, so that `first_link` makes a link."""

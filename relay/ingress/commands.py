@@ -9,7 +9,7 @@ from relay.domain.errors import MalformedAddress
 from relay.domain.value import value
 from relay.ingress.dsn import Parameters, request_of_mail, request_of_rcpt
 from relay.ingress.replies import Complaint
-from relay.mail.xtext import embedded
+from relay.mail.xtext import embed
 
 MAIL_SYNTAX = "501 5.5.2 syntax error MAIL FROM"
 RCPT_SYNTAX = "501 5.5.2 RCPT TO syntax error"
@@ -137,7 +137,7 @@ def _parameters(text: str, is_extended: bool) -> Parameters:
             raise Complaint(_BAD_PARAMETER.format("").rstrip())
         keyword = keyword.upper()
         # Of all values only that of ORCPT may go beyond ASCII (RFC 6533 §3).
-        octets = embedded(value) if keyword == "ORCPT" else value
+        octets = embed(value) if keyword == "ORCPT" else value
         if keyword in found or (equals and not _VALUE.fullmatch(octets)):
             raise Complaint(_BAD_PARAMETER.format(keyword))
         found[keyword] = value if equals else None

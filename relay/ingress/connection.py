@@ -11,7 +11,7 @@ from aiosmtpd.smtp import SMTP
 
 from relay.domain.clients import ClientAddress, client_address
 from relay.ingress.proxy import PROXY_V2, parse_proxy
-from relay.ingress.replies import FOREIGN_PROTOCOL, internal
+from relay.ingress.replies import FOREIGN_PROTOCOL, internal_reply
 from relay.ingress.surroundings import Surroundings
 from relay.net.handshake import tell_failure
 
@@ -397,4 +397,4 @@ class Connection(SMTP):
         """The reply for the exception being handled, which goes to the log under the same reference."""
         reference = secrets.token_hex(4)
         log.exception("reference=%s client=%s", reference, self._client)
-        return internal(reference)
+        return internal_reply(reference)

@@ -110,14 +110,14 @@ class DataReader:
         self._taken_bytes = 0
 
 
-def parts_of(content: bytes, max_bytes: int, is_plain: bool = True) -> Parts:
+def take_parts(content: bytes, max_bytes: int, is_plain: bool = True) -> Parts:
     """Content that is unstuffed, as `take_apart` reads it. Raises Complaint, Unsendable, HeaderTooLarge."""
     if len(content) > max_bytes:
         raise Complaint(TOO_LARGE)
     return take_apart(content, is_plain)
 
 
-def unstuffed(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
+def unstuff(content: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
     """The content without the dot that the client put before each that begins a line (RFC 5321 §4.5.2).
 
     In slices, each milliseconds of work.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from relay.domain.dsn import DsnRequest
 from relay.ingress.replies import Complaint
-from relay.mail.xtext import decode_xtext, embedded
+from relay.mail.xtext import decode_xtext, embed
 
 Parameters = dict[str, str | None]
 """By upper-case keyword; None: without a value."""
@@ -65,7 +65,7 @@ def _orcpt(value: str, *, smtputf8: bool) -> str | None:
     """RFC 6533 §3 allows UTF-8 in an address of the type `utf-8`, with SMTPUTF8."""
     address_type, _, address = value.partition(";")
     if smtputf8 and address_type.lower() == "utf-8" and address.isprintable():
-        address = embedded(address)
+        address = embed(address)
     is_known = _ADDRESS_TYPE.fullmatch(address_type) and decode_xtext(address)
     return value if is_known and len(value) <= _MAX_ORCPT else None
 

@@ -13,13 +13,13 @@ from relay.domain.errors import BadOptions, RelayError, StoreUnavailable
 from relay.domain.message import Envelope, Options
 from relay.domain.tracking import tracking_asked_for
 from relay.domain.value import value
-from relay.ingress.data import DataReader, parts_of, unstuffed
+from relay.ingress.data import DataReader, take_parts, unstuff
 from relay.ingress.msys import parse_msys
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import TOO_LARGE, Complaint, reply_for
 from relay.ingress.surroundings import Surroundings
 from relay.mail.headers import fields_of, first
-from relay.mail.submitted import Parts, check_lines, check_no_stray_options, repaired
+from relay.mail.submitted import Parts, check_lines, check_no_stray_options, repair
 
 _FEW_FIELDS = 500
 
@@ -39,7 +39,7 @@ class Transaction:
 
 
 @value
-class Origin:
+class MailOrigin:
     """Who hands in, and how."""
 
     principal: Principal
@@ -51,7 +51,7 @@ class Origin:
 
 async def hand_in(
     around: Surroundings,
-    origin: Origin,
+    origin: MailOrigin,
     transaction: Transaction,
     reader: DataReader,
     internal_error: Callable[[], str],
@@ -123,7 +123,7 @@ def _refuse_tracking(options: Options) -> None:
         raise BadOptions(" ".join(unavailable))
 
 
-async def _restyled(around: Surroundings, origin: Origin, parts: Parts, reader: DataReader) -> Parts:
+async def _restyled(around: Surroundings, origin: MailOrigin, parts: Parts, reader: DataReader) -> Parts:
     """With the rules of its HTML in the elements.
 
     Raises MalformedOptions, MessageTooLarge, TooMuchWork, Busy, and Complaint when it grew and finds no room.
@@ -142,12 +142,12 @@ async def _read(reader: DataReader, max_bytes: int) -> Parts:
     """The message, with a body of CRLF lines; its octets are in memory once. Raises Complaint, Refused."""
     content = reader.content()
     if reader.is_dotted:
-        content = await _joined(unstuffed(content), max_bytes)
-    parts = parts_of(content, max_bytes, reader.has_crlf_alone)
+        content = await _joined(unstuff(content), max_bytes)
+    parts = take_parts(content, max_bytes, reader.has_crlf_alone)
     del content
     if not reader.has_crlf_alone:
         room = max_bytes - len(parts.header)
-        parts = parts._replace(body=await _joined(repaired(parts.body), room))
+        parts = parts._replace(body=await _joined(repair(parts.body), room))
         check_lines(parts.body)
     check_no_stray_options(parts)
     return parts

@@ -23,7 +23,7 @@ from relay.domain.message import (
     Copy,
     Options,
 )
-from relay.mail.headers import decode_words, unfolded
+from relay.mail.headers import decode_words, unfold
 from relay.mail.scan import BadJson, check_number_of_values, is_too_deep
 
 MAX_OCTETS = 262_144
@@ -48,7 +48,7 @@ def parse_msys(value: bytes) -> Options:
 
 def _parse(value: bytes) -> Options:
     try:
-        text = unfolded(value).strip(b" \t\r\n").decode("utf-8")
+        text = unfold(value).strip(b" \t\r\n").decode("utf-8")
     except UnicodeDecodeError:
         raise BadOptions(f"{_PARSING}: invalid UTF-8") from None
     if not text:

@@ -24,7 +24,7 @@ def reply_for(error: RelayError) -> str | None:
     return None if sentence is None else printable(f"{find_words(type(error), 'smtp')} {sentence}")
 
 
-def internal(reference: str) -> str:
+def internal_reply(reference: str) -> str:
     """A bug of ours is never the sender's permanent failure, and tells nothing but where to look."""
     return f"451 4.3.0 Internal error, try again later; reference {reference}"
 

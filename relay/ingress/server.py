@@ -11,11 +11,11 @@ from relay.config.config import SmtpSettings
 from relay.config.values import Endpoint
 from relay.domain.shares import Shares
 from relay.ingress.connection import HANDSHAKE_S
-from relay.ingress.session import Session
+from relay.ingress.session import IngressSession
 from relay.ingress.surroundings import Surroundings
 from relay.net.handshake import Handshakes
 from relay.net.listening import BACKLOG, by_setting, cannot_listen
-from relay.net.tally import Tally, refusals
+from relay.net.tally import LogTally, tally_refusals
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory
 from relay.ports.sandbox import Sandbox
@@ -45,7 +45,7 @@ class SmtpServer:
         reuse_port: bool = False,
         data_timeout_s: float = 600.0,
         shares: Shares | None = None,
-        refused: Tally | None = None,
+        refused: LogTally | None = None,
         refuses_tracking: bool = False,
     ) -> None:
         """reuse_port: other processes listen on the same addresses. data_timeout_s: DATA as a whole.
@@ -67,8 +67,8 @@ class SmtpServer:
             data_timeout_s,
             refuses_tracking,
             shares or Shares(settings.max_connections_per_client),
-            refused or refusals(),
-            Tally(log),
+            refused or tally_refusals(),
+            LogTally(log),
         )
         self._handshakes = Handshakes(tls, HANDSHAKE_S, self._around.tally)
         self._reuse_port = reuse_port
@@ -121,8 +121,8 @@ class SmtpServer:
         around.tally.sum_up()
 
     async def _listen(self, endpoint: Endpoint, implicit_tls: bool) -> None:
-        def make() -> Session:
-            return Session(self._around, implicit_tls)
+        def make() -> IngressSession:
+            return IngressSession(self._around, implicit_tls)
 
         try:
             server = await asyncio.get_running_loop().create_server(

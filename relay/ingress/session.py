@@ -17,7 +17,7 @@ from relay.ingress.auth import (
 from relay.ingress.commands import BAD_LINE, address_in, parse_mail, parse_rcpt, read_line
 from relay.ingress.connection import FOREIGN, Connection
 from relay.ingress.data import DataReader
-from relay.ingress.intake import Origin, Transaction, hand_in
+from relay.ingress.intake import MailOrigin, Transaction, hand_in
 from relay.ingress.refusal import Refusal, tell
 from relay.ingress.replies import (
     FOREIGN_PROTOCOL,
@@ -52,7 +52,7 @@ _OF_ANY_TEXT = frozenset({"EHLO", "HELO", "HELP", "NOOP", "VRFY"})
 _TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
 
 
-class Session(Connection):
+class IngressSession(Connection):
     """One SMTP conversation with one client."""
 
     def __init__(self, around: Surroundings, is_encrypted: bool) -> None:
@@ -344,13 +344,13 @@ class Session(Connection):
         self.put_back(behind)
         return True
 
-    def _origin(self, principal: Principal, smtputf8: bool) -> Origin:
+    def _origin(self, principal: Principal, smtputf8: bool) -> MailOrigin:
         protocol = "SMTP"
         if self._is_extended:
             # RFC 3848, RFC 6531 §4.3.
             secured = ("S" if self._is_encrypted else "") + ("A" if self._identity.has_logged_in else "")
             protocol = ("UTF8SMTP" if smtputf8 else "ESMTP") + secured
-        return Origin(principal, str(self._client), self._helo, protocol)
+        return MailOrigin(principal, str(self._client), self._helo, protocol)
 
     # ── the rest ─────────────────────────────────────────────────────────────────────────
 
@@ -374,20 +374,21 @@ class Session(Connection):
         raise Complaint("502 5.5.1 Command not implemented")
 
 
-_COMMANDS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {
-    "EHLO": Session.ehlo,
-    "HELO": Session.helo,
-    "STARTTLS": Session.starttls,
-    "AUTH": Session.auth,
-    "MAIL": Session.mail,
-    "RCPT": Session.rcpt,
-    "DATA": Session.data,
-    "RSET": Session.rset,
-    "NOOP": Session.noop,
-    "VRFY": Session.vrfy,
-    "HELP": Session.help,
-    "QUIT": Session.quit,
+_COMMANDS: Mapping[str, Callable[[IngressSession, str], Awaitable[None]]] = {
+    "EHLO": IngressSession.ehlo,
+    "HELO": IngressSession.helo,
+    "STARTTLS": IngressSession.starttls,
+    "AUTH": IngressSession.auth,
+    "MAIL": IngressSession.mail,
+    "RCPT": IngressSession.rcpt,
+    "DATA": IngressSession.data,
+    "RSET": IngressSession.rset,
+    "NOOP": IngressSession.noop,
+    "VRFY": IngressSession.vrfy,
+    "HELP": IngressSession.help,
+    "QUIT": IngressSession.quit,
     **dict.fromkeys(
-        ("EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BDAT", "BURL"), Session.not_implemented
+        ("EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BDAT", "BURL"),
+        IngressSession.not_implemented,
     ),
 }

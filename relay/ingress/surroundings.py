@@ -14,7 +14,7 @@ from relay.domain.clients import ClientAddress
 from relay.domain.shares import Shares
 from relay.ingress.auth import Failures
 from relay.net.descriptors import Descriptors, for_clients
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory
 from relay.ports.sandbox import Sandbox
@@ -41,9 +41,9 @@ class Surroundings:
     """Whether mail that asks for tracking is refused; else it is sent without."""
     shares: Shares
     """Of each client's address."""
-    refusals: Tally
+    refusals: LogTally
     """Of credentials, by this and the other doors."""
-    tally: Tally
+    tally: LogTally
     """Of what else strangers do."""
     descriptors: Descriptors = field(default_factory=for_clients)
     failures: Failures = field(default_factory=Failures)

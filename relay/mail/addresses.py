@@ -59,7 +59,7 @@ def _all_of(text: str) -> Iterator[Address]:
             yield Group(read_name(text[slice(*element)].strip(" ,:;")) or NOBODY)
 
 
-def written(addresses: Sequence[Address]) -> bytes:
+def write_addresses(addresses: Sequence[Address]) -> bytes:
     """The value of a field that lists these, one a line."""
     return b",\r\n ".join(_written(address) for address in addresses)
 

@@ -47,7 +47,7 @@ class Break(Enum):
 Piece = str | Braces | Break
 
 
-def pieces(text: str, areas: MustacheAreas | None) -> Iterator[Piece]:
+def split_at_braces(text: str, areas: MustacheAreas | None) -> Iterator[Piece]:
     """The template from left to right. Raises BadTemplate.
 
     areas: where braces are the reader's own.

@@ -19,19 +19,19 @@ from relay.mail.entities import file_entity, multipart
 from relay.mail.fields import in_ascii, section_in_ascii, text_of
 from relay.mail.headers import (
     Field,
+    decode_header,
     decode_words,
-    decoded,
     fields_of,
     may_hide_braces,
     split_message,
-    unfolded,
+    unfold,
 )
 from relay.mail.mailboxes import read_name, split_template
 from relay.mail.mime import BadMime, Leaf, check_section, read_leaves
-from relay.mail.pieces import Data, Piece, entity_of, field_of, joined, merged, piece_of
-from relay.mail.sender import Sender, from_field, shown, sole
+from relay.mail.pieces import Data, Piece, entity_of, field_of, join_pieces, merge_pieces, piece_of
+from relay.mail.sender import Sender, from_field, show_sender, sole
 from relay.mail.submitted import NOT_PASSED_ON
-from relay.mail.template import Elsewhere, Kind, Template, compile_template, literal
+from relay.mail.template import Elsewhere, Template, TemplateKind, compile_template, literal
 from relay.mail.to import To
 from relay.mail.weight import estimated_bytes
 
@@ -42,7 +42,7 @@ _DROPPED_INLINE = NOT_PASSED_ON | {"mime-version"}
 _NOT_COPIED = NOT_PASSED_ON | {"from"}
 _HTML, _AMP = "text/html", "text/x-amp-html"
 _PARTS = {"text/plain": "text", _HTML: "html", _AMP: "amp_html"}
-_KINDS = {"text/plain": Kind.TEXT, _HTML: Kind.HTML, _AMP: Kind.AMP}
+_KINDS = {"text/plain": TemplateKind.TEXT, _HTML: TemplateKind.HTML, _AMP: TemplateKind.AMP}
 
 
 @dataclass
@@ -114,14 +114,14 @@ class Blueprint:
         """
         given = None if to is None else to.field(budget)
         if self.is_constant and self.sender.fixed is not None:
-            header_to = joined(self._to, data, budget) if given is None else given
+            header_to = join_pieces(self._to, data, budget) if given is None else given
             return Filled(header_to, None, self.subject.constant, self.sender.fixed[1])
         name, sender = self.sender.of(data, budget)
-        own, told = (b"", "") if self.sender.fixed else (from_field(name, sender), shown(name, sender))
+        own, told = (b"", "") if self.sender.fixed else (from_field(name, sender), show_sender(name, sender))
         data = _with_return_path(data, sender)
-        own += joined(self._to, data, budget) if given is None else given
-        own += joined(self._own_fields, data, budget)
-        body = None if self.shared is not None else joined(self._body, data, budget)
+        own += join_pieces(self._to, data, budget) if given is None else given
+        own += join_pieces(self._own_fields, data, budget)
+        body = None if self.shared is not None else join_pieces(self._body, data, budget)
         return Filled(own, body, self.subject.render(data, budget), sender, told)
 
 
@@ -160,7 +160,7 @@ def compose(
     own = tuple(piece for piece in others if not isinstance(piece, bytes))
     if "mime-version" not in names and _is_described(body):
         common.append(b"MIME-Version: 1.0\r\n")
-    whole = merged([*common, *body])
+    whole = merge_pieces([*common, *body])
     shared = whole[0] if len(whole) == 1 and isinstance(whole[0], bytes) else None
     size = estimated_bytes(content)
     return Blueprint(shared, subject, sender, size, names, to, own, whole)
@@ -179,7 +179,7 @@ def _with_return_path(data: Data, sender: Mailbox) -> Data:
 
 
 def _text_of(fields: Sequence[Field], name: str) -> str:
-    return next((decoded(field.value) for field in fields if field.name == name), "")
+    return next((decode_header(field.value) for field in fields if field.name == name), "")
 
 
 class _Maker:
@@ -196,8 +196,8 @@ class _Maker:
             first, *more = (BadPart(part, error) for part, error in self._bad.items())
             raise BadPart(first.part, first.error, tuple(more))
 
-    def template(self, part: str, text: str, kind: Kind = Kind.HEADER) -> Template:
-        if kind is not Kind.HEADER and not self._substitutes:
+    def template(self, part: str, text: str, kind: TemplateKind = TemplateKind.HEADER) -> Template:
+        if kind is not TemplateKind.HEADER and not self._substitutes:
             return literal(text)
         try:
             return compile_template(text, kind)
@@ -214,9 +214,7 @@ class _Maker:
 
     def sender_of(self, fields: Sequence[Field]) -> Sender:
         """Raises BadMime, NoSender."""
-        values = [
-            unfolded(field.value).decode("utf-8", "replace") for field in fields if field.name == "from"
-        ]
+        values = [unfold(field.value).decode("utf-8", "replace") for field in fields if field.name == "from"]
         if len(values) != 1:
             raise NoSender
         if len(fields) == 1 and re.search(r"\\r|\\n", values[0]):
@@ -261,7 +259,7 @@ class _Maker:
         is_ascii = field.value.isascii()
         if is_ascii and not (b"{{" in field.value or b"=?" in field.value):
             return ""
-        text = decoded(field.value)
+        text = decode_header(field.value)
         _check_words(field.name, text)
         if is_ascii and "{{" not in text:
             return ""
@@ -277,9 +275,9 @@ class _Maker:
     def inline_body(self, content: InlineContent, boundary: str) -> list[Piece]:
         """The entity of all parts: its Content- fields, the empty line, and what follows."""
         texts = (
-            ("text/plain", content.text, Kind.TEXT),
-            (_AMP, content.amp_html, Kind.AMP),
-            (_HTML, content.html, Kind.HTML),
+            ("text/plain", content.text, TemplateKind.TEXT),
+            (_AMP, content.amp_html, TemplateKind.AMP),
+            (_HTML, content.html, TemplateKind.HTML),
         )
         parts = [self._text(type_, text, kind) for type_, text, kind in texts if text is not None]
         entity = parts[0] if len(parts) == 1 else multipart("alternative", f"{boundary}a", parts)
@@ -304,7 +302,7 @@ class _Maker:
                 else:
                     pieces.append(message[at : leaf.header_start])
                     pieces.append(section_in_ascii(b"".join(leaf.kept_fields)))
-                kind = _KINDS.get(leaf.type, Kind.HTML)
+                kind = _KINDS.get(leaf.type, TemplateKind.HTML)
                 pieces += self._text(leaf.type, leaf.text, kind, leaf.parameters())
                 at, is_top = leaf.end, False
         return [*pieces, message[at:]] if is_top or at < len(message) else pieces
@@ -325,7 +323,9 @@ class _Maker:
             )
         return is_made_anew
 
-    def _text(self, type_: str, text: str, kind: Kind, parameters: Sequence[bytes] = ()) -> list[Piece]:
+    def _text(
+        self, type_: str, text: str, kind: TemplateKind, parameters: Sequence[bytes] = ()
+    ) -> list[Piece]:
         part = _PARTS.get(type_, type_)
         template = self.template(part, text, kind)
         inlines_css = self._inlines_css and type_ == _HTML

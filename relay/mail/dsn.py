@@ -5,7 +5,7 @@ from datetime import datetime
 
 from relay.domain.dsn import DsnRequest, Report
 from relay.mail.trace import date_field
-from relay.mail.xtext import decode_xtext, embedded
+from relay.mail.xtext import decode_xtext, embed
 
 _BOUNDARY_PREFIX = "=_relay_"
 _MAX_OCTETS = 900
@@ -134,7 +134,7 @@ def _envelope_id(asked: DsnRequest) -> str:
 def _original_recipient(asked: DsnRequest) -> str:
     """RFC 3464 §2.3.1; always in ASCII (RFC 6533 §3)."""
     address_type, _, xtext = asked.orcpt.partition(";")
-    address = decode_xtext(embedded(xtext))
+    address = decode_xtext(embed(xtext))
     return f"Original-Recipient: {_one_line(address_type)}; {address}\r\n" if address else ""
 
 

@@ -29,7 +29,7 @@ from relay.mail.operators import (
     is_empty,
     length,
     member,
-    negated,
+    negate,
     number_of,
 )
 
@@ -244,7 +244,7 @@ class _Parser:
             if sign == "-":
                 value = self._computed(_constant(0), [("-", value)])
             else:
-                value = _applied(negated if sign == "not" else length, value)
+                value = _applied(negate if sign == "not" else length, value)
             self.last_name = ""
         return value
 

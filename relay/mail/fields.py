@@ -1,10 +1,10 @@
 """Header fields written in ASCII, each as what it is: nothing but a local part can be beyond (RFC 2047)."""
 
 from relay.domain.errors import MalformedAddress
-from relay.mail.addresses import read_addresses, written
-from relay.mail.headers import Field, decode_words, decoded, fields_of, unfolded
+from relay.mail.addresses import read_addresses, write_addresses
+from relay.mail.headers import Field, decode_header, decode_words, fields_of, unfold
 from relay.mail.parameters import first_word, named_parameters
-from relay.mail.words import by_words, unstructured
+from relay.mail.words import by_words, encode_unstructured
 
 MAILBOX_FIELDS = frozenset(
     {
@@ -30,11 +30,11 @@ def value_of(name: str, text: str) -> bytes:
     text: decoded, but for lists of mailboxes: there encoded words are read with the names.
     """
     if name in _FOR_PEOPLE:
-        return unstructured(text)
+        return encode_unstructured(text)
     if name not in MAILBOX_FIELDS:
         return by_words(text)
     try:
-        return written(read_addresses(text))
+        return write_addresses(read_addresses(text))
     except MalformedAddress:
         return by_words(text if text.isascii() else decode_words(text))
 
@@ -54,8 +54,8 @@ def steps_of(name: str, text: str) -> int:
 def text_of(field: Field) -> str:
     """What `value_of` takes."""
     if field.name in MAILBOX_FIELDS:
-        return unfolded(field.value).decode("utf-8", "replace")
-    return decoded(field.value)
+        return unfold(field.value).decode("utf-8", "replace")
+    return decode_header(field.value)
 
 
 def in_ascii(field: Field) -> bytes:

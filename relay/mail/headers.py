@@ -62,25 +62,25 @@ def first(fields: Iterable[Field], name: str) -> Field | None:
     return None
 
 
-def unfolded(value: bytes) -> bytes:
+def unfold(value: bytes) -> bytes:
     """The value on one line: each line break with the white space behind it is one space."""
     return _FOLD.sub(b" ", value)
 
 
-def decoded(value: bytes) -> str:
+def decode_header(value: bytes) -> str:
     """What the value says to a reader: unfolded, encoded words decoded, without control characters.
 
     Octets that are not UTF-8 become U+FFFD, words that cannot be decoded stay as they are.
     """
-    text = unfolded(value).decode("utf-8", "replace").strip()
+    text = unfold(value).decode("utf-8", "replace").strip()
     if "=?" in text:
         text = decode_words(text)
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
-def told(value: bytes) -> str:
+def tell_header(value: bytes) -> str:
     """What the value says, as far as people are told of it: `decoded`, but no more than a long line."""
-    return decoded(value[:_MAX_TOLD_OCTETS])[:MAX_TOLD]
+    return decode_header(value[:_MAX_TOLD_OCTETS])[:MAX_TOLD]
 
 
 def from_address(fields: Iterable[Field]) -> str | None:
@@ -107,7 +107,7 @@ def _from_addresses(fields: Iterable[Field], is_strict: bool = False) -> list[st
     values = [field.value for field in fields if field.name == "from"]
     if len(values) != 1 or len(values[0]) > _MAX_FROM_OCTETS:
         return []
-    text = unfolded(values[0]).decode("utf-8", "replace").rstrip()
+    text = unfold(values[0]).decode("utf-8", "replace").rstrip()
     return _addresses(_without_comments(text, is_strict) if "(" in text else text)
 
 

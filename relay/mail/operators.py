@@ -23,7 +23,7 @@ def counts(value: Value) -> bool:
     return value is not None and value is not False
 
 
-def negated(value: Value) -> bool:
+def negate(value: Value) -> bool:
     return not counts(value)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay.domain.errors import RelayError
-from relay.mail.headers import unfolded
+from relay.mail.headers import unfold
 from relay.mail.mailboxes import ESCAPED
-from relay.mail.words import NOT_ASCII, parameter, percent_encoded
+from relay.mail.words import NOT_ASCII, parameter, percent_encode
 
 MAX_PARAMETERS = 100
 
@@ -63,7 +63,7 @@ def parameters_of(value: bytes) -> dict[str, str]:
 
 def named_parameters(value: bytes) -> list[tuple[str, bytes]]:
     """Each with its lower-case name, as it may be written again: in ASCII, and otherwise as it came."""
-    text = unfolded(value).decode("utf-8", "replace").partition(";")[2]
+    text = unfold(value).decode("utf-8", "replace").partition(";")[2]
     return [
         (match[1].lower(), _in_ascii(match))
         for match in _PARAMETER.finditer(text)
@@ -82,12 +82,12 @@ def _in_ascii(match: re.Match[str]) -> bytes:
         return parameter(name, text)
     if not place.endswith("*") and place:
         charset = "utf-8''" if place == "0" else ""
-        return f"{name}*{place}*={charset}".encode("ascii") + percent_encoded(text)
+        return f"{name}*{place}*={charset}".encode("ascii") + percent_encode(text)
     return match[1].encode("ascii") + b"=" + NOT_ASCII.sub(_percent, text).encode("ascii")
 
 
 def _percent(octets: re.Match[str]) -> str:
-    return percent_encoded(octets[0]).decode("ascii")
+    return percent_encode(octets[0]).decode("ascii")
 
 
 def _ascii(octet: re.Match[str]) -> str:
@@ -96,7 +96,7 @@ def _ascii(octet: re.Match[str]) -> str:
 
 
 def _text(value: bytes) -> str:
-    return unfolded(value).decode("ascii", "replace").strip()
+    return unfold(value).decode("ascii", "replace").strip()
 
 
 def _given(text: str) -> Iterator[tuple[str, str]]:

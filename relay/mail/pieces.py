@@ -18,11 +18,11 @@ def piece_of(make: Callable[[Data, Budget], bytes], is_constant: bool) -> Piece:
     return make({}, Budget()) if is_constant else make
 
 
-def joined(pieces: Sequence[Piece], data: Data, budget: Budget) -> bytes:
+def join_pieces(pieces: Sequence[Piece], data: Data, budget: Budget) -> bytes:
     return b"".join(piece if isinstance(piece, bytes) else piece(data, budget) for piece in pieces)
 
 
-def merged(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+def merge_pieces(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     """Neighbouring octets joined."""
     found: list[Piece] = []
     octets: list[bytes] = []

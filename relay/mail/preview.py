@@ -8,13 +8,13 @@ from relay.domain.transmission import Content, InlineContent
 from relay.mail.budget import BadTemplate, Budget, OverBudget
 from relay.mail.compose import Blueprint, compose
 from relay.mail.gate import check_body, check_composed, read_section, split_at_empty_line
-from relay.mail.headers import decoded, fields_of
+from relay.mail.headers import decode_header, fields_of
 from relay.mail.mailboxes import Named
 from relay.mail.pieces import Data
-from relay.mail.template import Kind, compile_template
+from relay.mail.template import TemplateKind, compile_template
 
 _BOUNDARY = "=_relay_preview_"
-_TEXTS = {"text": Kind.TEXT, "html": Kind.HTML, "amp_html": Kind.AMP}
+_TEXTS = {"text": TemplateKind.TEXT, "html": TemplateKind.HTML, "amp_html": TemplateKind.AMP}
 _ADDED_LATER = {"date": b"Date: now\r\n", "message-id": b"Message-ID: <preview@localhost>\r\n"}
 """Fields that a message gets when it is made, unless the content has them."""
 
@@ -57,7 +57,7 @@ def preview(content: Content, data: Data, budget: Budget) -> Preview:
     header = _checked(blueprint, message)
     if not isinstance(content, InlineContent):
         return Preview(message.decode("utf-8", "replace"))
-    shown = {one.name: decoded(one.value) for one in fields_of(header)}
+    shown = {one.name: decode_header(one.value) for one in fields_of(header)}
     return Preview(
         sender=blueprint.sender.of(data, Budget()),
         subject=filled.subject,
@@ -80,14 +80,14 @@ def _rendered(content: Content, data: Data, budget: Budget) -> dict[str, str]:
     return {name: texts[name] for name in _TEXTS if name in texts}
 
 
-def _parts(content: Content) -> Iterator[tuple[str, str, Kind]]:
+def _parts(content: Content) -> Iterator[tuple[str, str, TemplateKind]]:
     if not isinstance(content, InlineContent):
         return
-    yield "Header:From", f"{content.from_name}{content.from_email}", Kind.HEADER
-    yield "Header:Subject", content.subject, Kind.HEADER
-    yield "Header:Reply-To", content.reply_to, Kind.HEADER
+    yield "Header:From", f"{content.from_name}{content.from_email}", TemplateKind.HEADER
+    yield "Header:Subject", content.subject, TemplateKind.HEADER
+    yield "Header:Reply-To", content.reply_to, TemplateKind.HEADER
     for name, value in content.headers.items():
-        yield f"Header:{name}", value, Kind.HEADER
+        yield f"Header:{name}", value, TemplateKind.HEADER
     for name, kind in _TEXTS.items():
         text = getattr(content, name)
         if text is not None:

@@ -12,7 +12,7 @@ _SEALS = frozenset({"dkim-signature", "arc-seal", "arc-message-signature"})
 _WHAT = "options.inline_css"
 
 
-def restyled(message: bytes, max_bytes: int) -> bytes | None:
+def restyle(message: bytes, max_bytes: int) -> bytes | None:
     """The message as it is sent; None: as it came, for none of its HTML has rules.
 
     Raises MalformedOptions where that cannot be done, or would break a signature; MessageTooLarge.

@@ -48,7 +48,7 @@ def from_field(name: str, address: Mailbox) -> bytes:
     return b"From: " + mailbox(name, address) + b"\r\n"
 
 
-def shown(name: str, address: Mailbox) -> str:
+def show_sender(name: str, address: Mailbox) -> str:
     """A mailbox for people; a long name is cut, the address is not."""
     name = one_line(name[:MAX_TOLD])
     return f"{name[: MAX_TOLD - len(address.text)]} <{address.text}>" if name else address.text

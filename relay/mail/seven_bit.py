@@ -41,7 +41,7 @@ class Unconvertible(RelayError):
     """
 
 
-def rewritten(message: bytes, *, header: bool, body: bool, keeps_header: bool) -> Iterator[bytes]:
+def rewrite(message: bytes, *, header: bool, body: bool, keeps_header: bool) -> Iterator[bytes]:
     """What a host gets instead, the header section in the first piece; nothing: as it is.
 
     header: the section is written in ASCII as far as can be. body: all is converted, but for the header

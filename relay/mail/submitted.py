@@ -72,7 +72,7 @@ def take_apart(content: bytes, is_plain: bool) -> Parts:
     return parts
 
 
-def repaired(body: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
+def repair(body: bytes, slice_octets: int = 128 * 1024) -> Iterator[bytes]:
     """Each CR, LF and CRLF as CRLF; in slices, each milliseconds of work."""
     at = 0
     while at < len(body):
@@ -108,7 +108,7 @@ def check_no_stray_options(parts: Parts) -> None:
         raise BadOptions("X-MSYS-API stands below a line that is no header field")
 
 
-def tidied(message: bytes) -> bytes:
+def tidy(message: bytes) -> bytes:
     """The whole message as `take_apart` reads it, with a body that is `repaired`. Raises what it raises.
 
     A line that is no field stands where it stood: whoever composes a message of it says so.
@@ -117,7 +117,7 @@ def tidied(message: bytes) -> bytes:
         message += b"\n" if message.endswith(b"\r") else b"\r\n"
     is_plain = has_crlf_alone(message)
     parts = take_apart(message, is_plain)
-    body = parts.body if is_plain else b"".join(repaired(parts.body))
+    body = parts.body if is_plain else b"".join(repair(parts.body))
     check_lines(body)
     return parts.header + (b"\r\n" if parts.is_closed else b"") + body
 

@@ -12,13 +12,13 @@ from enum import Enum
 from typing import Any, assert_never
 
 from relay.mail.amp import MustacheAreas
-from relay.mail.braces import TOKENS_OF_BRACES, TOO_MANY, Braces, Break, pieces
+from relay.mail.braces import TOKENS_OF_BRACES, TOO_MANY, Braces, Break, split_at_braces
 from relay.mail.budget import OCTETS_A_STEP, BadTemplate, Budget
 from relay.mail.expression import MAX_NESTING, MAX_TOKENS, Expression, Function, Run, compile_expression
 from relay.mail.operators import Value, counts
 
 
-class Kind(Enum):
+class TemplateKind(Enum):
     """Where a template stands, which settles how values are escaped in it."""
 
     TEXT = "text"
@@ -74,7 +74,7 @@ def literal(text: str) -> Template:
     return Template(text, (text,) if text else ())
 
 
-def compile_template(text: str, kind: Kind, budget: Budget | None = None) -> Template:
+def compile_template(text: str, kind: TemplateKind, budget: Budget | None = None) -> Template:
     """Raises BadTemplate with the line of what is wrong. budget: of the rendering that needs it compiled."""
     if "{{" not in text:
         return literal(text)
@@ -111,15 +111,15 @@ class _Block:
 class _Compiler:
     """Reads a template from left to right, with the open blocks on a stack."""
 
-    def __init__(self, text: str, kind: Kind, budget: Budget | None) -> None:
+    def __init__(self, text: str, kind: TemplateKind, budget: Budget | None) -> None:
         self._text, self._kind, self._budget = text, kind, budget
-        self._areas = MustacheAreas(text) if kind is Kind.AMP else None
+        self._areas = MustacheAreas(text) if kind is TemplateKind.AMP else None
         self._line, self._tokens = 1, 0
         self._stack = [_Block("", 1)]
         self._is_in_url = False
 
     def compile(self) -> tuple[Node, ...]:
-        for piece in pieces(self._text, self._areas):
+        for piece in split_at_braces(self._text, self._areas):
             match piece:
                 case str():
                     self._add_text(piece)
@@ -166,13 +166,13 @@ class _Compiler:
         if expression.is_dynamic:
             self._stack[-1].nodes.append(_dynamic(expression, self._kind))
         else:
-            escape = _plain if is_raw or self._kind is Kind.HEADER else self._escape()
+            escape = _plain if is_raw or self._kind is TemplateKind.HEADER else self._escape()
             self._stack[-1].nodes.append(_written(expression, escape))
 
     def _escape(self) -> Callable[[str], str]:
         if self._is_in_url:
-            return percent_encoded
-        return _plain if self._kind is Kind.TEXT else html_escaped
+            return encode_for_url
+        return _plain if self._kind is TemplateKind.TEXT else html_escaped
 
     def _add_statement(self, word: str, rest: str) -> None:
         block = self._stack[-1]
@@ -276,11 +276,11 @@ _MOST_KEPT = 64
 _LONGEST_KEPT = 20_000
 """Characters of dynamic content that is kept compiled."""
 
-_kept: dict[tuple[str, Kind], Template] = {}
+_kept: dict[tuple[str, TemplateKind], Template] = {}
 """Dynamic content is the transmission's, so it is the same text for many recipients."""
 
 
-def _compiled(text: str, kind: Kind, budget: Budget) -> Template:
+def _compiled(text: str, kind: TemplateKind, budget: Budget) -> Template:
     """Raises BadTemplate, and OverBudget when compiling takes too much of it."""
     found = _kept.get((text, kind))
     if found is None:
@@ -294,7 +294,7 @@ def _compiled(text: str, kind: Kind, budget: Budget) -> Template:
     return found
 
 
-def _dynamic(expression: Expression, kind: Kind) -> Node:
+def _dynamic(expression: Expression, kind: TemplateKind) -> Node:
     value, steps = expression.value, expression.steps
 
     def render(run: Run) -> None:
@@ -340,7 +340,7 @@ def html_escaped(text: str) -> str:
     return text.translate(_HTML)
 
 
-def percent_encoded(text: str) -> str:
+def encode_for_url(text: str) -> str:
     """Fit for a place inside a URL (RFC 3986 §2.1)."""
     octets = text.encode("utf-8", "replace")
     return _RESERVED.sub(lambda found: b"%%%02X" % found[0][0], octets).decode("ascii")
@@ -350,7 +350,7 @@ def _plain(text: str) -> str:
     return text
 
 
-_ESCAPED_A_STEP: Mapping[Callable[[str], str], int] = {_plain: 256, html_escaped: 64, percent_encoded: 1}
+_ESCAPED_A_STEP: Mapping[Callable[[str], str], int] = {_plain: 256, html_escaped: 64, encode_for_url: 1}
 """Characters that are escaped in the time of a step, at worst."""
 _JSON_A_STEP = 8
 """Characters of a value that is no text, and is made one."""

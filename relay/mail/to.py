@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from relay.domain.address import Mailbox
-from relay.mail.addresses import read_forgivingly, written
+from relay.mail.addresses import read_forgivingly, write_addresses
 from relay.mail.budget import Budget
 from relay.mail.fields import steps_of
 from relay.mail.mailboxes import one_line
@@ -33,4 +33,4 @@ class To(NamedTuple):
             case [("", Mailbox() as shown_instead)]:
                 return mailbox(self.name, shown_instead)
             case listed:
-                return written(listed)
+                return write_addresses(listed)

@@ -39,7 +39,7 @@ def phrase(text: str) -> bytes:
     return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-def unstructured(text: str) -> bytes:
+def encode_unstructured(text: str) -> bytes:
     """The value of a field that only people read, such as Subject; folded where it is long."""
     text = one_line(text)
     if _is_plain(text):
@@ -84,7 +84,7 @@ def _in_brackets(text: str) -> str:
     if "@" in text and not text.isascii():
         with suppress(MalformedAddress):
             text = parse_mailbox(text.strip()).text
-    text = NOT_ASCII.sub(lambda found: percent_encoded(found[0]).decode("ascii"), text)
+    text = NOT_ASCII.sub(lambda found: percent_encode(found[0]).decode("ascii"), text)
     # White space within an URI in brackets is nothing (RFC 2369 §2).
     return "\r\n ".join(text[at : at + _MAX_LINE] for at in range(0, len(text), _MAX_LINE))
 
@@ -112,10 +112,10 @@ def parameter(name: str, text: str) -> bytes:
     if text.isascii():
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         return f'{name}="{quoted}"'.encode("ascii")
-    return name.encode("ascii") + b"*=utf-8''" + percent_encoded(text)
+    return name.encode("ascii") + b"*=utf-8''" + percent_encode(text)
 
 
-def percent_encoded(text: str) -> bytes:
+def percent_encode(text: str) -> bytes:
     """All but what may stand in an extended parameter as it is (RFC 2231 §7)."""
     octets = text.encode("utf-8", "replace")
     return b"".join(bytes((octet,)) if octet in _ATTRIBUTE_CHARS else b"%%%02X" % octet for octet in octets)

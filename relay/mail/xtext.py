@@ -14,7 +14,7 @@ def decode_xtext(text: str) -> str | None:
     return decoded if decoded.isascii() and decoded.isprintable() else None
 
 
-def embedded(text: str) -> str:
+def embed(text: str) -> str:
     """The text with `\\x{...}` for each character beyond ASCII (RFC 6533 §3)."""
     return text if text.isascii() else "".join(map(_embedded, text))
 

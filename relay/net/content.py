@@ -10,7 +10,7 @@ _DOTTED_LINE = re.compile(rb"\r\n\.")
 """CPython 3.11 searches this pattern twice as fast as `in` finds the three octets."""
 
 
-def pieces(chunks: Sequence[bytes]) -> Iterator[bytes]:
+def cut_in_pieces(chunks: Sequence[bytes]) -> Iterator[bytes]:
     """What to write, the final dot in the last piece.
 
     Content that does not end in CRLF gets one. Content below 64 KiB is one piece.

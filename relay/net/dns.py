@@ -61,7 +61,7 @@ class DnsResolver:
 
     async def mx(self, domain: str) -> Mx:
         """MX hosts by preference, or the domain itself when it has none."""
-        if address_in(domain) is not None:
+        if read_address(domain) is not None:
             return Mx(((0, domain),))
         found = await self._lookup(domain, "MX")
         if found.has_failed:
@@ -79,7 +79,7 @@ class DnsResolver:
 
     async def addresses(self, name: str) -> Addresses:
         """A, then AAAA; an address literal is its own answer."""
-        if (literal := address_in(name)) is not None:
+        if (literal := read_address(name)) is not None:
             return Addresses((literal,))
         return _addresses(await self._lookup_both(name))
 
@@ -141,7 +141,7 @@ class DnsResolver:
         return _Found(records), _within(answer.chaining_result.minimum_ttl, _LONGEST_S)
 
 
-def address_in(name: str) -> IpAddress | None:
+def read_address(name: str) -> IpAddress | None:
     """The address that a literal spells, with or without its brackets; None for a name (RFC 5321 §4.1.3)."""
     inner = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if inner[:5].lower() == "ipv6:":

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from relay.domain.clients import ClientAddress, client_address
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 
 
 class Beginning(Protocol):
@@ -29,7 +29,7 @@ class Beginning(Protocol):
 class Handshakes:
     """Those of one server."""
 
-    def __init__(self, tls: ssl.SSLContext, timeout_s: float, tally: Tally) -> None:
+    def __init__(self, tls: ssl.SSLContext, timeout_s: float, tally: LogTally) -> None:
         self._tls, self._timeout_s, self._tally = tls, timeout_s, tally
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,7 +70,7 @@ class Handshakes:
                 protocol.fail()
 
 
-def tell_failure(tally: Tally, client: ClientAddress, error: OSError) -> None:
+def tell_failure(tally: LogTally, client: ClientAddress, error: OSError) -> None:
     """A handshake was not completed; OpenSSL has a word for why, if anything was said at all."""
     reason = getattr(error, "reason", None) or type(error).__name__
     tally.tell(client, "TLS handshake failed", f"reason={reason}")

@@ -19,7 +19,7 @@ from relay.domain.shares import Shares
 from relay.net.descriptors import for_http
 from relay.net.handshake import Handshakes
 from relay.net.listening import BACKLOG, by_setting, cannot_listen
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 
 Application = Callable[..., Awaitable[None]]
 """ASGI 3: called with scope, receive and send."""
@@ -62,7 +62,7 @@ class HttpServer:
         shares: how many connections each client may hold; None: as many as there are.
         setting: which one names the address.
         """
-        self._tally = Tally(log)
+        self._tally = LogTally(log)
         handshakes = None if tls is None else Handshakes(tls, _HANDSHAKE_S, self._tally)
         config = _Config(
             headers_s,
@@ -159,7 +159,7 @@ class _Config(uvicorn.Config):
         max_connections: int,
         handshakes: Handshakes | None,
         shares: Shares,
-        tally: Tally,
+        tally: LogTally,
         **more: Any,
     ) -> None:
         super().__init__(_nobody, **more)

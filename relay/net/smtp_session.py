@@ -23,7 +23,7 @@ from relay.net.opening import Opening
 from relay.net.pipeline import LOST, Pipeline
 from relay.net.timeouts import Timeouts
 from relay.net.tls import client_context
-from relay.net.transaction import Session
+from relay.net.transaction import PipelinedSession
 from relay.ports.outbound import Host, Login, NoSession, SmtpSession
 
 # The one place where aiosmtplib 5 makes its connection takes the class from here.
@@ -188,14 +188,14 @@ class SmtpDialer:
         if asked.code != _AUTHENTICATED:
             raise aiosmtplib.SMTPAuthenticationError(asked.code, asked.message)
 
-    def _take_over(self, client: aiosmtplib.SMTP, peer: Peer) -> Session:
+    def _take_over(self, client: aiosmtplib.SMTP, peer: Peer) -> PipelinedSession:
         """The live connection changes hands. Raises SMTPServerDisconnected."""
         if client.transport is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         pipeline = Pipeline(self._timeouts)
         pipeline.take_over(cast(asyncio.Transport, client.transport))
         extensions = {name.upper(): parameters for name, parameters in client.esmtp_extensions.items()}
-        return Session(pipeline, peer, extensions)
+        return PipelinedSession(pipeline, peer, extensions)
 
 
 def _wanted(challenge: str) -> str:

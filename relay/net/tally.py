@@ -12,7 +12,7 @@ MOST_CLIENTS = 1000
 """Clients that are told apart within a minute."""
 
 
-class Tally:
+class LogTally:
     """Lines of one kind. Its memory and what it writes are bounded, whatever the number of clients."""
 
     def __init__(self, log: logging.Logger, level: int = logging.INFO, written: int = 1) -> None:
@@ -60,9 +60,9 @@ class Tally:
             self._log.log(self._level, "other clients more=%d", others)
 
 
-def refusals() -> Tally:
+def tally_refusals() -> LogTally:
     """Of credentials, as the filter in docs/operations.md reads them; one for all doors of a process.
 
     what is `door=smtp`, `rest` or `console`.
     """
-    return Tally(logging.getLogger("relay.refused"), logging.WARNING, WRITTEN)
+    return LogTally(logging.getLogger("relay.refused"), logging.WARNING, WRITTEN)

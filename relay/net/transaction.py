@@ -11,8 +11,8 @@ from relay.domain.errors import MalformedAddress
 from relay.domain.message import Envelope
 from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
-from relay.mail.xtext import embedded
-from relay.net.content import pieces
+from relay.mail.xtext import embed
+from relay.net.content import cut_in_pieces
 from relay.net.pipeline import Pipeline
 from relay.ports.outbound import Transcript
 
@@ -27,7 +27,7 @@ _NOT_INTERNATIONAL = Reply(
 )
 
 
-class Session:
+class PipelinedSession:
     """`SmtpSession`."""
 
     def __init__(self, pipeline: Pipeline, peer: Peer, extensions: Mapping[str, str]) -> None:
@@ -177,7 +177,7 @@ class Session:
     async def _send(
         self, chunks: Sequence[bytes], rcpt: Sequence[Reply], accepted: Sequence[bool]
     ) -> Transcript:
-        final, may_be_there = await self._pipeline.send_content(pieces(chunks))
+        final, may_be_there = await self._pipeline.send_content(cut_in_pieces(chunks))
         failure = self._pipeline.failure
         is_ambiguous = final is None and may_be_there
         if final is None:
@@ -211,7 +211,7 @@ def _of_rcpt(asked: DsnRequest | None, *, is_utf8: bool) -> str:
         return ""
     words = f" NOTIFY={asked.notify}" if asked.notify else ""
     if asked.orcpt:
-        words += f" ORCPT={asked.orcpt if is_utf8 else embedded(asked.orcpt)}"
+        words += f" ORCPT={asked.orcpt if is_utf8 else embed(asked.orcpt)}"
     return words
 
 

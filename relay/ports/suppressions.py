@@ -10,7 +10,7 @@ from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.suppression import Kind, Source, Suppression
 
 
-class Order(Enum):
+class ListOrder(Enum):
     """In which entries are listed; within one moment they are by subaccount and recipient."""
 
     RECIPIENT = "recipient"
@@ -40,7 +40,7 @@ class SuppressionQuery:
     since: datetime | None = None
     until: datetime | None = None
     """Of the last update; since is inclusive, until is not."""
-    order: Order = Order.RECIPIENT
+    order: ListOrder = ListOrder.RECIPIENT
 
 
 @dataclass(frozen=True, slots=True)

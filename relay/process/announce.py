@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from relay import __version__
 from relay.config.problems import without_password
 from relay.config.values import Endpoint
-from relay.process.judgments.directory import listed
-from relay.process.preparation import Standing
+from relay.process.judgments.directory import join_names
+from relay.process.preparation import Preparedness
 from relay.process.runtime import Relay
 
 log = logging.getLogger("relay")
 
 
-def warn_of(standing: Standing) -> None:
+def warn_of(standing: Preparedness) -> None:
     """What will keep mail from leaving, or is not as the files say."""
     if standing.comparison.difference:
         log.warning("%s", standing.comparison.difference)
     if missing := standing.missing:
         node = standing.case.config.node
-        log.warning("not on this machine (%s): %s; their mail waits", node, listed(missing))
+        log.warning("not on this machine (%s): %s; their mail waits", node, join_names(missing))
 
 
-def tell_ready(relay: Relay, standing: Standing, workers: int) -> None:
+def tell_ready(relay: Relay, standing: Preparedness, workers: int) -> None:
     """Mail is taken: where, with which store and addresses."""
     config, missing, differences = standing.case.config, standing.missing, standing.comparison.number
     clear = len(config.smtp.listen)
@@ -35,7 +35,7 @@ def tell_ready(relay: Relay, standing: Standing, workers: int) -> None:
         "http": relay.http_url or "",
         "store": without_password(config.store),
         "ips": len(standing.ips),
-        "missing": listed(missing).replace(", ", ","),
+        "missing": join_names(missing).replace(", ", ","),
         "differences": "unknown" if differences is None else differences,
     }
     told = " ".join(f"{key}={value}" for key, value in facts.items() if value != "")

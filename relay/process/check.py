@@ -7,9 +7,9 @@ import typer
 from relay.config.problems import ConfigError
 from relay.domain.directory import SendingIp
 from relay.domain.route import SmarthostRoute, TlsPolicy
-from relay.frames.commands.printing import plain, print_json, print_rows, say, warn
+from relay.frames.commands.printing import make_plain, print_json, print_line, print_rows, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, config_at
-from relay.process.judgments import judge
+from relay.process.judgments import judge_case
 from relay.process.judgments.case import Case
 from relay.process.judgments.hosts import is_here
 from relay.process.preparation import standing_of
@@ -31,7 +31,7 @@ def check(strict: StrictOption = False, json: JsonOption = False, config: Config
     listed = standing.case.file
     if listed is None:
         raise ConfigError(standing.problems)
-    findings = list(judge(standing.case))
+    findings = list(judge_case(standing.case))
     warnings = [str(finding) for finding in findings if not finding.refuses]
     refusals = standing.refusals(findings, or_passing=True)
     if standing.comparison.difference and not standing.refused:
@@ -44,8 +44,8 @@ def check(strict: StrictOption = False, json: JsonOption = False, config: Config
         places = {"config": str(file), "directory": str(settings.directory)}
         print_json({**places, "sending_ips": rows, "warnings": warnings})
     else:
-        say(f"{file}: ok")
-        say(f"{settings.directory}: ok")
+        print_line(f"{file}: ok")
+        print_line(f"{settings.directory}: ok")
         print_rows(rows, False, "no sending IPs")
     for route in listed.routes:
         target = route.target
@@ -78,7 +78,7 @@ def _rows(case: Case) -> list[dict[str, object]]:
 
 def _tell(warnings: list[str]) -> None:
     for warning in warnings:
-        warn(f"warning: {plain(warning)}")
+        warn(f"warning: {make_plain(warning)}")
 
 
 def _state(bind: str, node: str, this_node: str) -> str:

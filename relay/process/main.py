@@ -13,8 +13,16 @@ from relay.domain.directory import SendingIp, Snapshot
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.resolve import Moment
-from relay.frames.commands.printing import plain, print_json, print_rows, print_steps, say, sentence, warn
-from relay.frames.commands.session import ConfigOption, JsonOption, Session, config_at, in_store
+from relay.frames.commands.printing import (
+    make_plain,
+    print_json,
+    print_line,
+    print_rows,
+    print_steps,
+    warn,
+    word_for_shell,
+)
+from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, config_at, in_store
 from relay.process.check import check
 from relay.process.directory import commands as directory
 from relay.process.preparation import standing_of
@@ -74,9 +82,9 @@ def _tell(error: BaseException) -> int:
     """One line for a problem, without a traceback; the exit status that it means."""
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            warn(plain(problem))
+            warn(make_plain(problem))
         return 2
-    warn(f"relay: {plain(sentence(error) if isinstance(error, RelayError) else error)}")
+    warn(f"relay: {make_plain(word_for_shell(error) if isinstance(error, RelayError) else error)}")
     return 1
 
 
@@ -90,7 +98,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        say(f"relay {__version__}")
+        print_line(f"relay {__version__}")
         raise typer.Exit
 
 
@@ -156,7 +164,7 @@ def explain_(
     moment = Moment.SCHEDULED if scheduled else Moment.IMMEDIATE
     part = SubaccountId(subaccount) if subaccount else None
 
-    async def work(session: Session) -> Snapshot:
+    async def work(session: ShellSession) -> Snapshot:
         return await session.store.directory.snapshot()
 
     found = explain(in_store(config, work), AccountId(account), part, ip_pool, moment)
@@ -165,7 +173,7 @@ def explain_(
     else:
         print_steps(found.steps)
         if found.decision:
-            say(f"\npool {found.decision.pool}, one of:")
+            print_line(f"\npool {found.decision.pool}, one of:")
             print_rows([_candidate(ip) for ip in found.candidates], False)
     if found.refusal is not None:
         raise found.refusal
@@ -176,7 +184,7 @@ def _explained(found: Explanation) -> dict[str, object]:
         "steps": [{"rule": step.rule, "finding": step.finding} for step in found.steps],
         "pool": found.decision.pool if found.decision else None,
         "candidates": [_candidate(ip) for ip in found.candidates],
-        "refusal": sentence(found.refusal) if found.refusal else None,
+        "refusal": word_for_shell(found.refusal) if found.refusal else None,
     }
 
 
@@ -200,7 +208,7 @@ def sink(
     script: Annotated[Path | None, typer.Option("--script", metavar="FILE", help="What to answer.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="PATH", help="Not read.")] = None,
 ) -> None:
-    from relay.sink.program import main as run_sink
+    from relay.sink.program import run_program as run_sink
 
     try:
         Endpoint.parse(listen)
@@ -220,4 +228,4 @@ def migrate(config: ConfigOption = None) -> None:
     settings, _ = config_at(config)
     before, now = migrate_store(settings.store)
     steps = {0: f"made, version {now}", now: f"is at version {now}"}
-    say(f"store {settings.store}: {steps.get(before, f'version {before} → {now}')}")
+    print_line(f"store {settings.store}: {steps.get(before, f'version {before} → {now}')}")

@@ -19,7 +19,7 @@ from relay.net.tls import ensure_self_signed
 from relay.ports.ambient import Clock
 from relay.process.directory.changes import Difference, changes_to
 from relay.process.directory.file import DirectoryFile, load_directory
-from relay.process.judgments import judge
+from relay.process.judgments import judge_case
 from relay.process.judgments.case import STORE, Book, Case, Finding
 from relay.process.judgments.directory import missing_of
 from relay.process.judgments.published import PUBLISHED
@@ -33,7 +33,7 @@ log = logging.getLogger("relay")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Preparedness:
     """How an installation stands before it starts."""
 
     case: Case
@@ -57,7 +57,7 @@ class Standing:
 
     def refuse(self) -> None:
         """Raises ConfigError when nothing may start like this."""
-        findings = list(judge(self.case))
+        findings = list(judge_case(self.case))
         if refusals := self.refusals(findings, or_passing=False):
             raise ConfigError(refusals)
         if self.problems and self.case.stored is None and not self.refused:
@@ -83,7 +83,7 @@ class Comparison:
     """The store as it will be once the file is applied; None: it cannot be."""
 
 
-def standing_of(config: Config, path: Path) -> Standing:
+def standing_of(config: Config, path: Path) -> Preparedness:
     """Before anything is opened. path: of relay.toml."""
     listed, snapshot = None, None
     problems: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def standing_of(config: Config, path: Path) -> Standing:
     is_applied = compared.number == 0
     now, wide = SystemClock().now(), tuple(wide_folders(config.store))
     case = Case(config, source, file, stored, now, compared.applied, is_applied, wide)
-    return Standing(case, compared, problems, refused, is_passing)
+    return Preparedness(case, compared, problems, refused, is_passing)
 
 
 def refuse_published(config: Config, path: Path, place: Path, listed: DirectoryFile) -> None:

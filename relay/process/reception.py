@@ -30,7 +30,7 @@ from relay.net.ambient import SystemEntropy
 from relay.net.http_server import HttpServer
 from relay.net.passwords import Argon2Hasher
 from relay.net.records import DnsRecords, RsaKeys
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 from relay.net.tls import LivePair
 from relay.ports.ambient import Clock
 from relay.ports.domains import DomainRecords
@@ -66,7 +66,7 @@ class Means:
     """None: DNS as it is."""
     wakeups: WakeUps
     """Of all processes, this one among them."""
-    refusals: Tally
+    refusals: LogTally
     """Of credentials, by all doors."""
     trouble: Callable[[], str | None]
     """Why this process can take no mail, in words that name no path; None: it can."""

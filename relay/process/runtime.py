@@ -21,7 +21,7 @@ from relay.accept.workshop import Workshop
 from relay.config.config import Config
 from relay.domain.ids import WorkerId
 from relay.domain.shares import Shares
-from relay.egress.conversation import Means
+from relay.egress.conversation import DeliveryMeans
 from relay.egress.path import PathLimits
 from relay.egress.seven_bit import Converter
 from relay.egress.solitude import Solitude
@@ -34,13 +34,13 @@ from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.dns import DnsResolver
 from relay.net.own import Listener, addresses_of, is_own
 from relay.net.smtp_session import SmtpDialer
-from relay.net.tally import refusals
+from relay.net.tally import tally_refusals
 from relay.net.timeouts import Timeouts
 from relay.net.tls import LivePair
 from relay.ports.ambient import Clock
 from relay.ports.domains import DomainRecords
 from relay.ports.outbound import Departures, Host, MxResolver
-from relay.process.children.pool import Pool
+from relay.process.children.pool import ChildPool
 from relay.process.preparation import first_directory, smtp_pair
 from relay.process.reception import Means as HttpMeans
 from relay.process.reception import Reception, exempt_networks
@@ -86,8 +86,8 @@ class Relay:
         self._shares = shares or smtp_shares(config)
         self._entropy = SystemEntropy()
         self._ids, self._policy = Ids(self._clock, self._entropy), config.retry_policy
-        self._sandbox = Pool(max(1, (os.cpu_count() or 1) // workers))
-        self._refusals = refusals()
+        self._sandbox = ChildPool(max(1, (os.cpu_count() or 1) // workers))
+        self._refusals = tally_refusals()
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self._ends_at: float | None = None
@@ -299,7 +299,7 @@ class Relay:
 
     def _egress(self, worker: WorkerId, budget: BodyBudget) -> Egress:
         config, store, limits = self._config, self.store, self._config.limits
-        means = Means(
+        means = DeliveryMeans(
             SmtpDialer(timeouts=self._timeouts, connect_timeout_s=limits.connect_timeout_s),
             self._resolver or DnsResolver(),
             self._clock,

@@ -21,7 +21,7 @@ from relay.domain.errors import OverCapacity, RelayError, StoreUnavailable
 from relay.domain.shares import Shares, memory_for
 from relay.process.announce import tell_ready, tell_stopped, warn_of
 from relay.process.judgments.storage import told_of_wide
-from relay.process.preparation import Standing, prepare
+from relay.process.preparation import Preparedness, prepare
 from relay.process.reception import Reception
 from relay.process.renewal import Terminal, hold_hang_ups, keep_renewed
 from relay.process.runtime import Relay, smtp_shares
@@ -46,7 +46,9 @@ short ones, and the longest, at a quarter of a million objects more, is rare."""
 log = logging.getLogger("relay")
 
 
-def serve(config: Config, standing: Standing, *, with_sink: bool = False, shows_link: bool = False) -> int:
+def serve(
+    config: Config, standing: Preparedness, *, with_sink: bool = False, shows_link: bool = False
+) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop.
 
     standing: as it was found, and is told. shows_link: print the first operator's link even where no

@@ -8,7 +8,7 @@ from relay.domain.errors import StaleDirectory, StoreUnavailable
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory, DirectoryStore
 from relay.resources.accounts.rules import downgrade
-from relay.resources.sending_domains.rules import expired
+from relay.resources.sending_domains.rules import remove_expired
 
 _EVERY = timedelta(minutes=1)
 _ACTOR = "billing"
@@ -41,7 +41,7 @@ async def tend(directory: Directory, store: DirectoryStore, clock: Clock) -> Non
     if changes := downgrade(snapshot, now):
         snapshot = await directory.apply(changes, _ACTOR)
         log.info("downgrades carried out: changes=%d", len(changes))
-    if forgotten := expired(snapshot, now):
+    if forgotten := remove_expired(snapshot, now):
         snapshot = await directory.apply(forgotten, "upkeep")
         log.info("sending domains that nobody verified: removed=%d", len(forgotten))
     if any(ip.is_retired or ip.released_from is not None for ip in snapshot.ips.values()):

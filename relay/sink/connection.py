@@ -13,10 +13,10 @@ _MAX_LINE = 8192
 _PATH = re.compile(r'\s*<((?:"(?:[^"\\]|\\.)*"|[^>"])*)>\s*(.*)')
 
 
-class Connection(asyncio.Protocol):
+class SinkConnection(asyncio.Protocol):
     """The server's end."""
 
-    def __init__(self, orders: Orders, logins: list[tuple[str, str]], others: "set[Connection]") -> None:
+    def __init__(self, orders: Orders, logins: list[tuple[str, str]], others: "set[SinkConnection]") -> None:
         self._orders, self._logins, self._open = orders, logins, others
         self._transport: asyncio.Transport
         self._buffer = bytearray()

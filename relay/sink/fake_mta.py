@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from relay.domain.reply import Phase
-from relay.sink.connection import Connection
-from relay.sink.orders import EXTENSIONS, Act, Answer, Attempt, Orders, Rate
+from relay.sink.connection import SinkConnection
+from relay.sink.orders import EXTENSIONS, Act, Attempt, Orders, Rate, Reaction
 
 
 class FakeMta:
@@ -44,14 +44,14 @@ class FakeMta:
         self._on_attempt, self._remembers = on_attempt, remembers
         self._waiters: list[tuple[int, asyncio.Event]] = []
         self._server: asyncio.Server | None = None
-        self._open: set[Connection] = set()
+        self._open: set[SinkConnection] = set()
         self._orders = Orders(hostname, tuple(extensions), tls, credentials, decide, self._taken)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._orders.tasks = await asyncio.TaskGroup().__aenter__()
         self._server = await loop.create_server(
-            lambda: Connection(self._orders, self.logins, self._open), self._host, self._port
+            lambda: SinkConnection(self._orders, self.logins, self._open), self._host, self._port
         )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
@@ -120,11 +120,11 @@ class FakeMta:
 
         A positive reply comes after the final dot, any other at RCPT.
         """
-        self._orders.by_recipient[recipient.lower()] = Answer(reply, then)
+        self._orders.by_recipient[recipient.lower()] = Reaction(reply, then)
 
     def answer_ip(self, source_ip: str, reply: str, then: str | None = None) -> None:
         """Say reply to MAIL from this source address, and then from the second time on."""
-        self._orders.by_ip[source_ip] = Answer(reply, then)
+        self._orders.by_ip[source_ip] = Reaction(reply, then)
 
     def limit(
         self, reply: str = "451 4.7.1 Too fast", *, first: int | None = None, per_second: float | None = None

@@ -45,7 +45,7 @@ class Act(Enum):
 
 
 @dataclass(slots=True)
-class Answer:
+class Reaction:
     """What is said the first time, and from then on."""
 
     reply: str
@@ -88,8 +88,8 @@ class Orders:
     decide: Callable[[str, str], str | None] | None
     taken: Callable[[Attempt], None]
     acts: dict[Phase, list[tuple[Act | bytes | str, float]]] = field(default_factory=dict)
-    by_recipient: dict[str, Answer] = field(default_factory=dict)
-    by_ip: dict[str, Answer] = field(default_factory=dict)
+    by_recipient: dict[str, Reaction] = field(default_factory=dict)
+    by_ip: dict[str, Reaction] = field(default_factory=dict)
     rate: Rate | None = None
     drop_in_body: int | None = None
     closes_after: int | None = None

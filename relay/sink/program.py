@@ -78,7 +78,7 @@ def as_line(attempt: Attempt) -> str:
     return json.dumps(told)
 
 
-def main(listen: str, script: Path | None) -> int:
+def run_program(listen: str, script: Path | None) -> int:
     """Run in the foreground until SIGINT or SIGTERM.
 
     Returns the exit code: 1 when it cannot listen, 2 for a mistake in what was given.

@@ -37,7 +37,7 @@ from relay.store.sqlite.suppressions import SqliteSuppressions
 from relay.store.sqlite.transmissions import SqliteTransmissions
 from relay.store.sqlite.users import SqliteUsers
 from relay.store.sqlite.wakeups import DatagramWakeUps
-from relay.store.sqlite.wal import connect
+from relay.store.sqlite.wal import connect_wal
 
 _SCHEME = "sqlite:///"
 
@@ -106,7 +106,7 @@ def migrate_store(url: str) -> tuple[int, int]:
     """Bring the store to this version; its version before (0: it was made) and now. Raises UnusableStore."""
     path = _path(url)
     check_is_ours(path)
-    with _failures_named(path), _alone(path), closing(connect(path)) as connection:
+    with _failures_named(path), _alone(path), closing(connect_wal(path)) as connection:
         return migrate(connection, migrations("relay.store.sqlite"))
 
 

@@ -274,7 +274,7 @@ def event_row(event: Event) -> Row:
     )
 
 
-def told(row: Row) -> Told:
+def read_told(row: Row) -> Told:
     """From TOLD_COLUMNS."""
     event = _event(row[1:8])
     if row[8] is None or isinstance(event, PolicyRejection):

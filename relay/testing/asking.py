@@ -27,7 +27,7 @@ async def ask(
     return await asyncio.to_thread(_ask, address, method, BASE + path, body, headers)
 
 
-def sentence(status: int, answer: Mapping[str, Any]) -> str:
+def find_sentence(status: int, answer: Mapping[str, Any]) -> str:
     """A refusal as one line: status, code and description of the first error, or what it has of them."""
     (error, *_) = answer.get("errors") or [{}]
     told = (status, error.get("code"), error.get("description") or error.get("message"))

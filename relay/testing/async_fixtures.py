@@ -32,10 +32,10 @@ async def relay(
 ) -> "AsyncIterator[RelayHarness]":
     """A running relay with an empty queue."""
     from relay.testing.harness import RelayHarness
-    from relay.testing.mistakes import told
+    from relay.testing.mistakes import tell_mistakes
 
     async with AsyncExitStack() as stack:
-        with told():
+        with tell_mistakes():
             harness = RelayHarness(
                 tmp_path, relay_mta, clock=relay_clock, directory=relay_directory, settings=relay_settings
             )

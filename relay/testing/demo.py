@@ -17,10 +17,10 @@ from pathlib import Path
 
 from relay.net.ambient import SystemClock
 from relay.sink.fake_mta import FakeMta
-from relay.testing.asking import ask, sentence
-from relay.testing.demo_cases import CORNERS, Case, Lab, Way, cases
-from relay.testing.injection import InjectionRefusedError, compose, inject_by_smtp
-from relay.testing.lab import WITH_API, key_of, rest_key_of
+from relay.testing.asking import ask, find_sentence
+from relay.testing.demo_cases import CORNERS, DemoCase, Lab, Way, cases
+from relay.testing.injection import InjectionRefusedError, compose_mail, inject_by_smtp
+from relay.testing.lab import WITH_API, lab_key_of, rest_key_of
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 
@@ -33,7 +33,7 @@ _HEADINGS = ("rule", "by", "pool", "expected IP", "seen IP", "ok")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DemoRow:
     """One line of the table that is printed."""
 
     rule: str
@@ -44,7 +44,7 @@ class Row:
     is_ok: bool
 
 
-async def run(directory: str, choose: Callable[[Lab], Iterable[Case]] = cases) -> list[Row]:
+async def run(directory: str, choose: Callable[[Lab], Iterable[DemoCase]] = cases) -> list[DemoRow]:
     """Send one message for each case through a relay with this directory, the text of a directory.toml."""
     lab = Lab(_ROUTES.sub("", directory) + CORNERS)
     listed = list(choose(lab))
@@ -71,21 +71,21 @@ async def _wait(mta: FakeMta, count: int) -> None:
         return
 
 
-async def _hand_in(relay: RelayProcess, lab: Lab, case: Case, number: int) -> str:
+async def _hand_in(relay: RelayProcess, lab: Lab, case: DemoCase, number: int) -> str:
     """The answer to the message of one case; that of REST with its status in front."""
     if case.way is not Way.SMTP:
         return await _transmit(relay, lab, case, number)
     user = "SMTP_Injection" + (f":X-MSYS-SUBACCOUNT={case.subaccount}" if case.subaccount else "")
-    login = (user, key_of(lab.text, case.account))
+    login = (user, lab_key_of(lab.text, case.account))
     mail_from, to = lab.from_address(case.account), _recipient(number)
-    content = compose(to, mail_from, ip_pool=case.asked)
+    content = compose_mail(to, mail_from, ip_pool=case.asked)
     try:
         return "250 " + await inject_by_smtp((relay.host, relay.port), login, mail_from, [to], content)
     except InjectionRefusedError as refused:
         return str(refused)
 
 
-async def _transmit(relay: RelayProcess, lab: Lab, case: Case, number: int) -> str:
+async def _transmit(relay: RelayProcess, lab: Lab, case: DemoCase, number: int) -> str:
     options = {} if case.asked is None else {"ip_pool": case.asked}
     if case.way is Way.SCHEDULED:
         options["start_time"] = (SystemClock().now() + _AHEAD).isoformat(timespec="seconds")
@@ -98,10 +98,10 @@ async def _transmit(relay: RelayProcess, lab: Lab, case: Case, number: int) -> s
     status, answer = await ask(
         relay.http_address, key, "POST", "/transmissions", body, subaccount=case.subaccount
     )
-    return f"{status} {answer['results']['id']}" if status == HTTPStatus.OK else sentence(status, answer)
+    return f"{status} {answer['results']['id']}" if status == HTTPStatus.OK else find_sentence(status, answer)
 
 
-async def _happen(relay: RelayProcess, lab: Lab, case: Case) -> None:
+async def _happen(relay: RelayProcess, lab: Lab, case: DemoCase) -> None:
     """What is done to the pool before the time of the case comes. Raises RuntimeError when it is refused."""
     if not case.moved and not case.is_deleted:
         return
@@ -111,10 +111,10 @@ async def _happen(relay: RelayProcess, lab: Lab, case: Case) -> None:
     key = rest_key_of(lab.text, case.account)
     status, answer = await ask(relay.http_address, key, method, path, body)
     if status >= HTTPStatus.MULTIPLE_CHOICES:
-        raise RuntimeError(f"{method} {path}: {sentence(status, answer)}")
+        raise RuntimeError(f"{method} {path}: {find_sentence(status, answer)}")
 
 
-async def _end(relay: RelayProcess, lab: Lab, case: Case, reply: str) -> str:
+async def _end(relay: RelayProcess, lab: Lab, case: DemoCase, reply: str) -> str:
     """The reply, or why a scheduled message was rejected when its time had come."""
     if case.way is not Way.SCHEDULED or case.pool or not _is_accepted(reply):
         return reply
@@ -130,19 +130,19 @@ async def _end(relay: RelayProcess, lab: Lab, case: Case, reply: str) -> str:
         return reply
 
 
-def _judge(mta: FakeMta, lab: Lab, case: Case, reply: str, number: int) -> Row:
+def _judge(mta: FakeMta, lab: Lab, case: DemoCase, reply: str, number: int) -> DemoRow:
     attempts = mta.attempts_for(_recipient(number))
     seen = " ".join(attempt.peer_ip for attempt in attempts)
     if not case.pool:
         is_ok = reply.startswith(case.reply) and not attempts
-        return Row(case.rule, case.way, "refused", case.reply.strip(), seen or reply, is_ok)
+        return DemoRow(case.rule, case.way, "refused", case.reply.strip(), seen or reply, is_ok)
     expected = {case.moved} if case.moved else lab.ips(case.account, case.pool)
     is_ok = [attempt.is_accepted for attempt in attempts] == [True] and seen in expected
     told = seen or ("nothing came" if _is_accepted(reply) else reply)
-    return Row(case.rule, case.way, case.pool, " or ".join(sorted(expected)), told, is_ok)
+    return DemoRow(case.rule, case.way, case.pool, " or ".join(sorted(expected)), told, is_ok)
 
 
-def _is_coming(case: Case, reply: str) -> bool:
+def _is_coming(case: DemoCase, reply: str) -> bool:
     return _is_accepted(reply) and (bool(case.pool) or case.way is not Way.SCHEDULED)
 
 
@@ -150,7 +150,7 @@ def _is_accepted(reply: str) -> bool:
     return reply.startswith("2")
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[DemoRow]) -> str:
     """The rows under their headings, in columns."""
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -161,7 +161,7 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: DemoRow) -> tuple[str, ...]:
     return row.rule, row.way.value, row.pool, row.expected, row.seen, "ok" if row.is_ok else "WRONG"
 
 
@@ -169,7 +169,7 @@ def _recipient(number: int) -> str:
     return f"row{number}@example.com"
 
 
-def main(arguments: Sequence[str]) -> int:
+def run_demo(arguments: Sequence[str]) -> int:
     """0 when every row is ok, 1 when one is not or the relay does not start, 2 without a usable directory."""
     path = Path(arguments[0]) if arguments else DIRECTORY
     try:
@@ -185,4 +185,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_demo(sys.argv[1:]))

@@ -136,17 +136,17 @@ _REFUSED = {Way.SMTP: "550 5.7.1 ", Way.REST: "422 1300 ", Way.SCHEDULED: "550 5
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class DemoRefusal:
     """What comes of a row that sends nothing, without the codes that differ by the way."""
 
     sentence: str
 
 
-_NOWHERE = Refused("IP Pool 'nowhere' does not exist")
+_NOWHERE = DemoRefusal("IP Pool 'nowhere' does not exist")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class DemoCase:
     """One row: what is asked, and what must come of it."""
 
     rule: str
@@ -210,20 +210,20 @@ class Lab:
         return f"demo@{(domains or ['demo.example'])[0]}"
 
 
-def cases(lab: Lab) -> Iterator[Case]:
+def cases(lab: Lab) -> Iterator[DemoCase]:
     """Every row of the table in both columns. Raises LookupError."""
     for way in (Way.SMTP, Way.REST):
         yield from _immediate(lab, way)
     yield from _scheduled(lab)
 
 
-def _immediate(lab: Lab, way: Way) -> Iterator[Case]:
+def _immediate(lab: Lab, way: Way) -> Iterator[DemoCase]:
     """For what is decided when it is accepted."""
     for plan, who, lone in (("self_serve", "self-serve", 9002), ("enterprise", "Enterprise", 9001)):
         filled, empty = (lab.account(plan, has_default=has_default) for has_default in (True, False))
         named = lab.named(filled)
         is_enterprise = plan == "enterprise"
-        none_left = Refused("IP Pool 'default' is empty") if is_enterprise else SHARED
+        none_left = DemoRefusal("IP Pool 'default' is empty") if is_enterprise else SHARED
         rule = "R22" if is_enterprise else "R21"
         name = "R18" if way is Way.SMTP else "R19"
         yield _case(way, f"{name} {who}: a pool is named", filled, named, named)
@@ -233,23 +233,23 @@ def _immediate(lab: Lab, way: Way) -> Iterator[Case]:
         yield _case(way, f"{rule} {who}: the empty default pool is named", empty, "default", none_left)
         yield _case(way, f"{rule} {who}: no IP in any pool", lone, None, none_left)
         yield _case(way, f"A8  {who}: an unknown pool is named", filled, "nowhere", _NOWHERE)
-        nothing_in_it = Refused("IP Pool 'empty' is empty")
+        nothing_in_it = DemoRefusal("IP Pool 'empty' is empty")
         yield _case(way, f"A8  {who}: an empty pool is named", lone, "empty", nothing_in_it)
         account, subaccount, pool = lab.bound(plan)
         yield _case(way, f"R26 {who}: a bound subaccount", account, None, pool, subaccount)
         yield _case(way, f"R26 {who}: it names its own pool", account, pool, pool, subaccount)
-        restricted = Refused(f"Subaccount {subaccount} is restricted to IP Pool '{pool}'")
+        restricted = DemoRefusal(f"Subaccount {subaccount} is restricted to IP Pool '{pool}'")
         yield _case(way, f"A5  {who}: it names another pool", account, "default", restricted, subaccount)
         yield _case(way, f"R26 {who}: bound to an empty pool", lone, None, nothing_in_it, 1)
-        gone = Refused("IP Pool 'gone' does not exist")
+        gone = DemoRefusal("IP Pool 'gone' does not exist")
         yield _case(way, f"A9  {who}: bound to a pool that is gone", lone, None, gone, 2)
-        shared = Refused("sp_shared is not a valid customer ip pool") if is_enterprise else none_left
+        shared = DemoRefusal("sp_shared is not a valid customer ip pool") if is_enterprise else none_left
         yield _case(way, f"A6  {who}: the shared pool is named", filled, SHARED, shared)
     free = lab.account("free", has_default=False)
     yield _case(way, "R21 free: no dedicated IP at all", free, None, SHARED)
 
 
-def _scheduled(lab: Lab) -> Iterator[Case]:
+def _scheduled(lab: Lab) -> Iterator[DemoCase]:
     """What is there at the time counts, not what was there when it was accepted."""
     way = Way.SCHEDULED
     for plan, who, lone, busy, spare in (
@@ -260,7 +260,7 @@ def _scheduled(lab: Lab) -> Iterator[Case]:
         named = lab.named(filled)
         is_enterprise = plan == "enterprise"
         rule = "R33" if is_enterprise else "R32"
-        none_left = Refused("IP Pool 'default' is empty") if is_enterprise else SHARED
+        none_left = DemoRefusal("IP Pool 'default' is empty") if is_enterprise else SHARED
         yield _case(way, f"R30 {who}: a pool is named", filled, named, named)
         filling = _case(way, f"R30 {who}: an IP comes into it meanwhile", busy, "filling", "filling")
         yield replace(filling, moved=spare)
@@ -276,9 +276,9 @@ def _scheduled(lab: Lab) -> Iterator[Case]:
 
 
 def _case(
-    way: Way, rule: str, account: int, asked: str | None, outcome: str | Refused, subaccount: int = 0
-) -> Case:
+    way: Way, rule: str, account: int, asked: str | None, outcome: str | DemoRefusal, subaccount: int = 0
+) -> DemoCase:
     """outcome: the pool that sends, or the refusal."""
-    if isinstance(outcome, Refused):
-        return Case(rule, account, asked, "", _REFUSED[way] + outcome.sentence, subaccount, way)
-    return Case(rule, account, asked, outcome, "", subaccount, way)
+    if isinstance(outcome, DemoRefusal):
+        return DemoCase(rule, account, asked, "", _REFUSED[way] + outcome.sentence, subaccount, way)
+    return DemoCase(rule, account, asked, outcome, "", subaccount, way)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from relay.domain.ids import IpAddress
 from relay.domain.reply import Reply
-from relay.net.dns import NO_SUCH_DOMAIN, address_in
+from relay.net.dns import NO_SUCH_DOMAIN, read_address
 from relay.ports.outbound import Addresses, Mx
 
 
@@ -28,7 +28,7 @@ class FakeDns:
 
     async def mx(self, domain: str) -> Mx:
         self.asked.append(f"MX {domain}")
-        if address_in(domain) is not None:
+        if read_address(domain) is not None:
             return Mx(((0, domain),))
         hosts = self.mx_hosts.get(domain)
         if hosts is None:
@@ -46,7 +46,7 @@ class FakeDns:
         return self._addresses(name)
 
     def _addresses(self, name: str) -> Addresses:
-        literal = address_in(name)
+        literal = read_address(name)
         found = self.host_addresses.get(name, NO_SUCH_DOMAIN) if literal is None else [literal]
         if isinstance(found, Reply):
             return Addresses(failure=found)

@@ -33,8 +33,8 @@ from relay.process.runtime import Relay
 from relay.resources.api_keys.rules import hash_key
 from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
-from relay.testing.injection import compose, inject_by_smtp
-from relay.testing.lab import key_of, lab_directory, rest_key_of, write_files
+from relay.testing.injection import compose_mail, inject_by_smtp
+from relay.testing.lab import lab_directory, lab_key_of, rest_key_of, write_files
 from relay.testing.waiting import eventually
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ class RelayHarness:
         subaccount: what X-MSYS-SUBACCOUNT says. over_socket: by TCP; else straight into the application.
         The relay must have the role `api` (`relay.testing.lab.WITH_API`).
         """
-        from relay.testing.rest import client_of
+        from relay.testing.rest import rest_client_of
 
         text = rest_key_of(self._directory, account) if key is None else key
-        return client_of(self.inside, text, subaccount, over_socket=over_socket)
+        return rest_client_of(self.inside, text, subaccount, over_socket=over_socket)
 
     async def make_key(
         self,
@@ -201,7 +201,7 @@ class RelayHarness:
         name and password, instead of the account's key. Raises InjectionRefusedError.
         """
         recipients = [to] if isinstance(to, str) else list(to)
-        content = message or compose(
+        content = message or compose_mail(
             recipients[0], mail_from, ip_pool=ip_pool, msys=msys, headers=headers, text=text
         )
         reply = await inject_by_smtp(
@@ -215,8 +215,8 @@ class RelayHarness:
     def login(self, account: int = 1, subaccount: int | None = None) -> tuple[str, str]:
         """User name and password for SMTP AUTH, as docs/rules.md#mail-by-smtp has them."""
         if subaccount is None:
-            return "SMTP_Injection", key_of(self._directory, account)
-        return f"SMTP_Injection:X-MSYS-SUBACCOUNT={subaccount}", key_of(self._directory, account)
+            return "SMTP_Injection", lab_key_of(self._directory, account)
+        return f"SMTP_Injection:X-MSYS-SUBACCOUNT={subaccount}", lab_key_of(self._directory, account)
 
     # ── the directory ────────────────────────────────────────────────────────────────────
 

@@ -43,7 +43,7 @@ async def inject_by_smtp(
         raise InjectionRefusedError(error.code, error.message) from error
 
 
-def compose(
+def compose_mail(
     to: str,
     mail_from: str = "sender@acme.test",
     *,

@@ -207,7 +207,7 @@ def write_files(
     return config
 
 
-def key_of(directory: str, account: int, subaccount: int = 0) -> str:
+def lab_key_of(directory: str, account: int, subaccount: int = 0) -> str:
     """The text of the first key of that account, or of that subaccount, which may inject by SMTP.
 
     Raises LookupError when the directory lists none in clear text.
@@ -229,7 +229,7 @@ def rest_key_of(directory: str, account: int) -> str:
         for key in entry.get("api_key", []) if entry["id"] == account else []:
             if "ip_pools/manage" in key["grants"] and not key.get("subaccount") and "key" in key:
                 return str(key["key"])
-    return key_of(directory, account)
+    return lab_key_of(directory, account)
 
 
 def _sending_ip(address: str, **more: object) -> str:

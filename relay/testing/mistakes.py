@@ -9,7 +9,7 @@ from relay.domain.errors import RelayError
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def tell_mistakes() -> Iterator[None]:
     """A mistake in relay_settings or relay_directory fails the test by its sentences, without a traceback."""
     try:
         yield

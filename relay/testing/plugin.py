@@ -68,11 +68,11 @@ def relay_server(
     tmp_path: Path, relay_directory: str | None, relay_settings: dict[str, dict[str, object]]
 ) -> "Iterator[ThreadedRelay]":
     """A running relay in a thread of its own, for clients that block: smtplib, Django, Flask."""
-    from relay.testing.mistakes import told
+    from relay.testing.mistakes import tell_mistakes
     from relay.testing.threaded import ThreadedRelay
 
     server = ThreadedRelay(tmp_path, directory=relay_directory, settings=relay_settings)
-    with told():
+    with tell_mistakes():
         server.start()
     yield server
     server.stop()

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from relay.domain.ids import TransmissionId
-from relay.testing.injection import compose, inject_by_smtp
-from relay.testing.lab import key_of, lab_directory, write_files
+from relay.testing.injection import compose_mail, inject_by_smtp
+from relay.testing.lab import lab_directory, lab_key_of, write_files
 from relay.testing.waiting import eventually
 
 
@@ -79,7 +79,7 @@ class RelayProcess:
 
     def login(self, account: int = 1) -> tuple[str, str]:
         """User name and password for SMTP AUTH as that account."""
-        return "SMTP_Injection", key_of(self.directory, account)
+        return "SMTP_Injection", lab_key_of(self.directory, account)
 
     async def inject(
         self,
@@ -91,7 +91,7 @@ class RelayProcess:
         text: str = "Hello.\r\n",
     ) -> TransmissionId:
         """Hand in one message by SMTP. Raises InjectionRefusedError; OSError or aiosmtplib's when it dies."""
-        content = compose(to, mail_from, ip_pool=ip_pool, text=text)
+        content = compose_mail(to, mail_from, ip_pool=ip_pool, text=text)
         reply = await inject_by_smtp((self.host, self.port), self.login(account), mail_from, [to], content)
         return TransmissionId(reply.split()[-1])
 

@@ -8,7 +8,7 @@ from relay.process.runtime import Relay
 TIMEOUT_S = 20
 
 
-def client_of(
+def rest_client_of(
     relay: Relay, key: str | None, subaccount: int | None = None, *, over_socket: bool = False
 ) -> httpx.AsyncClient:
     """A client of /api/v1 that shows this key; None: no key."""

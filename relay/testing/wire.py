@@ -41,7 +41,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def connect(address: tuple[str, int], source: str = "") -> AsyncIterator[Wire]:
+async def connect_wire(address: tuple[str, int], source: str = "") -> AsyncIterator[Wire]:
     """A connection; the greeting is still to be read. It is cut off at the end, without QUIT.
 
     source: the address that it comes from, when it matters.

@@ -13,12 +13,12 @@ from relay.frames.rest.body import parse_object
 from relay.frames.rest.paging import decode_cursor
 from relay.ingress.auth import decode_base64, decode_plain
 from relay.ingress.commands import parse_mail, parse_rcpt
-from relay.ingress.data import DataReader, parts_of, unstuffed
+from relay.ingress.data import DataReader, take_parts, unstuff
 from relay.ingress.msys import parse_msys
 from relay.ingress.proxy import parse_proxy
 from relay.mail.dkim import check_key, is_record_of
 from relay.mail.mailboxes import sole_mailbox
-from relay.mail.submitted import check_no_stray_options, repaired
+from relay.mail.submitted import check_no_stray_options, repair
 from relay.mail.weight import is_light
 from relay.resources.suppression_list.body import wanted_of_bulk
 from relay.resources.transmissions.body import parse_transmission
@@ -34,9 +34,9 @@ def _data(octets: bytes) -> None:
         for at in range(0, len(octets), size):
             reader.feed(octets[at : at + size])
         reader.feed(b"\r\n.\r\n")
-        content = b"".join(unstuffed(reader.content()))
-        parts = parts_of(content, 1 << 29, reader.has_crlf_alone)
-        check_no_stray_options(parts._replace(body=b"".join(repaired(parts.body))))
+        content = b"".join(unstuff(reader.content()))
+        parts = take_parts(content, 1 << 29, reader.has_crlf_alone)
+        check_no_stray_options(parts._replace(body=b"".join(repair(parts.body))))
 
 
 def _bulk(text: str) -> None:

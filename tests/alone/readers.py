@@ -16,7 +16,7 @@ from relay.frames.console.errors import WebError
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.fault import Fault
 from relay.ingress.replies import Complaint
-from relay.mail.addresses import read_forgivingly, written
+from relay.mail.addresses import read_forgivingly, write_addresses
 from relay.mail.budget import Budget
 from relay.mail.compose import compose
 from relay.mail.dkim import Signer, UnusableKey, body_hash, encode_key, signature_field
@@ -24,17 +24,17 @@ from relay.mail.dsn import Fate, build_dsn
 from relay.mail.entities import file_entity, text_entity
 from relay.mail.fields import section_in_ascii
 from relay.mail.gate import check_body, check_composed, check_stored, read_section
-from relay.mail.headers import decoded, fields_of, from_address, own_mailbox, split_message, unfolded
+from relay.mail.headers import decode_header, fields_of, from_address, own_mailbox, split_message, unfold
 from relay.mail.inline_css import inline_css
 from relay.mail.mailboxes import read_name, sole_mailbox, split_name, split_template
 from relay.mail.mime import read_leaves
 from relay.mail.parameters import first_word, named_parameters, parameters_of
 from relay.mail.seven_bit import seven_bit
-from relay.mail.submitted import tidied
-from relay.mail.template import Kind, compile_template
+from relay.mail.submitted import tidy
+from relay.mail.template import TemplateKind, compile_template
 from relay.mail.to import To
-from relay.mail.words import by_words, parameter, phrase, unstructured
-from relay.net.content import pieces
+from relay.mail.words import by_words, encode_unstructured, parameter, phrase
+from relay.net.content import cut_in_pieces
 from relay.resources.sending_domains.shapes import parse_domain
 from relay.resources.suppression_list.body import BadEntry
 
@@ -71,7 +71,7 @@ def all_of(iterable: Iterable[object]) -> None:
 
 def _rendered(text: str) -> str:
     data = {"a": list(range(1000)), "b": "x" * 1000, "d": {"t": "{{ b }}"}}
-    return compile_template(text, Kind.HTML).render(data, Budget())
+    return compile_template(text, TemplateKind.HTML).render(data, Budget())
 
 
 def _composed(message: bytes) -> None:
@@ -114,7 +114,7 @@ EXPRESSIONS = (
 )
 MAIL = (
     # ── templates and rules ──
-    Reader("template", lambda text: compile_template(text, Kind.HTML), 20_000, EXPRESSIONS),
+    Reader("template", lambda text: compile_template(text, TemplateKind.HTML), 20_000, EXPRESSIONS),
     Reader(
         "rendering",
         _rendered,
@@ -223,7 +223,7 @@ MAIL = (
     ),
     Reader(
         "a message with any line ends",
-        tidied,
+        tidy,
         250_000,
         (
             *(
@@ -252,7 +252,7 @@ MAIL = (
     ),
     Reader(
         "values",
-        lambda octets: (unfolded(octets), decoded(octets)),
+        lambda octets: (unfold(octets), decode_header(octets)),
         150_000,
         (*HOSTILE, "\r\n ", "=?utf-8?b?QUFB?= ", "=?utf-8?b?", "=?", "?=", "=?a?q?b?=\t"),
         as_octets=True,
@@ -304,7 +304,7 @@ MAIL = (
     ),
     Reader(
         "addresses of a list",
-        lambda text: written(read_forgivingly(text)),
+        lambda text: write_addresses(read_forgivingly(text)),
         10_000,
         (
             *(
@@ -349,7 +349,7 @@ MAIL = (
     ),
     Reader(
         "texts in fields",
-        lambda text: (unstructured(text), by_words(text), parameter("name", text)),
+        lambda text: (encode_unstructured(text), by_words(text), parameter("name", text)),
         25_000,
         (*HOSTILE, "a", "é", "\U0001f600 "),
     ),
@@ -384,7 +384,7 @@ MAIL = (
     ),
     Reader(
         "content out",
-        lambda octets: all_of(pieces([octets])),
+        lambda octets: all_of(cut_in_pieces([octets])),
         3_000_000,
         ("\r\n.", ".", "a", "\r\n"),
         as_octets=True,

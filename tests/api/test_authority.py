@@ -16,7 +16,7 @@ from relay.resources.api_keys.rules import hash_key
 from relay.resources.subaccounts.rules import change_subaccount
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 from tests.support.rest import refusal, results
 
 DENIED = "550 5.7.1 relaying denied"
@@ -53,7 +53,7 @@ CAUSES: dict[str, Callable[[Snapshot, str], Sequence[Change]]] = {
 
 @asynccontextmanager
 async def _logged_in(relay: RelayHarness, key: str) -> AsyncIterator[Wire]:
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         assert (await wire.ask(b"EHLO client.test"))[:3] == "250"
         shown = base64.b64encode(b"\0SMTP_Injection\0" + key.encode())

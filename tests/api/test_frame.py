@@ -9,7 +9,7 @@ import pytest
 
 from relay.domain import errors
 from relay.domain.words import find_words
-from relay.frames.rest.errors import told
+from relay.frames.rest.errors import api_error
 from relay.testing.harness import RelayHarness
 from tests.support.rest import refusal, results
 
@@ -229,7 +229,7 @@ def test_every_refusal_that_a_client_can_cause_has_its_sentence() -> None:
 def test_pools_that_cannot_be_used_are_told_in_the_second_familys_shape(
     error: errors.RelayError, status: int, description: str
 ) -> None:
-    found = told(error, f"/api/v1{OTHERS}")
+    found = api_error(error, f"/api/v1{OTHERS}")
     assert found is not None
     (problem,) = found.problems
     assert (found.status, problem.code) == (status, "1300")

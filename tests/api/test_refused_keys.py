@@ -12,7 +12,7 @@ from relay.resources.api_keys.rules import hash_key
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 from tests.api.test_auth import FORBIDDEN, KEY, UNAUTHORIZED, basic
 from tests.support.rest import refusal
 
@@ -50,7 +50,7 @@ async def test_a_key_that_was_revoked_is_told_apart_at_every_door(
     await relay.apply(Remove(relay.inside.directory.snapshot.keys[hash_key(key)]))
     async with relay.api(key=key) as api:
         assert refusal(await api.get("/ip-pools")) == UNAUTHORIZED
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         await wire.ask(b"EHLO client.test")
         shown = base64.b64encode(b"\0SMTP_Injection\0" + key.encode())

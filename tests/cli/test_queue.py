@@ -14,7 +14,7 @@ from relay.domain.message import Message, Options, Pin, State
 from relay.domain.outcome import Peer
 from relay.ports.queue import Selection
 from relay.resources.queue.bulk import SLICE
-from relay.resources.queue.commands import Progress
+from relay.resources.queue.commands import BulkProgress
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch, copies
@@ -125,7 +125,7 @@ def test_a_bulk_verb_says_how_many_it_would_touch_and_does_it_with_yes(
 
 
 def test_what_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(25_000)
+    progress = BulkProgress(25_000)
     for touched in (9_999, 0, 1, 9_000, 2_000):
         assert progress(touched)
     assert capsys.readouterr().err == "10,000 of 25,000 messages\n21,000 of 25,000 messages\n"

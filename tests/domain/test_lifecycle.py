@@ -7,7 +7,7 @@ import pytest
 
 from relay.domain.events import Bounce, Delay, Delivery
 from relay.domain.ids import AccountId, BodyId, IpAddress, MessageId, PoolId, TransmissionId
-from relay.domain.lifecycle import ORPHAN_DELAYS_S, Finish, Requeue, discard, expire, orphaned, settle
+from relay.domain.lifecycle import ORPHAN_DELAYS_S, Finish, Requeue, discard, expire, settle, settle_orphan
 from relay.domain.message import Message, Pin, RcptType, State
 from relay.domain.outcome import Bounced, Deferred, Delivered, NotTried, Peer
 from relay.domain.reply import Phase, Reply
@@ -127,7 +127,7 @@ def test_an_attempt_that_was_counted_but_not_made_is_no_retry(is_claimed: bool, 
 
 
 def test_an_orphan_waits_longer_each_time_but_never_past_its_expiry() -> None:
-    delays = [orphaned(replace(MESSAGE, orphaned=n), T0).due - T0 for n in range(1, 8)]
+    delays = [settle_orphan(replace(MESSAGE, orphaned=n), T0).due - T0 for n in range(1, 8)]
     assert delays == [timedelta(seconds=s) for s in (*ORPHAN_DELAYS_S, 60, 60)]
     late = replace(MESSAGE, orphaned=5, expires=T0 + timedelta(seconds=3))
-    assert orphaned(late, T0).due == late.expires
+    assert settle_orphan(late, T0).due == late.expires

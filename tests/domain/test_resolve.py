@@ -19,7 +19,7 @@ from relay.domain.errors import (
     UnknownPool,
 )
 from relay.domain.ids import AccountId, IpAddress, SubaccountId
-from relay.domain.resolve import Moment, Resolution, Step, choose_ip, resolve_pool, stranded
+from relay.domain.resolve import Moment, Resolution, Step, choose_ip, find_stranded, resolve_pool
 
 BuildSnapshot = Callable[..., Snapshot]
 Pools = dict[str, list[str]]
@@ -266,5 +266,5 @@ def test_an_account_is_stranded_when_mail_that_names_no_pool_is_refused(
         is_refused = True
     else:
         is_refused = False
-    found = {account.id for account in stranded(accounts.values(), ips.values())}
+    found = {account.id for account in find_stranded(accounts.values(), ips.values())}
     assert (AccountId(1) in found) is (is_refused and status is Status.ACTIVE)

@@ -11,7 +11,7 @@ from relay.domain.lifecycle import Finish, expire, settle
 from relay.domain.outcome import Bounced, Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
-from relay.domain.suppression import Kind, Source, after_bounce, key_of, key_of_message, suppressed
+from relay.domain.suppression import Kind, Source, after_bounce, bounce_suppressed, key_of, key_of_message
 from tests.support.mail import NOW, build_message
 
 PEER = Peer("127.0.0.9")
@@ -59,7 +59,7 @@ def test_mail_is_not_transactional_unless_it_says_so(option: bool | None, kind: 
 )
 def test_a_suppressed_recipient_bounces_with_the_literal_reason(source: Source, reason: str) -> None:
     message = build_message()
-    bounce = suppressed(message, source, NOW)
+    bounce = bounce_suppressed(message, source, NOW)
     assert bounce == Bounce(NOW, Subject.of(message), 0, 0, Peer(), 25, 554, reason)
 
 

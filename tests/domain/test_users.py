@@ -21,16 +21,16 @@ from relay.domain.users import (
     UnfitRole,
     User,
     UserId,
+    address_of_client,
     check_role,
-    client_address,
     client_network,
     ends_at,
     is_live,
     name_key,
     normal_password,
-    parse_name,
     parse_password,
-    shortened,
+    parse_user_name,
+    shorten,
 )
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -56,7 +56,7 @@ def _session(last_seen: datetime = NOW) -> Session:
     ],
 )
 def test_a_name_is_an_address_or_a_plain_name(text: str, name: str) -> None:
-    assert parse_name(text) == name
+    assert parse_user_name(text) == name
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_name_is_an_address_or_a_plain_name(text: str, name: str) -> None:
 )
 def test_a_name_that_people_cannot_tell_from_another_is_refused(text: str, words: str) -> None:
     with pytest.raises(UnfitName, match=words) as caught:
-        parse_name(text)
+        parse_user_name(text)
     assert words in str(caught.value)
 
 
@@ -94,10 +94,10 @@ def test_names_that_differ_in_case_alone_are_one(one: str, other: str) -> None:
 @given(st.text(max_size=140))
 def test_a_name_is_refused_or_is_its_own_best_form(text: str) -> None:
     try:
-        name = parse_name(text)
+        name = parse_user_name(text)
     except UnfitName:
         return
-    assert parse_name(name) == name
+    assert parse_user_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert name_key(name) == name_key(text)
 
@@ -135,10 +135,10 @@ def test_a_text_too_long_for_a_name_or_a_password_is_not_composed() -> None:
     marks = "a" + "\u0301\u0323" * 2000
     assert normal_password(marks) == marks
     with pytest.raises(UnfitName):
-        parse_name(marks)
+        parse_user_name(marks)
     longest = "\u1fa7" * MAX_PASSWORD
     assert normal_password(unicodedata.normalize("NFD", longest)) == longest
-    assert parse_name(unicodedata.normalize("NFD", longest[:MAX_NAME])) == longest[:MAX_NAME]
+    assert parse_user_name(unicodedata.normalize("NFD", longest[:MAX_NAME])) == longest[:MAX_NAME]
 
 
 def test_no_hash_is_shown_with_a_user_or_a_session() -> None:
@@ -194,11 +194,11 @@ def test_one_client_is_an_ipv4_address_or_the_64_of_an_ipv6_one(client: str, net
 
 
 def test_addresses_are_kept_in_canonical_form() -> None:
-    assert client_address("2001:DB8:0::1") == "2001:db8::1"
-    assert client_address("::ffff:192.0.2.1") == "192.0.2.1"
-    assert len(client_address("x" * 1000)) == 64
+    assert address_of_client("2001:DB8:0::1") == "2001:db8::1"
+    assert address_of_client("::ffff:192.0.2.1") == "192.0.2.1"
+    assert len(address_of_client("x" * 1000)) == 64
 
 
 def test_what_a_browser_says_of_itself_is_one_short_line() -> None:
-    assert shortened("Firefox\r\n\x1b[31mred") == "Firefox   [31mred"
-    assert len(shortened("x" * 1000)) == 200
+    assert shorten("Firefox\r\n\x1b[31mred") == "Firefox   [31mred"
+    assert len(shorten("x" * 1000)) == 200

@@ -18,7 +18,7 @@ from relay.sink.orders import EXTENSIONS
 from relay.testing.fake_dns import FakeDns
 from relay.testing.harness import Injected, RelayHarness
 from relay.testing.lab import lab_directory
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 SHORT = Timeouts(greeting_s=0.4, ehlo_s=0.4, mail_s=0.4, rcpt_s=0.4, data_s=0.4, body_s=0.4)
 STEP_BY_STEP = tuple(name for name in EXTENSIONS if name != "PIPELINING")
@@ -200,7 +200,7 @@ def _lacks(mta: FakeMta, need: str) -> None:
 async def _needing(relay: RelayHarness, to: str, message: bytes) -> Injected:
     login = b64encode("\0".join(("", *relay.login())).encode())
     utf8 = b"" if to.isascii() else b" SMTPUTF8"
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         mail = b"MAIL FROM:<a@acme.test> BODY=8BITMIME" + utf8
         for line in (b"EHLO c", b"AUTH PLAIN " + login, mail, f"RCPT TO:<{to}>".encode(), b"DATA"):

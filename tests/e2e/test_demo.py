@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.testing.demo import main, run, table
-from relay.testing.demo_cases import Case, Way
+from relay.testing.demo import run, run_demo, table
+from relay.testing.demo_cases import DemoCase, Way
 from relay.testing.lab import lab_directory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,13 +38,13 @@ async def test_the_demo_shows_every_row_as_the_table_has_it() -> None:
 async def test_a_row_that_does_not_come_out_as_said_is_wrong() -> None:
     """The demo can fail: told something untrue of the lab, it says so."""
     untrue = [
-        Case("another pool", 1, "receipts", "marketing"),
-        Case("a refusal instead", 1, "nowhere", "receipts"),
-        Case("delivered instead", 1, "receipts", reply="550 5.7.1 "),
-        Case("refused otherwise", 1, "nowhere", reply="451 "),
-        Case("another pool, by REST", 1, "receipts", "marketing", way=Way.REST),
-        Case("another pool, later", 1, "receipts", "marketing", way=Way.SCHEDULED),
-        Case("delivered instead, later", 1, "receipts", reply="550 5.7.1 ", way=Way.SCHEDULED),
+        DemoCase("another pool", 1, "receipts", "marketing"),
+        DemoCase("a refusal instead", 1, "nowhere", "receipts"),
+        DemoCase("delivered instead", 1, "receipts", reply="550 5.7.1 "),
+        DemoCase("refused otherwise", 1, "nowhere", reply="451 "),
+        DemoCase("another pool, by REST", 1, "receipts", "marketing", way=Way.REST),
+        DemoCase("another pool, later", 1, "receipts", "marketing", way=Way.SCHEDULED),
+        DemoCase("delivered instead, later", 1, "receipts", reply="550 5.7.1 ", way=Way.SCHEDULED),
     ]
     rows = await run(lab_directory(), lambda lab: untrue)
     assert [row.seen for row in rows[:6]] == [
@@ -64,9 +64,9 @@ def test_a_directory_without_the_accounts_it_needs_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     poor = tmp_path / "directory.toml"
-    assert main([str(poor)]) == 2
+    assert run_demo([str(poor)]) == 2
     poor.write_text("", encoding="utf-8")
-    assert main([str(poor)]) == 2
+    assert run_demo([str(poor)]) == 2
     unreadable, empty = capsys.readouterr().err.splitlines()
     assert unreadable.startswith(f"{poor}: ")
     assert empty == f"{poor}: no self_serve account with a subaccount that is bound to a filled pool"

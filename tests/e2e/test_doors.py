@@ -23,7 +23,7 @@ from relay.store import Store
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import lab_directory
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 from tests.cli.conftest import Cli
 from tests.console.site import PASSWORD, WITH_CONSOLE, Console
 from tests.support.authority import ACCOUNT, PART, STATUSES, become, measured, now_being, rows, sign
@@ -228,7 +228,7 @@ async def test_smtp(relay: RelayHarness, is_heard: bool) -> None:
     async def cell(verb: str, role: str, status: str) -> str:
         await become(relay, "active")
         await relay.inside.directory.refresh()
-        async with connect(relay.smtp_address, TRUSTED.get(role, "")) as wire:
+        async with connect_wire(relay.smtp_address, TRUSTED.get(role, "")) as wire:
             await wire.reply()
             await wire.ask(b"EHLO client.test")
             if verb == "AUTH":

@@ -15,7 +15,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.sink.orders import EXTENSIONS
 from relay.testing.clock import HandMovedClock
 from relay.testing.harness import RelayHarness
-from relay.testing.injection import compose
+from relay.testing.injection import compose_mail
 from relay.testing.lab import WITH_API, lab_directory
 
 TO, OTHER = "bob@gmail.example", "eve@gmail.example"
@@ -49,7 +49,9 @@ async def hand_in(
             words = [f"TO:<{recipient}>", *options]
             said = await client.execute_command(b"RCPT", *[word.encode() for word in words])
             assert said.code == 250, said
-        message = compose(recipients[0][0], FROM, ip_pool="receipts", msys=msys, text=text, headers=headers)
+        message = compose_mail(
+            recipients[0][0], FROM, ip_pool="receipts", msys=msys, text=text, headers=headers
+        )
         await client.data(message)
 
 

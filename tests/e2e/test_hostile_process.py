@@ -9,7 +9,7 @@ import pytest_asyncio
 from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 
 SETTINGS: dict[str, dict[str, object]] = {
     "smtp": {"idle_timeout_s": 2, "body_budget_bytes": 24 << 20, "max_connections": 20}
@@ -35,7 +35,7 @@ async def running(tmp_path: Path, mta: FakeMta) -> AsyncIterator[RelayProcess]:
 
 
 async def test_10000_recipients_are_cut_at_the_limit(running: RelayProcess) -> None:
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         await _begin(wire, running)
         codes: list[str] = []
         for batch in range(20):
@@ -48,7 +48,7 @@ async def test_10000_recipients_are_cut_at_the_limit(running: RelayProcess) -> N
 
 
 async def test_a_10_mb_header_is_refused(running: RelayProcess) -> None:
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         await _begin(wire, running, b"RCPT TO:<bob@gmail.example>", b"DATA")
         try:
             await wire.write(b"Subject: long\r\n")
@@ -61,7 +61,7 @@ async def test_a_10_mb_header_is_refused(running: RelayProcess) -> None:
 
 
 async def test_a_10_mb_line_is_refused(running: RelayProcess) -> None:
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         await _begin(wire, running, b"RCPT TO:<bob@gmail.example>", b"DATA")
         try:
             await wire.write(b"Subject: long\r\n\r\n")
@@ -74,7 +74,7 @@ async def test_a_10_mb_line_is_refused(running: RelayProcess) -> None:
 
 
 async def test_more_than_the_size_limit_is_refused(running: RelayProcess) -> None:
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         assert (await _login(wire, running))[:3] == "235"
         declared = await wire.ask(b"MAIL FROM:<alice@acme.test> SIZE=20971521")
         assert declared == "552 5.3.4 Message size exceeds fixed limit"
@@ -91,7 +91,7 @@ async def test_more_than_the_size_limit_is_refused(running: RelayProcess) -> Non
 
 
 async def test_a_slow_writer_is_let_go_and_takes_its_message_along(running: RelayProcess) -> None:
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         await _begin(wire, running, b"RCPT TO:<bob@gmail.example>", b"DATA")
         await wire.write(b"Subject: slow\r\n\r\nI will finish")
         assert (await wire.reply(timeout_s=8))[:3] in {"421", ""}
@@ -100,14 +100,14 @@ async def test_a_slow_writer_is_let_go_and_takes_its_message_along(running: Rela
 
 async def test_clients_that_vanish_in_data_leave_nothing_behind(running: RelayProcess) -> None:
     for _ in range(30):
-        async with connect((running.host, running.port)) as wire:
+        async with connect_wire((running.host, running.port)) as wire:
             await _begin(wire, running, b"RCPT TO:<bob@gmail.example>", b"DATA")
             await wire.write(b"Subject: gone\r\n\r\n" + CHUNK * 1000)
 
 
 async def test_connections_over_the_limit_are_told_so_and_the_rest_is_served(running: RelayProcess) -> None:
     async with (
-        connect((running.host, running.port)) as kept,
+        connect_wire((running.host, running.port)) as kept,
     ):
         assert (await kept.reply())[:3] == "220"
         greetings = await _greetings(running, 25)
@@ -120,7 +120,7 @@ async def _greetings(running: RelayProcess, count: int) -> list[str]:
     """Codes of the greetings of that many connections, all open at once."""
     if count == 0:
         return []
-    async with connect((running.host, running.port)) as wire:
+    async with connect_wire((running.host, running.port)) as wire:
         return [(await wire.reply())[:3], *await _greetings(running, count - 1)]
 
 

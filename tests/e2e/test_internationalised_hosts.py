@@ -18,7 +18,7 @@ from relay.net.records import RsaKeys
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 FIELDS = (
     "From: Jürgen <you@acme.test>\r\nTo: bob@nümlaut.example\r\nSubject: Grüße\r\n"
@@ -39,7 +39,7 @@ async def _hand_in(relay: RelayHarness, message: str, to: str = "bob@nümlaut.ex
     username, password = relay.login()
     login = b64encode(f"\0{username}\0{password}".encode())
     mail = b"MAIL FROM:<you@acme.test> SMTPUTF8 BODY=8BITMIME"
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         for line in (b"EHLO c.test", b"AUTH PLAIN " + login, mail, f"RCPT TO:<{to}>".encode()):
             said = await wire.ask(line)

@@ -10,7 +10,7 @@ from relay.process.directory.file import load_directory
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 STREET, KNOWN = "straße.x.test", "xn--strae-oqa.x.test"
 ODD = [
@@ -29,7 +29,7 @@ async def _by_smtp(relay: RelayHarness, to: str) -> str:
     """The reply to the dot, or to the recipient that was refused."""
     username, password = relay.login()
     login = b64encode(f"\0{username}\0{password}".encode())
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         for line in (b"EHLO c.test", b"AUTH PLAIN " + login, b"MAIL FROM:<a@acme.test> SMTPUTF8"):
             said = await wire.ask(line)

@@ -12,7 +12,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 from tests.support.volumes import answer
 
 MOST = 200
@@ -55,7 +55,7 @@ async def test_clients_that_take_all_hear_421_while_mail_leaves_and_readyz_tells
             stack.enter_context(_only(relay, MOST))
             greetings = []
             for _ in range(MOST):
-                wire = await stack.enter_async_context(connect((relay.host, relay.port)))
+                wire = await stack.enter_async_context(connect_wire((relay.host, relay.port)))
                 greetings.append(await wire.reply())
             assert {greeting[:9] for greeting in greetings} == {"220 2.0.0", "421 4.4.5"}
             assert greetings[-1].startswith("421")
@@ -89,7 +89,7 @@ async def test_without_any_nothing_is_lost_and_all_goes_on_once_there_are_some(
             await asyncio.sleep(1)
             mta.limit()
             await asyncio.sleep(3)
-            async with connect((relay.host, relay.port)) as wire:
+            async with connect_wire((relay.host, relay.port)) as wire:
                 with suppress(TimeoutError):
                     assert not (await wire.reply(2)).startswith("220")
             assert not mta.accepted

@@ -11,7 +11,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError, inject_by_smtp
 from relay.testing.lab import WITH_API
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 from tests.ingress.conftest import plain
 
 MESSAGE = b"From: a@acme.test\r\nSubject: s\r\n\r\nt\r\n"
@@ -24,7 +24,7 @@ def relay_settings() -> dict[str, dict[str, object]]:
 
 async def hand_in(relay: RelayHarness, mail: str, *paths: str) -> list[str]:
     """Code of the reply to MAIL, to each RCPT and to the dot, for paths with their brackets."""
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         await wire.ask(b"EHLO client.example")
         user, password = relay.login()

@@ -13,7 +13,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 
 
 async def test_workers_count_the_connections_of_a_client_together(tmp_path: Path, mta: FakeMta) -> None:
@@ -26,11 +26,11 @@ async def test_workers_count_the_connections_of_a_client_together(tmp_path: Path
         smtp = (running.host, running.port)
         for _ in range(2):
             async with AsyncExitStack() as stack:
-                wires = [await stack.enter_async_context(connect(smtp)) for _ in range(40)]
+                wires = [await stack.enter_async_context(connect_wire(smtp)) for _ in range(40)]
                 assert 4 <= [(await wire.reply())[:3] for wire in wires].count("220") <= 6
 
             async def is_let_in() -> bool:
-                async with connect(smtp) as wire:
+                async with connect_wire(smtp) as wire:
                     return (await wire.reply())[:3] == "220"
 
             await eventually(is_let_in)
@@ -80,7 +80,7 @@ async def test_handshakes_are_counted_from_the_first_octet_and_come_through(
                 silent: list[Wire] = []
                 # The places of those who have just gone may come back a moment later.
                 while (await answer(port, said)).startswith(expected):
-                    silent.append(await stack.enter_async_context(connect(("127.0.0.1", port))))
+                    silent.append(await stack.enter_async_context(connect_wire(("127.0.0.1", port))))
                 for wire in silent:
                     with contextlib.suppress(ConnectionError):
                         await wire.write(b"EHLO in clear\r\n")
@@ -119,7 +119,7 @@ async def test_a_connection_that_is_reset_in_the_handshake_gives_its_place_back(
     async with RelayProcess(tmp_path, mta.address, settings=settings) as running:
 
         async def is_let_in() -> bool:
-            async with connect((running.host, running.port)) as wire:
+            async with connect_wire((running.host, running.port)) as wire:
                 return (await wire.reply())[:3] == "220"
 
         for port in (running.port, smtps):

@@ -12,7 +12,7 @@ from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 
 POOL = b'X-MSYS-API: {"options": {"ip_pool": "marketing"}}'
 
@@ -24,7 +24,7 @@ async def test_while_it_stops_it_says_so_and_the_mail_that_is_under_way_is_taken
         host, port = relay.http_address
         login = b64encode("\0".join(("", *relay.login())).encode())
         async with (
-            connect((relay.host, relay.port)) as wire,
+            connect_wire((relay.host, relay.port)) as wire,
             httpx.AsyncClient(base_url=f"http://{host}:{port}") as client,
             asyncio.TaskGroup() as tasks,
         ):

@@ -20,7 +20,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.sink.orders import EXTENSIONS
 from relay.testing.harness import RelayHarness
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 TO = "bob@gmail.example"
 FROM = "alice@acme.test"
@@ -226,7 +226,7 @@ async def test_aiosmtplib_sends_several_on_one_connection(
 
 async def test_pipelined_transactions_are_answered_in_order(relay: RelayHarness, mta: FakeMta) -> None:
     token = base64.b64encode("\0{}\0{}".format(*relay.login()).encode())
-    async with connect(relay.smtp_address) as line:
+    async with connect_wire(relay.smtp_address) as line:
         assert (await line.reply()).startswith("220 ")
         hello = await line.ask(b"EHLO client.example")
         for keyword in ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 20971520"):

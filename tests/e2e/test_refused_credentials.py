@@ -12,7 +12,7 @@ import pytest
 
 from relay.sink.fake_mta import FakeMta
 from relay.testing.process import RelayProcess
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
 PROXY = "127.0.0.2"
@@ -50,7 +50,7 @@ async def _matched(program: str, log: Path, conf: Path) -> Counter[str]:
 
 
 async def _guess_by_smtp(running: RelayProcess, name: str, proxied: str) -> None:
-    async with connect((running.host, running.port), PROXY) as wire:
+    async with connect_wire((running.host, running.port), PROXY) as wire:
         await wire.write(f"PROXY TCP4 {proxied} 127.0.0.1 4000 25\r\n".encode())
         assert (await wire.reply())[:3] == "220"
         # The name of EHLO may hold anything too.

@@ -20,7 +20,7 @@ from relay.domain.reply import Phase
 from relay.mail.dkim import record
 from relay.net.records import RsaKeys
 from relay.ports.sandbox import Output
-from relay.process.children.pool import Pool
+from relay.process.children.pool import ChildPool
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
@@ -176,14 +176,14 @@ async def test_a_session_that_ends_while_its_mail_is_converted_is_no_attempt(
         await relay.inject(TO, message=HEAD + b"\r\nx\r\n")
         await relay.quiet()
 
-        async def slowly(sandbox: Pool, *asked: Any) -> Output:
+        async def slowly(sandbox: ChildPool, *asked: Any) -> Output:
             if mta.connections == 1:
                 mta.drop_all()
                 await asyncio.sleep(0.1)
             return await run(sandbox, *asked)
 
-        run = Pool.run
-        monkeypatch.setattr(Pool, "run", slowly)
+        run = ChildPool.run
+        monkeypatch.setattr(ChildPool, "run", slowly)
         injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
         assert await relay.quiet() == []
         event = (await relay.story(injected.message_id))[-1].event
@@ -196,11 +196,11 @@ async def test_without_a_place_to_convert_it_mail_waits(
 ) -> None:
     async with _relay(tmp_path) as (relay, mta):
 
-        async def busy(sandbox: Pool, *asked: Any) -> Output:
+        async def busy(sandbox: ChildPool, *asked: Any) -> Output:
             raise Busy
 
         with monkeypatch.context() as patch:
-            patch.setattr(Pool, "run", busy)
+            patch.setattr(ChildPool, "run", busy)
             injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
             (waiting,) = await relay.quiet()
             assert waiting.last_reply.startswith("451 4.3.1 [internal] No place to convert it")
@@ -213,10 +213,10 @@ async def test_without_a_place_to_convert_it_mail_waits(
 async def test_what_takes_too_much_work_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with _relay(tmp_path) as (relay, mta):
 
-        async def too_much(sandbox: Pool, *asked: Any) -> Output:
+        async def too_much(sandbox: ChildPool, *asked: Any) -> Output:
             return Output((), TooMuchWork("memory", 384.0))
 
-        monkeypatch.setattr(Pool, "run", too_much)
+        monkeypatch.setattr(ChildPool, "run", too_much)
         injected = await relay.inject(TO, message=HEAD + TEXT + b"\r\n" + CAFE * 20_000)
         assert await relay.quiet() == []
         event = (await relay.story(injected.message_id))[-1].event

@@ -29,11 +29,11 @@ from relay.ports.queue import Selection
 from relay.sink.fake_mta import FakeMta
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
-from relay.testing.injection import InjectionRefusedError, compose, inject_by_smtp
-from relay.testing.lab import key_of, lab_directory, write_files
+from relay.testing.injection import InjectionRefusedError, compose_mail, inject_by_smtp
+from relay.testing.lab import lab_directory, lab_key_of, write_files
 from relay.testing.process import free_port
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class Relaying(RuleBasedStateMachine):
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.port = free_port()
         directory = lab_directory()
-        self.login = ("SMTP_Injection", key_of(directory, ACME))
+        self.login = ("SMTP_Injection", lab_key_of(directory, ACME))
         self.config = write_files(folder, directory, self.mta.address, f"127.0.0.1:{self.port}", SETTINGS)
         self.url = f"sqlite:///{folder / 'relay.db'}"
         self.clock = HandMovedClock()
@@ -202,7 +202,7 @@ class Relaying(RuleBasedStateMachine):
         to = f"r{self.number}@domain{self.number % 3}.example"
         self.mta.answer(to, fate)
         candidates = _candidates(await self.store.directory.snapshot(), pool)
-        content = compose(to, ip_pool=pool)
+        content = compose_mail(to, ip_pool=pool)
         try:
             reply = await inject_by_smtp(
                 ("127.0.0.1", self.port), self.login, "sender@acme.test", [to], content
@@ -260,7 +260,7 @@ class Relaying(RuleBasedStateMachine):
 
     async def _greets(self) -> bool:
         try:
-            async with connect(("127.0.0.1", self.port)) as wire:
+            async with connect_wire(("127.0.0.1", self.port)) as wire:
                 return (await wire.reply()).startswith("220")
         except OSError:
             return False

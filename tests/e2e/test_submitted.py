@@ -15,7 +15,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.lab import WITH_API
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 from tests.ingress.conftest import plain
 
 TO = "bob@b.example"
@@ -35,7 +35,7 @@ async def post(relay: RelayHarness, content: dict[str, Any], **more: Any) -> htt
 
 async def hand_in(relay: RelayHarness, *pieces: bytes) -> str:
     """The reply to the octets, each piece written for itself. aiosmtplib would mend their line ends."""
-    async with connect(relay.smtp_address) as wire:
+    async with connect_wire(relay.smtp_address) as wire:
         await wire.reply()
         await wire.ask(b"EHLO client.example")
         user, password = relay.login()

@@ -17,7 +17,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.testing.injection import InjectionRefusedError
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 CLIENTS = 8
 _IN_HAND_S = 5.0
@@ -62,7 +62,7 @@ async def test_sigterm_under_load_finishes_what_is_in_hand_and_the_next_start_go
     load = Load(relay)
     clock = asyncio.get_running_loop().time
     await relay.start()
-    async with connect((relay.host, relay.port)) as idle, asyncio.timeout(60):
+    async with connect_wire((relay.host, relay.port)) as idle, asyncio.timeout(60):
         assert (await idle.reply()).startswith("220")
         async with asyncio.TaskGroup() as tasks:
             for number in range(CLIENTS):

@@ -10,7 +10,7 @@ import pytest
 
 from relay.domain.errors import SourceUnplumbed, StoreUnavailable
 from relay.domain.ids import WorkerId
-from relay.domain.lifecycle import LONELY_AFTER, orphaned
+from relay.domain.lifecycle import LONELY_AFTER, settle_orphan
 from relay.domain.message import Message, State
 from relay.domain.route import Route, SmarthostRoute, TlsPolicy
 from relay.egress.path import IN_HAND_PER_CONNECTION, PathLimits
@@ -175,7 +175,7 @@ async def leave_in_flight(outbound: Outbound, times: int) -> None:
     for _ in range(times):
         lane = next(one for one in await queue.hold_lanes(EARLIER, NODE, 3600, 10) if one.ip == IP)
         for message in await queue.orphans(lane):
-            assert await queue.settle(lane, [replace(orphaned(message, NOW), due=NOW)]) == []
+            assert await queue.settle(lane, [replace(settle_orphan(message, NOW), due=NOW)]) == []
         assert len(await claim(outbound.store, lane)) == 1
         await queue.release_lanes(EARLIER)
 

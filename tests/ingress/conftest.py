@@ -19,11 +19,11 @@ from relay.domain.directory import Account, ApiKey, Plan, Snapshot, Status, Suba
 from relay.domain.events import PolicyRejection
 from relay.domain.ids import AccountId, Revision, SubaccountId, TransmissionId
 from relay.ingress.server import SmtpServer
-from relay.net.tally import refusals
+from relay.net.tally import tally_refusals
 from relay.net.tls import ensure_self_signed, server_context
-from relay.process.children.pool import Pool
+from relay.process.children.pool import ChildPool
 from relay.testing.clock import HandMovedClock
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 HOST = "relay.test"
@@ -134,8 +134,8 @@ class Served:
         self.directory, self.core = HandMadeDirectory(), Recorder()
         self.budget = BodyBudget(settings.body_budget_bytes)
         self.clock = HandMovedClock(NOW)
-        self.sandbox = Pool(1)
-        self.refused = refusals()
+        self.sandbox = ChildPool(1)
+        self.refused = tally_refusals()
         self.server = SmtpServer(
             settings,
             self.directory,
@@ -156,12 +156,12 @@ class Served:
 
     def connect(self) -> AbstractAsyncContextManager[Wire]:
         """A connection; the greeting is still to be read."""
-        return connect(self.address)
+        return connect_wire(self.address)
 
     @asynccontextmanager
     async def open(self, *commands: bytes) -> AsyncIterator[Wire]:
         """A connection after EHLO, AUTH with the account's key, and commands, all of them accepted."""
-        async with connect(self.address) as wire:
+        async with connect_wire(self.address) as wire:
             await hello(wire)
             assert await login(wire) == "235 2.0.0 Authed. Go on."
             for command in commands:

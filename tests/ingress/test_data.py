@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.accept.budget import BodyBudget
-from relay.ingress.data import DataReader, parts_of, unstuffed
+from relay.ingress.data import DataReader, take_parts, unstuff
 from relay.ingress.replies import NO_ROOM, TOO_LARGE, Complaint
-from relay.mail.submitted import repaired
+from relay.mail.submitted import repair
 from tests.ingress.conftest import Served
 
 ALPHABET = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"a", b"\r\n.\r\n", b".."])).map(b"".join)
@@ -26,13 +26,13 @@ def read(pieces: list[bytes], max_bytes: int = 1000) -> tuple[bytes | None, byte
 
 
 def plain(content: bytes) -> bytes:
-    return b"".join(unstuffed(content))
+    return b"".join(unstuff(content))
 
 
 def whole(content: bytes) -> bytes:
     """Header and body as they are stored."""
-    parts = parts_of(plain(content), 1_000_000, is_plain=False)
-    body = b"".join(repaired(parts.body))
+    parts = take_parts(plain(content), 1_000_000, is_plain=False)
+    body = b"".join(repair(parts.body))
     return parts.header + b"\r\n" + body if parts.header or body else b""
 
 
@@ -85,7 +85,7 @@ def test_content_that_needs_no_cleaning_is_known_without_looking_twice(
     if not reader.is_dotted:
         assert plain(taken) == taken
     if reader.has_crlf_alone:
-        assert b"".join(repaired(taken)) == taken
+        assert b"".join(repair(taken)) == taken
 
 
 def test_most_mail_needs_no_cleaning() -> None:
@@ -107,9 +107,9 @@ def test_what_is_stored_has_only_crlf_and_ends_in_one(octets: bytes) -> None:
 @given(ALPHABET, st.integers(1, 7))
 def test_content_is_cleaned_the_same_however_it_is_sliced(octets: bytes, slice_octets: int) -> None:
     without_dots = (octets[1:] if octets.startswith(b".") else octets).replace(b"\r\n.", b"\r\n")
-    slices = list(unstuffed(octets, slice_octets))
+    slices = list(unstuff(octets, slice_octets))
     assert b"".join(slices) == without_dots
-    mended = list(repaired(octets, slice_octets))
+    mended = list(repair(octets, slice_octets))
     assert b"".join(mended) == re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
     assert max(map(len, slices + mended), default=0) <= 2 * (slice_octets + 1)
 
@@ -209,6 +209,6 @@ def test_the_limit_is_that_of_the_content(excess: int, refused: bool) -> None:
     assert content is not None
     if refused:
         with pytest.raises(Complaint, match="552"):
-            parts_of(content, 100)
+            take_parts(content, 100)
     else:
-        assert parts_of(content, 100) == (b"", content, False)
+        assert take_parts(content, 100) == (b"", content, False)

@@ -10,7 +10,7 @@ from relay.domain.address import parse_mailbox
 from relay.domain.dsn import DsnRequest
 from relay.ingress.commands import parse_mail, parse_rcpt
 from relay.ingress.replies import Complaint
-from relay.mail.xtext import decode_xtext, embedded
+from relay.mail.xtext import decode_xtext, embed
 from tests.ingress.conftest import Served
 
 POSTMASTER = parse_mailbox("post@master.test")
@@ -170,7 +170,7 @@ def test_what_is_understood_can_be_said_again(parameters: str, smtputf8: bool) -
         assert said.isprintable()
         assert " " not in said
         assert decode_xtext(asked.envid) is not None
-        assert decode_xtext(embedded(asked.orcpt).partition(";")[2]) is not None
+        assert decode_xtext(embed(asked.orcpt).partition(";")[2]) is not None
 
 
 async def test_what_is_asked_is_handed_in_with_each_recipient(smtp: Served) -> None:

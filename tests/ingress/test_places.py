@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 from tests.ingress.conftest import Serve, Served, hello, login, unverified
 
 FULL = "421 4.4.5 Service unavailable, concurrency limit reached."
@@ -66,13 +66,13 @@ async def test_who_has_not_yet_encrypted_holds_a_place_and_gives_it_back(serve: 
     """Handshakes of implicit TLS that are never begun, and that fail."""
     async with serve(listen_tls=("127.0.0.1:0",), max_connections_per_client=2) as smtp:
         encrypted = smtp.server.addresses[1]
-        async with connect(encrypted) as silent, connect(encrypted):
+        async with connect_wire(encrypted) as silent, connect_wire(encrypted):
 
             async def are_counted() -> bool:
                 return smtp.server.connections == 2
 
             await eventually(are_counted)
-            async with connect(encrypted) as third:
+            async with connect_wire(encrypted) as third:
                 assert await third.reply() == ""
             async with smtp.connect() as clear:
                 assert await clear.reply() == FULL
@@ -181,7 +181,7 @@ async def test_failed_handshakes_and_other_protocols_are_told_once_with_a_count(
     caplog.set_level(logging.INFO)
     async with serve(listen_tls=("127.0.0.1:0",)) as smtp:
         for _ in range(3):
-            async with connect(smtp.server.addresses[1]) as wire:
+            async with connect_wire(smtp.server.addresses[1]) as wire:
                 await wire.write(b"EHLO in clear, and more than one record header\r\n")
                 assert await wire.reply() == ""
             async with smtp.connect() as wire:

@@ -22,7 +22,7 @@ from relay.domain.errors import (
     UnverifiedDkimKey,
 )
 from relay.domain.words import ROWS, find_words
-from relay.ingress.replies import internal, printable, reply_for
+from relay.ingress.replies import internal_reply, printable, reply_for
 
 SENTENCES = {kind: row.smtp for kind, row in ROWS.items() if row.smtp}
 ELSEWHERE = {
@@ -89,7 +89,7 @@ def test_the_sentence_is_the_contracts(error: RelayError, reply: str) -> None:
 
 def test_an_error_without_a_sentence_is_ours() -> None:
     assert reply_for(StaleDirectory()) is None
-    assert internal("0a1b") == "451 4.3.0 Internal error, try again later; reference 0a1b"
+    assert internal_reply("0a1b") == "451 4.3.0 Internal error, try again later; reference 0a1b"
 
 
 def test_what_a_client_made_us_quote_fills_no_more_than_a_line() -> None:

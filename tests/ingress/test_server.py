@@ -23,7 +23,7 @@ from relay.domain.errors import (
     UnknownPool,
 )
 from relay.testing.waiting import eventually
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 from tests.ingress.conftest import Serve, Served, hello, login, plain, send, unverified
 
 MAIL, RCPT = b"MAIL FROM:<alice@acme.test>", b"RCPT TO:<bob@gmail.example>"
@@ -105,7 +105,7 @@ class TestTls:
             assert smtp.core.handed[0].protocol == "ESMTPSA"
 
     async def test_clear_text_on_an_implicit_tls_port_gets_nothing(self, serve: Serve) -> None:
-        async with serve(listen_tls=("127.0.0.1:0",)) as smtp, connect(smtp.server.addresses[1]) as wire:
+        async with serve(listen_tls=("127.0.0.1:0",)) as smtp, connect_wire(smtp.server.addresses[1]) as wire:
             await wire.send(b"EHLO client.example")
             assert not (await wire.reply())[:3].isdigit()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.errors import MalformedAddress
-from relay.mail.addresses import Address, Group, read_addresses, read_forgivingly, written
+from relay.mail.addresses import Address, Group, read_addresses, read_forgivingly, write_addresses
 from tests.mail.test_mailboxes import PIECES
 
 
@@ -66,21 +66,23 @@ def test_mailboxes_and_groups_are_read(text: str, read: object) -> None:
 def test_what_is_no_address_is_shown_as_a_group_of_nobody(text: str, shown: bytes) -> None:
     with pytest.raises(MalformedAddress):
         read_addresses(text)
-    assert written(read_forgivingly(text)).endswith(shown)
+    assert write_addresses(read_forgivingly(text)).endswith(shown)
 
 
 @given(st.lists(PIECES, min_size=1, max_size=4).map(";".join))
 def test_any_text_is_shown_in_a_field_that_is_read_as_it_was_meant(text: str) -> None:
     shown = read_forgivingly(text)
-    value = written(shown)
-    assert read_addresses(value.decode()) == read_addresses(written(read_addresses(value.decode())).decode())
+    value = write_addresses(shown)
+    assert read_addresses(value.decode()) == read_addresses(
+        write_addresses(read_addresses(value.decode())).decode()
+    )
     members = [told(one) for one in read_addresses(value.decode())]
     assert [one[1] for one in members] == [one[1] for one in map(told, shown)]  # type: ignore[index]
     assert not {0, 10, 13} & set(value.replace(b"\r\n ", b""))
 
 
 def test_other_readers_find_the_same_groups() -> None:
-    value = written(read_addresses("Freunde: Jürgen <a@x.test>, b@x.test;, Empfänger:;, c@d.test"))
+    value = write_addresses(read_addresses("Freunde: Jürgen <a@x.test>, b@x.test;, Empfänger:;, c@d.test"))
     message = email.message_from_bytes(b"To: " + value + b"\r\n\r\n", policy=policy.default)
     assert [
         (group.display_name, [one.addr_spec for one in group.addresses]) for group in message["to"].groups

@@ -16,12 +16,12 @@ from relay.domain.errors import MalformedOptions, NoSender
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
 from relay.mail.budget import MAX_STEPS, BadTemplate, Budget, OverBudget
 from relay.mail.compose import BadPart, compose
-from relay.mail.headers import decoded
+from relay.mail.headers import decode_header
 from relay.mail.mime import MAX_DEPTH, BadMime
-from relay.mail.sender import shown
+from relay.mail.sender import show_sender
 from relay.mail.to import To
 from relay.mail.weight import estimated_bytes, is_light
-from relay.mail.words import parameter, phrase, unstructured
+from relay.mail.words import encode_unstructured, parameter, phrase
 
 BOB = To("", parse_mailbox("bob@b.example"))
 PLAIN = InlineContent("from@acme.test", "Hello", text="Hello.\n")
@@ -403,7 +403,7 @@ def test_a_clients_message_without_substitutions_is_shared_octet_for_octet() -> 
     assert blueprint.shared is not None
     assert blueprint.shared.endswith(raw[raw.index(b"\r\n\r\npreamble") :])
     assert blueprint.sender.fixed is not None
-    assert shown(*blueprint.sender.fixed) == "Acme <a@acme.test>"
+    assert show_sender(*blueprint.sender.fixed) == "Acme <a@acme.test>"
     assert blueprint.estimated_bytes == len(raw)
 
 
@@ -635,12 +635,12 @@ def test_the_last_part_may_lack_its_end() -> None:
 
 
 def test_long_text_is_folded() -> None:
-    folded = unstructured("word " * 100)
+    folded = encode_unstructured("word " * 100)
     assert all(len(line) <= 78 for line in folded.split(b"\r\n"))
     assert folded.replace(b"\r\n", b"") == (b"word " * 100).strip()
-    assert unstructured("") == b""
-    assert unstructured("x" * 1000).startswith(b"=?utf-8?b?")
-    assert len("X" * 100 + ": ") + max(map(len, unstructured("x" * 895).split(b"\r\n"))) <= 998
+    assert encode_unstructured("") == b""
+    assert encode_unstructured("x" * 1000).startswith(b"=?utf-8?b?")
+    assert len("X" * 100 + ": ") + max(map(len, encode_unstructured("x" * 895).split(b"\r\n"))) <= 998
 
 
 @given(st.text(st.sampled_from("aé€😀"), min_size=43, max_size=200))
@@ -675,7 +675,7 @@ def test_a_name_is_quoted_where_it_must_be() -> None:
 def test_encoded_words_in_a_name_are_read_and_written_anew(name: str, shown: str) -> None:
     written = phrase(name)
     assert b"=?utf-8?q?" not in written
-    assert decoded(written).strip('"') == shown
+    assert decode_header(written).strip('"') == shown
 
 
 def test_mime_version_is_ours_where_the_content_is_in_parts() -> None:

@@ -10,7 +10,7 @@ from relay.domain.transmission import InlineContent, Rfc822Content
 from relay.mail.budget import MAX_STEPS, Budget
 from relay.mail.compose import compose
 from relay.mail.fields import in_ascii, section_in_ascii, value_of
-from relay.mail.headers import decoded, fields_of
+from relay.mail.headers import decode_header, fields_of
 from tests.mail.test_compose import message_of, parsed
 
 JURGEN = b"=?utf-8?b?SsO8cmdlbg==?="
@@ -69,9 +69,9 @@ def test_no_more_is_encoded_than_must_be(name: str, text: str, value: bytes) -> 
 def test_what_joins_two_words_is_kept_and_makes_no_other_address_of_them(joiner: str) -> None:
     text = f"a@pay{joiner}pal.test"
     value = value_of("reply-to", text)
-    assert decoded(value) == text
+    assert decode_header(value) == text
     assert parseaddr(value.decode())[1] != "a@paypal.test"
-    assert decoded(value_of("subject", f"x{joiner}y")) == f"x{joiner}y"
+    assert decode_header(value_of("subject", f"x{joiner}y")) == f"x{joiner}y"
 
 
 def test_a_long_uri_is_folded_and_not_encoded() -> None:
@@ -114,7 +114,7 @@ def test_a_section_is_converted_as_a_whole_or_stays() -> None:
     assert made.startswith(
         b"Received: by x.test\r\n\twith ESMTP\r\nTo: bob@xn--nmlaut-3ya.example\r\nSubject: =?"
     )
-    assert [decoded(field.value) for field in fields_of(made)][2] == "Grüße"
+    assert [decode_header(field.value) for field in fields_of(made)][2] == "Grüße"
     latin = b"Subject: Gr\xfc\xdfe\r\n"
     assert section_in_ascii(latin) == latin
     assert section_in_ascii(made) == made

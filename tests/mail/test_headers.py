@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.headers import decoded, fields_of, first, from_address, own_mailbox, split_message, unfolded
+from relay.mail.headers import (
+    decode_header,
+    fields_of,
+    first,
+    from_address,
+    own_mailbox,
+    split_message,
+    unfold,
+)
 
 LINES = st.lists(
     st.sampled_from(
@@ -74,7 +82,7 @@ def test_of_several_fields_the_first_counts() -> None:
 
 def test_a_line_break_and_the_white_space_behind_it_is_one_space() -> None:
     """A24."""
-    assert unfolded(b'{"campaign_id": "my_awes\r\n   ome",\r\n\t\t"a": 1}') == (
+    assert unfold(b'{"campaign_id": "my_awes\r\n   ome",\r\n\t\t"a": 1}') == (
         b'{"campaign_id": "my_awes ome", "a": 1}'
     )
 
@@ -103,12 +111,12 @@ def test_a_line_break_and_the_white_space_behind_it_is_one_space() -> None:
     ],
 )
 def test_a_value_is_decoded_for_a_reader(value: bytes, text: str) -> None:
-    assert decoded(value) == text
+    assert decode_header(value) == text
 
 
 @given(st.binary() | st.text("=?utf-8bqBQ_ \r\n\0ACF").map(str.encode))
 def test_decoding_never_fails_and_gives_one_line(value: bytes) -> None:
-    assert not set("\r\n\0") & set(decoded(value))
+    assert not set("\r\n\0") & set(decode_header(value))
 
 
 @pytest.mark.parametrize(
@@ -178,5 +186,5 @@ def test_no_from_field_is_too_odd_to_be_judged(value: str) -> None:
 def test_a_hostile_field_costs_no_more_than_its_length(unit: str) -> None:
     value = unit * (9_000 // len(unit))
     address_in(value)
-    decoded(value.encode())
+    decode_header(value.encode())
     split_message(f"From: {value}".encode())

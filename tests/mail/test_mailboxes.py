@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.errors import MalformedAddress
-from relay.mail.addresses import written
+from relay.mail.addresses import write_addresses
 from relay.mail.headers import Field, fields_of, own_mailbox
 from relay.mail.mailboxes import read_mailbox, sole_mailbox, split_template
 from relay.mail.words import mailbox
@@ -150,7 +150,7 @@ def test_a_mailbox_that_was_written_is_read_as_the_same(text: str) -> None:
         named = sole_mailbox(text)
     except MalformedAddress:
         return
-    _, again = sole_mailbox(written([named]).decode())
+    _, again = sole_mailbox(write_addresses([named]).decode())
     assert again == named[1]
 
 

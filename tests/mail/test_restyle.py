@@ -7,7 +7,7 @@ import pytest
 
 from relay.domain.errors import BadOptions, MessageTooLarge
 from relay.mail.inline_css import MAX_ELEMENTS
-from relay.mail.restyle import restyled as restyled_within
+from relay.mail.restyle import restyle as restyled_within
 
 STYLED = b"<html><head><style>p{color:red}</style></head><body><p>x</p></body></html>"
 HTML = b"From: a@acme.test\r\nContent-Type: text/html; charset=utf-8\r\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.mail.gate import check_body, check_header, split_at_empty_line
 from relay.mail.mime import BadMime, read_leaves
-from relay.mail.seven_bit import Unconvertible, is_convertible, rewritten, seven_bit
+from relay.mail.seven_bit import Unconvertible, is_convertible, rewrite, seven_bit
 
 HEAD = b"From: a@x.test\r\nSubject: t\r\nMIME-Version: 1.0\r\n"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
@@ -381,7 +381,7 @@ def test_more_than_anybody_writes_is_not_converted(message: bytes) -> None:
 
 def test_long_copies_come_in_pieces_that_end_lines() -> None:
     message = HEAD + parts(TEXT + b"\r\n" + CAFE * 100_000, TEXT + b"\r\n" + b"x" * 2_000_000)
-    pieces = list(rewritten(message, header=False, body=True, keeps_header=False))
+    pieces = list(rewrite(message, header=False, body=True, keeps_header=False))
     assert b"".join(pieces) == seven_bit(message)
     assert len(pieces) > 2
     assert all(piece.endswith(b"\r\n") for piece in pieces[:-1])
@@ -389,10 +389,10 @@ def test_long_copies_come_in_pieces_that_end_lines() -> None:
 
 @pytest.mark.parametrize(("header", "body"), [(True, False), (False, True), (True, True)])
 def test_what_is_ascii_is_not_written_anew(header: bool, body: bool) -> None:
-    assert list(rewritten(HEAD + b"\r\nx\r\n", header=header, body=body, keeps_header=False)) == []
+    assert list(rewrite(HEAD + b"\r\nx\r\n", header=header, body=body, keeps_header=False)) == []
 
 
 def test_a_header_section_alone_is_written_anew() -> None:
     message = "Subject: é\r\n".encode() + TEXT + b"\r\n" + CAFE
-    (found,) = rewritten(message, header=True, body=False, keeps_header=True)
+    (found,) = rewrite(message, header=True, body=False, keeps_header=True)
     assert found == b"Subject: =?utf-8?b?w6k=?=\r\n" + TEXT + b"\r\n" + CAFE

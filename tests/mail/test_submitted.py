@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relay.domain.errors import HeaderTooLarge, MalformedOptions, Unsendable
 from relay.mail.gate import MAX_HEADER_OCTETS, check_body, check_header, has_crlf_alone
 from relay.mail.headers import fields_of, split_message
-from relay.mail.submitted import NOT_PASSED_ON, Parts, check_no_stray_options, repaired, take_apart, tidied
+from relay.mail.submitted import NOT_PASSED_ON, Parts, check_no_stray_options, repair, take_apart, tidy
 
 BOM = b"\xef\xbb\xbf"
 FIELD = b"A: b\r\n"
@@ -23,7 +23,7 @@ LINES = st.lists(
 def taken(content: bytes) -> Parts:
     """As by SMTP, whose content ends in CRLF."""
     parts = take_apart(content, has_crlf_alone(content))
-    return parts._replace(body=b"".join(repaired(parts.body)))
+    return parts._replace(body=b"".join(repair(parts.body)))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_message_that_was_read_is_read_the_same_again(lines: list[bytes]) -> N
 def test_both_doors_read_alike(lines: list[bytes]) -> None:
     content = b"".join(lines) + b"\r\n"
     header, body, is_closed = taken(content)
-    assert tidied(content) == header + b"\r\n" * is_closed + body
+    assert tidy(content) == header + b"\r\n" * is_closed + body
 
 
 @given(LINES)
@@ -142,7 +142,7 @@ def test_no_bare_line_end_makes_a_field(lines: list[bytes]) -> None:
     ],
 )
 def test_a_message_that_no_server_took_in_ends_in_crlf_too(message: bytes, whole: bytes) -> None:
-    assert tidied(message) == whole
+    assert tidy(message) == whole
 
 
 @pytest.mark.parametrize(
@@ -157,19 +157,19 @@ def test_a_message_that_no_server_took_in_ends_in_crlf_too(message: bytes, whole
 )
 def test_nul_octets_and_lines_without_end_are_for_neither_door(content: bytes) -> None:
     with pytest.raises(Unsendable):
-        tidied(content)
+        tidy(content)
 
 
 @pytest.mark.parametrize("line", [b"A: b\r\n", b"A: b\n", b"A: b\r\r\n", b"A:\r\n b\n\r\n"])
 def test_a_header_section_of_any_length_is_refused_before_it_is_taken_apart(line: bytes) -> None:
     with pytest.raises(HeaderTooLarge):
-        tidied(line * (MAX_HEADER_OCTETS // len(line) + 1))
+        tidy(line * (MAX_HEADER_OCTETS // len(line) + 1))
 
 
 @pytest.mark.parametrize("body", [b"x\r\n" * 100_000, b"x\n" * 150_000, b"\n" + b"x\r\r\n" * 100_000])
 def test_a_long_body_needs_no_empty_line_but_the_one_before_it(body: bytes) -> None:
-    assert tidied(b"\r\n" + body).startswith(b"\r\n")
-    assert tidied(b"A: b\r\n\r\n" + body).startswith(b"A: b\r\n\r\n")
+    assert tidy(b"\r\n" + body).startswith(b"\r\n")
+    assert tidy(b"A: b\r\n\r\n" + body).startswith(b"A: b\r\n\r\n")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.mail.budget import BadTemplate
 from relay.mail.expression import MAX_NESTING
-from relay.mail.template import Kind, compile_template, literal
+from relay.mail.template import TemplateKind, compile_template, literal
 
 NAMES = {"name": "Clark", "none": None, "empty": "", "zero": 0, "yes": True, "no": False, "age": 40}
 NESTED = {
@@ -23,7 +23,7 @@ NESTED = {
 DATA: dict[str, Any] = NAMES | NESTED
 
 
-def render(text: str, kind: Kind = Kind.TEXT, **data: Any) -> str:
+def render(text: str, kind: TemplateKind = TemplateKind.TEXT, **data: Any) -> str:
     return compile_template(text, kind).render(DATA | data)
 
 
@@ -211,7 +211,7 @@ IN_A_ROW = "A\n{{if a}}\nB\n{{end}}{{if b}}\nD\n{{end}}\nC"
 def test_a_line_of_statements_and_blanks_alone_leaves_no_line(
     text: str, both: str, a_alone: str, b_alone: str
 ) -> None:
-    template = compile_template(text, Kind.TEXT)
+    template = compile_template(text, TemplateKind.TEXT)
     values: list[dict[str, Any]] = [{"a": 1, "b": 1}, {"a": 1}, {"b": 1}]
     assert [template.render({"n": "N"} | given) for given in values] == [both, a_alone, b_alone]
 
@@ -240,18 +240,18 @@ def test_each_takes_do_and_any_expression() -> None:
 @pytest.mark.parametrize(
     ("kind", "shown"),
     [
-        (Kind.HTML, "&lt;b&gt;&amp;&quot;&#39;&#x2F; <b>&\"'/"),
-        (Kind.TEXT, "<b>&\"'/ <b>&\"'/"),
-        (Kind.HEADER, "<b>&\"'/ <b>&\"'/"),
+        (TemplateKind.HTML, "&lt;b&gt;&amp;&quot;&#39;&#x2F; <b>&\"'/"),
+        (TemplateKind.TEXT, "<b>&\"'/ <b>&\"'/"),
+        (TemplateKind.HEADER, "<b>&\"'/ <b>&\"'/"),
     ],
 )
-def test_values_are_escaped_in_html_unless_braces_are_triple(kind: Kind, shown: str) -> None:
+def test_values_are_escaped_in_html_unless_braces_are_triple(kind: TemplateKind, shown: str) -> None:
     assert render("{{x}} {{{x}}}", kind, x="<b>&\"'/") == shown
 
 
 def test_values_in_links_are_percent_encoded() -> None:
     text = '<a href="https://c.example/d?user={{user}}&code={{code}}">{{code}}</a> {{{code}}}'
-    shown = render(text, Kind.HTML, user="jörn", code="Daily Deal!/")
+    shown = render(text, TemplateKind.HTML, user="jörn", code="Daily Deal!/")
     link = "https://c.example/d?user=j%C3%B6rn&code=Daily%20Deal%21%2F"
     assert shown == f'<a href="{link}">Daily Deal!&#x2F;</a> Daily Deal!/'
 
@@ -266,7 +266,7 @@ def test_a_value_that_holds_the_rest_of_a_link_goes_in_triple_braces() -> None:
 def test_dynamic_content_is_rendered_and_not_escaped() -> None:
     text = "{{each offers}}{{render_dynamic_content(dynamic_html[loop_var])}}{{end}}"
     dynamic = {"a": '<a href="http://t.example?n={{name}}">{{name}}</a>', "b": "{{name}}"}
-    shown = render(text, Kind.HTML, offers=["b", "a", "none"], dynamic_html=dynamic, name="<x>")
+    shown = render(text, TemplateKind.HTML, offers=["b", "a", "none"], dynamic_html=dynamic, name="<x>")
     assert shown == '&lt;x&gt;<a href="http://t.example?n=%3Cx%3E">&lt;x&gt;</a>'
 
 
@@ -280,9 +280,9 @@ def test_a_literal_shows_its_braces() -> None:
 
 
 def test_a_template_knows_whether_it_is_the_same_for_all() -> None:
-    assert compile_template("{x}", Kind.TEXT).is_constant
-    assert not compile_template("{{x}}", Kind.TEXT).is_constant
-    assert compile_template("{{x}}", Kind.TEXT).source == "{{x}}"
+    assert compile_template("{x}", TemplateKind.TEXT).is_constant
+    assert not compile_template("{{x}}", TemplateKind.TEXT).is_constant
+    assert compile_template("{{x}}", TemplateKind.TEXT).source == "{{x}}"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_template_knows_whether_it_is_the_same_for_all() -> None:
 )
 def test_what_cannot_be_compiled_is_told_with_its_line(text: str, error: str) -> None:
     with pytest.raises(BadTemplate) as caught:
-        compile_template(text, Kind.TEXT)
+        compile_template(text, TemplateKind.TEXT)
     assert str(caught.value) == error
 
 
@@ -376,7 +376,7 @@ def test_arithmetic_that_makes_no_number_is_told(text: str, data: dict[str, Any]
 )
 def test_what_cannot_be_rendered_is_told(text: str, data: dict[str, Any], error: str) -> None:
     with pytest.raises(BadTemplate) as caught:
-        compile_template(text, Kind.TEXT).render(data)
+        compile_template(text, TemplateKind.TEXT).render(data)
     assert str(caught.value) == error
 
 
@@ -396,7 +396,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_any_text_renders_or_is_refused(text: str) -> None:
     with suppress(BadTemplate):
-        assert compile_template(text, Kind.HTML).render(DATA) is not None
+        assert compile_template(text, TemplateKind.HTML).render(DATA) is not None
 
 
 VALUES = st.recursive(
@@ -408,5 +408,5 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_no_value_breaks_out_of_html(value: Any) -> None:
-    shown = compile_template('<p title="{{x}}">', Kind.HTML).render({"x": value})
+    shown = compile_template('<p title="{{x}}">', TemplateKind.HTML).render({"x": value})
     assert not set(shown.removeprefix('<p title="').removesuffix('">')) & set("<>\"'")

@@ -6,10 +6,10 @@ import pytest
 
 from relay.mail.budget import BadTemplate, Budget, OverBudget
 from relay.mail.expression import MAX_TOKENS
-from relay.mail.template import Kind, compile_template
+from relay.mail.template import TemplateKind, compile_template
 
 
-def spent(text: str, data: dict[str, Any], kind: Kind = Kind.HTML) -> int:
+def spent(text: str, data: dict[str, Any], kind: TemplateKind = TemplateKind.HTML) -> int:
     """Steps of one rendering."""
     budget = Budget(steps=10**9, octets=10**9)
     compile_template(text, kind).render(data, budget)
@@ -55,14 +55,14 @@ def test_work_is_counted_that_writes_little_or_nothing(text: str, data: dict[str
 
 
 def test_dynamic_texts_that_double_are_over_at_once() -> None:
-    template = compile_template("{{ render_dynamic_content(d.a0) }}", Kind.TEXT)
+    template = compile_template("{{ render_dynamic_content(d.a0) }}", TemplateKind.TEXT)
     with pytest.raises(OverBudget, match="1,000,000 steps"):
         template.render(doubling(31))
 
 
 def test_unlike_values_are_not_equal_and_cost_nothing_to_tell() -> None:
     same = "{{if x == y}}same{{end}}"
-    template = compile_template(same, Kind.TEXT)
+    template = compile_template(same, TemplateKind.TEXT)
     assert template.render({"x": deep(2), "y": deep(2)}) == "same"
     assert template.render({"x": {"a": [1]}, "y": {"a": [1.0]}}) == "same"
     unlike: list[tuple[Any, Any]] = [
@@ -81,7 +81,7 @@ def test_unlike_values_are_not_equal_and_cost_nothing_to_tell() -> None:
 
 def test_a_budget_is_shared_by_what_is_rendered_for_one_message() -> None:
     budget = Budget(octets=10)
-    template = compile_template("{{a}}", Kind.TEXT)
+    template = compile_template("{{a}}", TemplateKind.TEXT)
     assert template.render({"a": "x" * 6}, budget) == "x" * 6
     with pytest.raises(OverBudget, match="too large"):
         template.render({"a": "x" * 6}, budget)
@@ -89,8 +89,8 @@ def test_a_budget_is_shared_by_what_is_rendered_for_one_message() -> None:
 
 def test_octets_are_counted_and_not_characters() -> None:
     with pytest.raises(OverBudget):
-        compile_template("{{a}}", Kind.TEXT).render({"a": "é" * 6}, Budget(octets=11))
-    assert compile_template("{{a}}", Kind.TEXT).render({"a": "é" * 5}, Budget(octets=11)) == "é" * 5
+        compile_template("{{a}}", TemplateKind.TEXT).render({"a": "é" * 6}, Budget(octets=11))
+    assert compile_template("{{a}}", TemplateKind.TEXT).render({"a": "é" * 5}, Budget(octets=11)) == "é" * 5
 
 
 def test_dynamic_content_is_compiled_at_the_cost_of_whoever_brings_it() -> None:
@@ -107,8 +107,8 @@ def test_dynamic_content_is_compiled_at_the_cost_of_whoever_brings_it() -> None:
 
 
 def test_a_text_has_so_many_names_and_signs_and_no_more() -> None:
-    compile_template("{{a}}" * (MAX_TOKENS // 3), Kind.TEXT)
+    compile_template("{{a}}" * (MAX_TOKENS // 3), TemplateKind.TEXT)
     with pytest.raises(BadTemplate, match="line 1: a text may have at most 100,000 names and signs"):
-        compile_template("{{a}}" * (MAX_TOKENS // 3 + 1), Kind.TEXT)
+        compile_template("{{a}}" * (MAX_TOKENS // 3 + 1), TemplateKind.TEXT)
     with pytest.raises(BadTemplate, match="line 1: a text may have at most 100,000 names and signs"):
-        compile_template("{{if a}}{{end}} " * (MAX_TOKENS // 4 + 1), Kind.TEXT)
+        compile_template("{{if a}}{{end}} " * (MAX_TOKENS // 4 + 1), TemplateKind.TEXT)

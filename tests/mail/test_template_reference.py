@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from relay.mail.budget import BadTemplate
-from relay.mail.template import Kind, compile_template
+from relay.mail.template import TemplateKind, compile_template
 
 CART: dict[str, Any] = {
     "shopping_cart": [{"name": "Jacket", "price": 39.99}, {"name": "Gloves", "price": 5.00}]
@@ -78,7 +78,7 @@ class Example(NamedTuple):
     text: str
     data: dict[str, Any]
     shown: str
-    kind: Kind = Kind.HTML
+    kind: TemplateKind = TemplateKind.HTML
 
 
 EXAMPLES = (
@@ -113,9 +113,9 @@ EXAMPLES = (
         "{{custom_html}}{{{custom_html}}}",
         {"custom_html": "<b>"},
         "&lt;b&gt;<b>",
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
-    Example("as it is in a text", "{{custom_html}}", {"custom_html": "</b>"}, "</b>", Kind.TEXT),
+    Example("as it is in a text", "{{custom_html}}", {"custom_html": "</b>"}, "</b>", TemplateKind.TEXT),
     Example(
         "statements on their own lines",
         'Start of template\n{{ if state == "MD" }}\nMaryland\n{{ end }}\nEnd of template\n',
@@ -243,7 +243,7 @@ EXAMPLES = (
         AMP_CART,
         {"sparkpost_name": "Ann", "name": "no", "price": 1, "cart_items": [1]},
         AMP_CART.replace("{{sparkpost_name}}", "Ann"),
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
     Example(
         "dynamic content",
@@ -263,7 +263,7 @@ EXAMPLES = (
         "{{{ render_dynamic_content(dynamic_plain.x) }}}",
         {"dynamic_plain": {"x": "<{{y}}>"}, "y": "&"},
         "<&>",
-        Kind.TEXT,
+        TemplateKind.TEXT,
     ),
     Example(
         "dynamic content of AMP",
@@ -277,7 +277,7 @@ EXAMPLES = (
         },
         "Attempting to insert a chunk of amp html:\n"
         '<amp-img width="30" src="https://www.example.com?u=a%20b">\n',
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
     Example(
         "dynamic content in a loop",
@@ -292,7 +292,7 @@ EXAMPLES = (
         "<li>{{render_dynamic_content(dynamic_html[loop_var])}}</li>\n{{end}}\n</ul></body></html>",
         OFFERS,
         f"<p>Today's special offers</p><ul>\n{OFFERED.format('')}</ul></body></html>",
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
 )
 CHOICES = (
@@ -310,7 +310,7 @@ CHOICES = (
         {"a": [{"n": 1}, {"n": 2}], "n": "N"},
         "<template type=amp-mustache>1{{n}}{{{n}}}{{</template>N"
         "<template type=amp-mustache>2{{n}}{{{n}}}{{</template>N",
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
     Example(
         "in templates of AMP: if, else and end that are ours",
@@ -318,14 +318,14 @@ CHOICES = (
         "</SCRIPT>{{y}}<template>{{y}}</template>",
         {"sparkpost_x": None, "y": "Y"},
         "<SCRIPT template='Amp-Mustache' type=text/plain>b{{if y}}</SCRIPT>Y<template>Y</template>",
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
     Example(
         "a template of AMP without an end",
         "{{x}}<template type='amp-mustache'>{{x}}",
         {"x": 1},
         "1<template type='amp-mustache'>{{x}}",
-        Kind.AMP,
+        TemplateKind.AMP,
     ),
     Example(
         "in HTML there are none",
@@ -341,9 +341,9 @@ def test_an_example_shows_what_is_printed_beside_it(example: Example) -> None:
     assert compile_template(example.text, example.kind).render(example.data) == example.shown
 
 
-@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.HTML, Kind.AMP])
+@pytest.mark.parametrize("kind", [TemplateKind.TEXT, TemplateKind.HTML, TemplateKind.AMP])
 @pytest.mark.parametrize("text", ['{{ render_snippet( "ourfooter" ) }}', "{{{render_snippet(banner_id)}}}"])
-def test_there_are_no_snippets(text: str, kind: Kind) -> None:
+def test_there_are_no_snippets(text: str, kind: TemplateKind) -> None:
     with pytest.raises(BadTemplate, match="line 3: unknown macro 'render_snippet'"):
         compile_template(f"<html>\n<p>Our body content</p>\n{text}\n</html>\n", kind)
 
@@ -351,4 +351,4 @@ def test_there_are_no_snippets(text: str, kind: Kind) -> None:
 def test_what_is_wrong_in_a_template_of_amp_is_told_with_its_line() -> None:
     text = "<template type='amp-mustache'>\n{{/x}}\n{{sparkpost_a b}}</template>"
     with pytest.raises(BadTemplate, match="line 3: syntax error near 'b'"):
-        compile_template(text, Kind.AMP)
+        compile_template(text, TemplateKind.AMP)

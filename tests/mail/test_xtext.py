@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.xtext import decode_xtext, embedded
+from relay.mail.xtext import decode_xtext, embed
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_xtext_is_decoded_to_printable_ascii_or_not_at_all(text: str, decoded: s
 
 @given(st.text())
 def test_what_is_embedded_is_ascii_and_ascii_stays(text: str) -> None:
-    assert embedded(text).isascii()
-    assert (embedded(text) == text) == text.isascii()
+    assert embed(text).isascii()
+    assert (embed(text) == text) == text.isascii()
 
 
 def test_a_character_beyond_ascii_is_named_by_its_number() -> None:
-    assert embedded("bøb") == "b\\x{F8}b"
+    assert embed("bøb") == "b\\x{F8}b"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.net.content import pieces
+from relay.net.content import cut_in_pieces
 
 LINES = st.lists(
     st.sampled_from([b"", b".", b"..", b".x", b"x.", b"a\rb", b"a\nb", b"\n.", b"x" * 70])
@@ -29,7 +29,7 @@ def test_any_lines_survive_in_any_chunks(lines: Sequence[bytes], cuts: Sequence[
     content = b"".join(line + b"\r\n" for line in lines if b"\r\n" not in line)
     edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     chunks = [content[start:end] for start, end in pairwise(edges)]
-    assert taken_out(b"".join(pieces(chunks))) == content
+    assert taken_out(b"".join(cut_in_pieces(chunks))) == content
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_any_lines_survive_in_any_chunks(lines: Sequence[bytes], cuts: Sequence[
 @pytest.mark.parametrize("prefix", [b"", b"Received: x\r\n", b".\r\n"])
 def test_large_content_survives_in_pieces_of_bounded_size(line: bytes, prefix: bytes) -> None:
     body = (line + b"\r\n") * (1_000_000 // (len(line) + 2))
-    written = list(pieces([prefix, body]))
+    written = list(cut_in_pieces([prefix, body]))
     assert taken_out(b"".join(written)) == prefix + body
     assert len(written) > 2
     assert max(map(len, written)) < 800_000
@@ -46,12 +46,12 @@ def test_large_content_survives_in_pieces_of_bounded_size(line: bytes, prefix: b
 
 @pytest.mark.parametrize("content", [b"no line end", b".", b"a\r\n.b", b"x" * 100_000])
 def test_content_without_a_last_crlf_gets_one(content: bytes) -> None:
-    assert taken_out(b"".join(pieces([content]))) == content + b"\r\n"
+    assert taken_out(b"".join(cut_in_pieces([content]))) == content + b"\r\n"
 
 
 def test_small_content_is_one_write() -> None:
-    assert list(pieces([b"A: b\r\n", b"\r\n.hello\r\n"])) == [b"A: b\r\n\r\n..hello\r\n.\r\n"]
+    assert list(cut_in_pieces([b"A: b\r\n", b"\r\n.hello\r\n"])) == [b"A: b\r\n\r\n..hello\r\n.\r\n"]
 
 
 def test_no_content_is_a_dot() -> None:
-    assert list(pieces([])) == [b".\r\n"] == list(pieces([b"", b""]))
+    assert list(cut_in_pieces([])) == [b".\r\n"] == list(cut_in_pieces([b"", b""]))

@@ -25,7 +25,7 @@ from relay.testing.harness import RelayHarness
 from relay.testing.lab import WITH_API
 from relay.testing.process import RelayProcess, free_port
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 from tests.support.rest import refusal, results
 
 
@@ -259,7 +259,7 @@ async def test_trusted_networks_and_proxies_are_exempt_from_shares(tmp_path: Pat
         folder = tmp_path / str(expected)
         folder.mkdir()
         async with RelayHarness(folder, mta, settings=given) as relay, AsyncExitStack() as stack:
-            wires = [await stack.enter_async_context(connect(relay.smtp_address)) for _ in range(3)]
+            wires = [await stack.enter_async_context(connect_wire(relay.smtp_address)) for _ in range(3)]
             assert [(await wire.reply())[:3] for wire in wires].count("220") == expected
             answers = []
             for _ in range(3):

@@ -19,7 +19,7 @@ from relay.domain.transmission import InlineContent
 from relay.frames.rest.fault import Fault
 from relay.mail.compose import BadPart, Blueprint, Filled
 from relay.ports.sandbox import Output
-from relay.process.children.pool import Pool
+from relay.process.children.pool import ChildPool
 from relay.process.children.wire import pack, unpack
 from relay.resources.transmissions.body import parse_transmission
 from relay.testing.waiting import eventually
@@ -41,14 +41,16 @@ LONG = "<style>" + "".join(f"[id*=c{n}]~p{{color:red}}" for n in range(230)) + "
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
+async def pool() -> AsyncIterator[ChildPool]:
     await are_gone()
-    pool = Pool(2, cpu_s=1)
+    pool = ChildPool(2, cpu_s=1)
     yield pool
     await pool.close()
 
 
-async def compose(pool: Pool, account: AccountId = ONE, text: str = "t", html: str | None = None) -> Output:
+async def compose(
+    pool: ChildPool, account: AccountId = ONE, text: str = "t", html: str | None = None
+) -> Output:
     content = InlineContent("a@b.test", "s", text=text, html=html)
     return await pool.run(account, "compose", (content, "b", True, html is not None))
 
@@ -65,7 +67,7 @@ def exists(path: str) -> bool:
     return Path(path).exists()
 
 
-async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
+async def test_a_job_gives_what_it_gives_here(pool: ChildPool) -> None:
     output = await compose(pool)
     assert output.error is None
     (piece,) = output.pieces
@@ -82,7 +84,7 @@ async def test_a_job_gives_what_it_gives_here(pool: Pool) -> None:
     assert asked.recipients == []
 
 
-async def test_what_the_job_raises_is_told(pool: Pool) -> None:
+async def test_what_the_job_raises_is_told(pool: ChildPool) -> None:
     output = await compose(pool, text="{{if", html="{{")
     assert isinstance(output.error, BadPart)
     assert [bad.part for bad in output.error.all] == ["text", "html"]
@@ -92,7 +94,7 @@ async def test_what_the_job_raises_is_told(pool: Pool) -> None:
     assert (await compose(pool)).error is None
 
 
-async def test_children_are_started_when_they_are_needed_and_kept(pool: Pool) -> None:
+async def test_children_are_started_when_they_are_needed_and_kept(pool: ChildPool) -> None:
     assert children() == set()
     await compose(pool)
     (first,) = children()
@@ -108,7 +110,7 @@ async def test_children_are_started_when_they_are_needed_and_kept(pool: Pool) ->
     ids=["memory", "time"],
 )
 async def test_time_and_memory_are_bounded_for_each_piece(html: str, cpu_s: int, limit: TooMuchWork) -> None:
-    pool = Pool(1, cpu_s=cpu_s, deadline_s=60)
+    pool = ChildPool(1, cpu_s=cpu_s, deadline_s=60)
     composing = (InlineContent("a@b.test", "s", html="{{{css}}}"), "b", True, True)
     ingredients = [({"css": "<b>a</b>"}, None), ({"css": html}, None), ({"css": "<b>c</b>"}, None)]
     output = await pool.run(ONE, "fill", (composing, ingredients, 20 << 20))
@@ -120,7 +122,7 @@ async def test_time_and_memory_are_bounded_for_each_piece(html: str, cpu_s: int,
     await pool.close()
 
 
-async def test_a_child_that_is_killed_costs_its_own_job(pool: Pool) -> None:
+async def test_a_child_that_is_killed_costs_its_own_job(pool: ChildPool) -> None:
     await compose(pool)
     (pid,) = children()
     os.kill(pid, signal.SIGSTOP)
@@ -133,7 +135,7 @@ async def test_a_child_that_is_killed_costs_its_own_job(pool: Pool) -> None:
 
 
 async def test_a_child_that_hangs_is_ended() -> None:
-    pool = Pool(1, deadline_s=5)
+    pool = ChildPool(1, deadline_s=5)
     try:
         await compose(pool)
         (pid,) = children()
@@ -145,7 +147,7 @@ async def test_a_child_that_hangs_is_ended() -> None:
 
 
 async def test_accounts_take_turns_however_much_one_of_them_asks_for() -> None:
-    pool = Pool(1)
+    pool = ChildPool(1)
     done: list[AccountId] = []
 
     async def work(account: AccountId) -> None:
@@ -162,7 +164,7 @@ async def test_accounts_take_turns_however_much_one_of_them_asks_for() -> None:
 
 
 async def test_one_account_never_has_all_places() -> None:
-    pool = Pool(2)
+    pool = ChildPool(2)
     try:
         await compose(pool)
         (pid,) = children()
@@ -179,7 +181,7 @@ async def test_one_account_never_has_all_places() -> None:
 
 
 async def test_nobody_waits_for_a_place_for_ever_and_who_gives_up_leaves_none_taken() -> None:
-    pool = Pool(1, patience_s=0.2)
+    pool = ChildPool(1, patience_s=0.2)
     try:
         await compose(pool)
         (pid,) = children()
@@ -200,7 +202,7 @@ async def test_nobody_waits_for_a_place_for_ever_and_who_gives_up_leaves_none_ta
         await pool.close()
 
 
-async def test_a_child_has_nothing_of_the_relays(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_has_nothing_of_the_relays(pool: ChildPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_SMTP__KEY", "secret")
     with socket() as listener:
         listener.set_inheritable(True)
@@ -216,10 +218,11 @@ async def test_a_child_has_nothing_of_the_relays(pool: Pool, monkeypatch: pytest
 async def test_children_end_with_the_relay_even_when_it_is_killed() -> None:
     program = (
         "import asyncio\n"
-        "from relay.process.children.pool import Pool\n"
+        "from relay.process.children.pool import ChildPool\n"
         "from relay.domain.transmission import InlineContent\n"
         "async def main():\n"
-        "    await Pool().run(1, 'compose', (InlineContent('a@b.test', 's', text='t'), 'b', True, False))\n"
+        "    content = InlineContent('a@b.test', 's', text='t')\n"
+        "    await ChildPool().run(1, 'compose', (content, 'b', True, False))\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"

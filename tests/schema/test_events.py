@@ -11,7 +11,7 @@ from relay.domain.message import Options, Particulars, RcptType, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision
 from relay.resources.events.documentation import documentation_in_classes, samples
-from relay.resources.events.shapes import address_in, event_fields, iso, masked
+from relay.resources.events.shapes import address_within, event_fields, iso, mask
 from tests.support.mail import NOW, build_message
 
 MESSAGE = build_message("Bob@b.example")
@@ -44,7 +44,7 @@ SUBMISSION = Submission(
     ],
 )
 def test_reasons_are_masked(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert mask(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_reasons_are_masked(text: str, shown: str) -> None:
     [("A <a@b.test>", "a@b.test"), ("a@b.test", "a@b.test"), ("", ""), ("what <ever>", "what <ever>")],
 )
 def test_the_address_of_from(text: str, address: str) -> None:
-    assert address_in(text) == address
+    assert address_within(text) == address
 
 
 def test_times_are_utc_to_the_millisecond() -> None:

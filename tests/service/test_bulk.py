@@ -11,7 +11,7 @@ from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
 from relay.ports.queue import Selection
 from relay.ports.report import MailFilter
-from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
+from relay.resources.queue.bulk import BulkOrder, BulkRun, BulkRuns, Stage
 from relay.resources.queue.commands import app
 from relay.resources.queue.rules import DEEDS, Operator, Verb
 from relay.sink.fake_mta import FakeMta
@@ -71,7 +71,7 @@ async def test_no_account_keeps_another_from_work_on_its_queue(relay: RelayHarne
         )
 
     runs = BulkRuns(inside.store.reports, operator, relay.clock, _Entropy())
-    stopping, hold = asyncio.Event(), Order(Verb.HOLD, AccountId(1), MailFilter(None), "test")
+    stopping, hold = asyncio.Event(), BulkOrder(Verb.HOLD, AccountId(1), MailFilter(None), "test")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runs.run(stopping), name="runs")
         await eventually(lambda: _started(runs))
@@ -97,7 +97,7 @@ class _Entropy:
 async def _started(runs: BulkRuns) -> list[BulkRun]:
     """Nothing while the runs themselves do not run yet."""
     try:
-        return [await runs.start(Order(Verb.HOLD, AccountId(1), MailFilter(None), "test"))]
+        return [await runs.start(BulkOrder(Verb.HOLD, AccountId(1), MailFilter(None), "test"))]
     except OverCapacity:
         return []
 

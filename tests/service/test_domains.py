@@ -10,7 +10,7 @@ from relay.domain.directory import Account, Check, DkimKey, Origin, Plan, Sendin
 from relay.domain.ids import SubaccountId
 from relay.process.directory.changes import changes_to
 from relay.process.directory.export import export
-from relay.resources.sending_domains.rules import UNVERIFIED_FOR, expired
+from relay.resources.sending_domains.rules import UNVERIFIED_FOR, remove_expired
 from tests.support.mail import ACCOUNT, NOW
 
 OWNER = Account(ACCOUNT, "Acme", Plan.SELF_SERVE, require_sending_domain=True)
@@ -35,7 +35,7 @@ def snapshot_with(entry: SendingDomain) -> Snapshot:
     ],
 )
 def test_unverified_domains_are_forgotten(entry: SendingDomain, age: timedelta, goes: bool) -> None:
-    assert expired(snapshot_with(entry), NOW + age) == ((Remove(entry),) if goes else ())
+    assert remove_expired(snapshot_with(entry), NOW + age) == ((Remove(entry),) if goes else ())
 
 
 def test_a_file_that_lists_a_domain_keeps_its_key() -> None:

@@ -10,7 +10,7 @@ from relay.domain.directory import Snapshot
 from relay.domain.errors import Busy
 from relay.egress.seven_bit import Converter
 from relay.mail.seven_bit import Unconvertible
-from relay.process.children.pool import Pool
+from relay.process.children.pool import ChildPool
 from tests.support.mail import NOW, build_message
 from tests.support.sandboxes import are_gone, children
 
@@ -22,9 +22,9 @@ NESTED = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
+async def pool() -> AsyncIterator[ChildPool]:
     await are_gone()
-    pool = Pool(1, cpu_s=1)
+    pool = ChildPool(1, cpu_s=1)
     yield pool
     await pool.close()
 
@@ -45,7 +45,7 @@ def copy(
     ],
 )
 async def test_what_is_not_surely_quick_is_made_in_the_sandbox(
-    pool: Pool, message: bytes, is_hard: bool
+    pool: ChildPool, message: bytes, is_hard: bool
 ) -> None:
     try:
         async with copy(Converter(pool, BodyBudget(1 << 30)), message) as found:
@@ -58,13 +58,13 @@ async def test_what_is_not_surely_quick_is_made_in_the_sandbox(
 
 
 @pytest.mark.parametrize("message", [SHORT, LONG])
-async def test_what_needs_no_change_leaves_as_it_came(pool: Pool, message: bytes) -> None:
+async def test_what_needs_no_change_leaves_as_it_came(pool: ChildPool, message: bytes) -> None:
     chunks = (b"Received: x\r\n", message)
     async with copy(Converter(pool, BodyBudget(1 << 30)), *chunks, header=True, body=False) as found:
         assert found == chunks
 
 
-async def test_a_copy_comes_in_pieces_that_end_lines(pool: Pool) -> None:
+async def test_a_copy_comes_in_pieces_that_end_lines(pool: ChildPool) -> None:
     message = TEXT + "é".encode() * 2_000_000
     async with copy(Converter(pool, BodyBudget(1 << 30)), message) as found:
         assert len(found) > 3
@@ -72,7 +72,7 @@ async def test_a_copy_comes_in_pieces_that_end_lines(pool: Pool) -> None:
         assert all(piece.endswith(b"\r\n") for piece in found[:-1])
 
 
-async def test_copies_count_as_bodies_do_and_one_always_has_room(pool: Pool) -> None:
+async def test_copies_count_as_bodies_do_and_one_always_has_room(pool: ChildPool) -> None:
     budget = BodyBudget(4 * len(LONG))
     converter = Converter(pool, budget)
     async with copy(converter, LONG):
@@ -89,7 +89,7 @@ async def test_copies_count_as_bodies_do_and_one_always_has_room(pool: Pool) -> 
     assert budget.taken_bytes == 4 * len(LONG)
 
 
-async def test_what_takes_too_much_cannot_be_converted(pool: Pool) -> None:
+async def test_what_takes_too_much_cannot_be_converted(pool: ChildPool) -> None:
     part = HEAD + "".join(f"To: é@a{n}.test,a@b\r\n" for n in range(2500)).encode()
     message = HEAD + NESTED % (1, 1) + (part + b"\r\n\r\n--b1\r\n") * 200 + b"\r\nx\r\n--b1--\r\n"
     budget = BodyBudget(1 << 30)

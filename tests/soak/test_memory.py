@@ -12,7 +12,7 @@ from relay.sink.fake_mta import FakeMta
 from relay.sink.orders import Attempt
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 UPLOADS = 300
 BUDGET_BYTES = 1 << 30
@@ -33,7 +33,7 @@ def _memory_bytes(pid: int, name: str) -> int:
 async def _upload(relay: RelayProcess, to: str, size: str = "") -> str:
     """The reply that ended it: to the content, or to MAIL when that was refused."""
     token = base64.b64encode("\0{}\0{}".format(*relay.login()).encode())
-    async with connect((relay.host, relay.port)) as wire:
+    async with connect_wire((relay.host, relay.port)) as wire:
         assert (await wire.reply(60)).startswith("220")
         await wire.send(b"EHLO big.example", b"AUTH PLAIN " + token)
         assert [(await wire.reply(60))[:3] for _ in range(2)] == ["250", "235"]

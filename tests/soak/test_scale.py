@@ -14,7 +14,7 @@ import pytest
 
 from relay.sink.fake_mta import FakeMta
 from relay.sink.orders import Attempt
-from relay.testing.injection import compose, inject_by_smtp
+from relay.testing.injection import compose_mail, inject_by_smtp
 from relay.testing.process import RelayProcess
 from relay.testing.waiting import eventually
 from tests.bench.__main__ import Load, Sink, charged, measure
@@ -92,7 +92,7 @@ def test_a_million_deferred_messages_cost_fresh_mail_nothing(tmp_path: Path, sin
 
 
 async def _send_one(port: int) -> None:
-    content = compose("b@dst.test", "a@src.test", ip_pool="one")
+    content = compose_mail("b@dst.test", "a@src.test", ip_pool="one")
     await inject_by_smtp(("127.0.0.1", port), None, "a@src.test", ["b@dst.test"], content)
 
 

@@ -19,7 +19,7 @@ from relay.ports.queue import Lane
 from relay.store import Store, open_store
 from relay.store.entries import entry_json, place
 from relay.store.migrate import migrate, migrations
-from relay.store.sqlite.wal import connect
+from relay.store.sqlite.wal import connect_wal
 from tests.store.conftest import HOUR, MINUTE, OTHER_IP, SEEDED, claim, finish, put
 from tests.support.mail import ACCOUNT, IP, NOW, build_message
 
@@ -134,7 +134,7 @@ async def test_what_an_older_store_holds_is_charged_from_the_migration_on(tmp_pa
         SendingIp(OTHER_IP, OTHER_IP, "mta2", account=ACCOUNT, pool=DEFAULT, is_retired=True),
         SendingIp(IpAddress("127.0.0.13"), IpAddress("127.0.0.13"), "mta3"),
     ]
-    with closing(connect(path)) as connection:
+    with closing(connect_wal(path)) as connection:
         migrate(connection, {1: all_steps[1]})
         entries: list[Entry] = [account, *ips]
         for entry in entries:

@@ -18,7 +18,7 @@ from relay.domain.ids import MessageId
 from relay.store import migrate_store, open_store, wide_folders
 from relay.store.migrate import UnusableStore, migrations
 from relay.store.sqlite.executor import Connection, Executor
-from relay.store.sqlite.wal import connect
+from relay.store.sqlite.wal import connect_wal
 from tests.store.conftest import EVERYTHING, kinds, seed, stored, stray_bodies
 
 CHILD = """
@@ -153,7 +153,7 @@ async def test_a_file_that_is_no_store_is_refused_by_name(path: Path, url: str) 
 def test_a_file_that_is_no_store_does_not_stay_open(path: Path) -> None:
     path.write_bytes(b"no database, but long enough to be read as one" * 100)
     with pytest.raises(sqlite3.DatabaseError) as failed:
-        connect(path)
+        connect_wal(path)
     assert path not in [one.resolve() for one in Path("/proc/self/fd").iterdir()], failed
 
 

@@ -20,7 +20,7 @@ from relay.domain.events import (
 from relay.domain.ids import IpAddress, SubaccountId
 from relay.domain.message import Particulars
 from relay.domain.outcome import Peer
-from relay.store.codec import SUBMISSION_COLUMNS, event_row, told
+from relay.store.codec import SUBMISSION_COLUMNS, event_row, read_told
 from tests.support.mail import ACCOUNT, NOW, build_message
 
 MESSAGE = build_message()
@@ -93,4 +93,4 @@ def test_an_event_is_stored_as_it_always_was_and_comes_back(event: Event, kind: 
     else:
         about = event.about
         assert row[2:6] == (about.message_id, about.transmission_id, ACCOUNT, about.sending_ip or None)
-    assert told((7, *row, *(None for _ in SUBMISSION_COLUMNS))).event == event
+    assert read_told((7, *row, *(None for _ in SUBMISSION_COLUMNS))).event == event

@@ -13,7 +13,7 @@ import pytest
 from relay.domain.errors import StoreUnavailable
 from relay.store import migrate_store
 from relay.store.sqlite.executor import Connection, Executor
-from relay.store.sqlite.wal import Wal, connect
+from relay.store.sqlite.wal import Wal, connect_wal
 from relay.testing.waiting import eventually
 
 
@@ -120,7 +120,7 @@ async def test_a_store_cut_to_nothing_is_no_store(executor: Executor, path: Path
 async def test_a_store_that_was_locked_is_well_again_though_nothing_is_written(path: Path) -> None:
     executor = Executor(path, asyncio.get_running_loop(), busy_timeout_s=0.02)
     try:
-        with closing(connect(path)) as another:
+        with closing(connect_wal(path)) as another:
             another.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreUnavailable):
                 await executor.write(make)
@@ -149,7 +149,7 @@ async def test_a_closed_store_says_so(path: Path) -> None:
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(connect(path)) as connection:
+    with closing(connect_wal(path)) as connection:
         make(connection)
         yield connection
 

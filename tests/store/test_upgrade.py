@@ -12,7 +12,7 @@ from relay.ports.report import Facet, MailFilter
 from relay.ports.suppressions import SuppressionQuery
 from relay.store import open_store
 from relay.store.migrate import migrate, migrations
-from relay.store.sqlite.wal import connect
+from relay.store.sqlite.wal import connect_wal
 from tests.support.crowded import NEEDLE, crowd
 
 
@@ -56,7 +56,7 @@ async def test_quotes_that_a_suppressed_recipient_does_not_need_are_taken_away(t
     path, all_steps = tmp_path / "relay.db", migrations("relay.store.sqlite")
     before = ['"bob"@b.example', '"b.ob+x"@b.example', '"b..b"@b.example', '"b b"@b.example', "eve@b.example"]
     before += ['"."@b.example', '"b\\"@"@b.example', '"eve"@b.example', '".x"@b.example', '"x."@b.example']
-    with closing(connect(path)) as connection:
+    with closing(connect_wal(path)) as connection:
         migrate(connection, {version: step for version, step in all_steps.items() if version < 12})
         for recipient in before:
             row = (1, 0, recipient, "transactional", "Manually Added", "", 1, 1)

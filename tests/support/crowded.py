@@ -24,7 +24,7 @@ from relay.store import migrate_store, open_store
 from relay.store.migrate import migrate, migrations
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection
-from relay.store.sqlite.wal import connect
+from relay.store.sqlite.wal import connect_wal
 
 ACCOUNTS: Final = tuple(AccountId(number) for number in range(1, 6))
 """The first has six messages of ten, the last one of a hundred."""
@@ -95,7 +95,7 @@ def _write(path: Path, messages: int, events: int, now_us: int) -> None:
     steps = {
         version: text for version, text in migrations("relay.store.sqlite").items() if version <= _BEFORE
     }
-    with closing(connect(path)) as connection:
+    with closing(connect_wal(path)) as connection:
         # It is new: what a power failure leaves of it is thrown away.
         connection.execute("PRAGMA synchronous = OFF")
         migrate(connection, steps)

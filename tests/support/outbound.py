@@ -18,7 +18,7 @@ from relay.domain.outcome import Peer
 from relay.domain.reply import Phase, Reply
 from relay.domain.retry import RetryPolicy
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
-from relay.egress.conversation import Means
+from relay.egress.conversation import DeliveryMeans
 from relay.egress.path import PathLimits
 from relay.egress.seven_bit import Converter
 from relay.egress.solitude import Solitude
@@ -199,7 +199,7 @@ class Outbound:
 
     def made(self, worker: WorkerId = WORKER) -> Egress:
         queue = cast("QueueStore", self.queue)
-        means = Means(
+        means = DeliveryMeans(
             self.hosts,
             self.dns,
             self.clock,

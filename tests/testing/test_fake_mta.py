@@ -12,7 +12,7 @@ from relay.domain.reply import Phase
 from relay.domain.route import TlsPolicy
 from relay.net.tls import client_context, ensure_self_signed, server_context
 from relay.sink.fake_mta import FakeMta
-from relay.testing.wire import Wire, connect
+from relay.testing.wire import Wire, connect_wire
 
 TRANSACTION = (b"MAIL FROM:<a@x.test> SIZE=5", b"RCPT TO:<b@x.test>", b"DATA")
 
@@ -20,7 +20,7 @@ TRANSACTION = (b"MAIL FROM:<a@x.test> SIZE=5", b"RCPT TO:<b@x.test>", b"DATA")
 @asynccontextmanager
 async def greeted(mta: FakeMta) -> AsyncIterator[Wire]:
     """A connection past EHLO."""
-    async with connect(("127.0.0.1", mta.port)) as wire:
+    async with connect_wire(("127.0.0.1", mta.port)) as wire:
         assert (await wire.reply()).startswith("220 ")
         assert (await wire.ask(b"EHLO me.test")).startswith("250-mx.fake.test\n250-PIPELINING\n")
         yield wire
@@ -128,7 +128,7 @@ async def test_it_misbehaves_where_it_is_told(
     mta: FakeMta, phase: Phase, misbehave: Callable[[FakeMta, Phase], None], heard: str | None
 ) -> None:
     misbehave(mta, phase)
-    async with connect(("127.0.0.1", mta.port)) as wire:
+    async with connect_wire(("127.0.0.1", mta.port)) as wire:
         for step in Phase:
             if step is Phase.EHLO:
                 await wire.send(b"EHLO me.test")
@@ -170,7 +170,7 @@ async def test_it_hangs_up_amid_the_content(mta: FakeMta) -> None:
 async def test_it_keeps_its_limits(mta: FakeMta) -> None:
     mta.restrict(messages_per_connection=1, connections=1, recipients=1, size_bytes=10, delay_s=0.01)
     async with greeted(mta) as wire:
-        async with connect(("127.0.0.1", mta.port)) as other:
+        async with connect_wire(("127.0.0.1", mta.port)) as other:
             assert (await other.reply()).startswith("421 ")
         assert (await wire.ask(b"MAIL FROM:<a@x.test> SIZE=11")).startswith("552")
         assert await sent(wire, "b@x.test", "c@x.test", content=b"x" * 11 + b"\r\n") == [
@@ -208,7 +208,7 @@ def _send_by_smtplib(port: int, context: ssl.SSLContext) -> None:
 
 async def test_without_a_login_mail_is_refused_when_one_is_needed() -> None:
     async with FakeMta(credentials={"relay": "secret"}) as mta:
-        async with connect(("127.0.0.1", mta.port)) as wire:
+        async with connect_wire(("127.0.0.1", mta.port)) as wire:
             await wire.reply()
             assert (await wire.ask(b"EHLO me.test")).endswith("AUTH PLAIN LOGIN")
             assert (await wire.ask(b"AUTH PLAIN AHJlbGF5AHdyb25n")).startswith("535")

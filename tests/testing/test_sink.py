@@ -15,9 +15,9 @@ import aiosmtplib
 import pytest
 
 from relay.config.problems import ConfigError
-from relay.sink.program import main, run_sink
+from relay.sink.program import run_program, run_sink
 from relay.sink.script import SCRIPT_HELP, load_script
-from relay.testing.wire import connect
+from relay.testing.wire import connect_wire
 
 Lines = list[dict[str, Any]]
 
@@ -92,7 +92,7 @@ async def test_each_message_is_one_line() -> None:
 
 
 async def test_octets_of_any_kind_make_a_line_of_ascii() -> None:
-    async with sink() as (port, lines), connect(("127.0.0.1", port)) as wire:
+    async with sink() as (port, lines), connect_wire(("127.0.0.1", port)) as wire:
         await wire.send(b"EHLO \xff\x1b", b"MAIL FROM:<\xfe@x>", b"RCPT TO:<\xfd@x>", b"DATA")
         await wire.send(b"Subject: \xfc\x1b", b".", b"QUIT")
         while await wire.reply():
@@ -224,17 +224,17 @@ def test_a_mistake_is_told_with_file_key_value_and_what_was_expected(
 
 @pytest.mark.parametrize("listen", ["", "2526", "localhost:", ":2526", "localhost:smtp", "127.0.0.1:70000"])
 def test_a_bad_address_is_wrong_usage(listen: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(listen, None) == 2
+    assert run_program(listen, None) == 2
     assert "expected HOST:PORT" in capsys.readouterr().err
 
 
 def test_a_missing_script_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("127.0.0.1:0", tmp_path / "none.toml") == 2
+    assert run_program("127.0.0.1:0", tmp_path / "none.toml") == 2
     assert "none.toml" in capsys.readouterr().err
 
 
 def test_an_address_in_use_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("192.0.2.1:2526", None) == 1
+    assert run_program("192.0.2.1:2526", None) == 1
     assert capsys.readouterr().err.startswith(
         "cannot listen on 192.0.2.1:2526: the address is not on this machine"
     )
@@ -242,7 +242,7 @@ def test_an_address_in_use_is_a_failure(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(number: signal.Signals) -> None:
-    code = "from relay.sink.program import main; raise SystemExit(main('127.0.0.1:0', None))"
+    code = "from relay.sink.program import run_program as run; raise SystemExit(run('127.0.0.1:0', None))"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["listening"].startswith("127.0.0.1:")

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from relay.frames.console.errors import WebError
-from relay.frames.console.forms import MAX_BYTES, Form, filled, read_form
+from relay.frames.console.forms import MAX_BYTES, Form, fill, read_form
 
 URLENCODED = "application/x-www-form-urlencoded"
 
@@ -55,6 +55,6 @@ def test_what_is_no_form_is_refused(body: bytes, kind: str, status: int) -> None
 
 
 def test_errors_stand_by_their_fields() -> None:
-    form = filled(name="x").wrong(name="Required", form_="Nothing was bought", other="")
+    form = fill(name="x").wrong(name="Required", form_="Nothing was bought", other="")
     assert dict(form.errors) == {"name": "Required", "": "Nothing was bought"}
     assert form["name"] == "x"

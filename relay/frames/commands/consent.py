@@ -9,14 +9,14 @@ import typer
 
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
-from relay.frames.commands.printing import plain, warn
-from relay.frames.commands.session import ConfigOption, Session, in_store
-from relay.frames.consequences import consequences, foretold
+from relay.frames.commands.printing import make_plain, warn
+from relay.frames.commands.session import ConfigOption, ShellSession, in_store
+from relay.frames.consequences import consequences, foretell
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it, with the consequences that it tells without.")]
 
 Compute = Callable[[Snapshot], Sequence[Change]]
-More = Callable[[Session, Snapshot, Sequence[Change]], Awaitable[list[str]]]
+More = Callable[[ShellSession, Snapshot, Sequence[Change]], Awaitable[list[str]]]
 
 
 @dataclass
@@ -26,12 +26,12 @@ class Unconfirmed(Exception):
     consequences: list[str]
 
 
-async def nothing_more(session: Session, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+async def nothing_more(session: ShellSession, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
     return []
 
 
 async def change_with_consent(
-    session: Session, yes: bool, compute: Compute, more: More = nothing_more
+    session: ShellSession, yes: bool, compute: Compute, more: More = nothing_more
 ) -> Sequence[Change]:
     """The changes, made. more: consequences that the directory alone does not show.
 
@@ -54,7 +54,7 @@ async def change_with_consent(
 def with_consent(config: ConfigOption, yes: bool, compute: Compute, more: More = nothing_more) -> None:
     """Make the changes; without yes tell what they do to mail, change nothing and end with 1."""
 
-    async def work(session: Session) -> None:
+    async def work(session: ShellSession) -> None:
         await change_with_consent(session, yes, compute, more)
 
     with asking():
@@ -70,13 +70,13 @@ class Foretelling:
 
     def __call__(self, found: Snapshot) -> Sequence[Change]:
         changes = self.compute(found)
-        self.consequences = foretold(found, changes)
+        self.consequences = foretell(found, changes)
         return changes
 
     def tell(self) -> None:
         """Beside the answer: it is done."""
         for told in self.consequences:
-            warn(plain(told))
+            warn(make_plain(told))
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def asking() -> Iterator[None]:
         yield
     except Unconfirmed as error:
         for told in error.consequences:
-            warn(plain(told))
+            warn(make_plain(told))
         warn("nothing was changed: repeat it with --yes")
         raise typer.Exit(1) from error
 
 
 def change(config: ConfigOption, compute: Compute) -> None:
-    async def work(session: Session) -> None:
+    async def work(session: ShellSession) -> None:
         await session.change(compute)
 
     in_store(config, work, may_create=True)

@@ -13,26 +13,26 @@ from relay.domain.words import say as say_in_words
 from relay.frames.commands.session import NoStore
 
 
-def plain(value: object) -> str:
+def make_plain(value: object) -> str:
     """The text without what a terminal would obey: queue and directory hold what strangers sent."""
     return "".join(char if char.isprintable() else "�" for char in str(value))
 
 
-def moment(at: datetime) -> str:
+def write_moment(at: datetime) -> str:
     """To the millisecond, UTC."""
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     typer.echo(text)
 
 
 def print_steps(steps: Sequence[Step]) -> None:
     """Of a decision, each with its rule, and where the rules are."""
     for step in steps:
-        say(f"  {step.rule:<8}{plain(step.finding)}")
+        print_line(f"  {step.rule:<8}{make_plain(step.finding)}")
     if steps:
-        say("  what each rule says: docs/rules.md, or Rules in the console")
+        print_line("  what each rule says: docs/rules.md, or Rules in the console")
 
 
 def warn(text: str) -> None:
@@ -51,24 +51,24 @@ def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool, none: str = 
         print_json(rows)
         return
     if not rows:
-        say(none)
+        print_line(none)
         return
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(row[at]) for row in [columns, *cells]) for at in range(len(columns))]
     for row in [[column.upper() for column in columns], *cells]:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]], indent: str = "  ") -> None:
     """Name and value, a line each; without those that say nothing."""
-    told = [(name, plain(value)) for name, value in pairs if value not in ("", None)]
+    told = [(name, make_plain(value)) for name, value in pairs if value not in ("", None)]
     width = max((len(name) for name, _ in told), default=0)
     for name, value in told:
-        say(f"{indent}{name.ljust(width)}  {value}")
+        print_line(f"{indent}{name.ljust(width)}  {value}")
 
 
-def sentence(error: RelayError) -> str:
+def word_for_shell(error: RelayError) -> str:
     """What went wrong, for the operator."""
     if isinstance(error, NoStore):
         return f"no store at {error.path}: start the relay once, or run `relay migrate`"
@@ -83,8 +83,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, list | tuple):
-        return plain(", ".join(str(item) for item in value))
-    return plain(value)
+        return make_plain(", ".join(str(item) for item in value))
+    return make_plain(value)
 
 
 def _as_json(value: object) -> str:

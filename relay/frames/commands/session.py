@@ -45,7 +45,7 @@ class NoStore(RelayError):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ShellSession:
     """One command at work on the open store."""
 
     config: Config
@@ -82,7 +82,7 @@ def config_at(path: Path | None) -> tuple[Config, Path]:
 
 
 def in_store(
-    path: Path | None, work: Callable[[Session], Awaitable[Result]], *, may_create: bool = False
+    path: Path | None, work: Callable[[ShellSession], Awaitable[Result]], *, may_create: bool = False
 ) -> Result:
     """What work returns, with the store of that configuration open.
 
@@ -96,7 +96,7 @@ def in_store(
         async with await open_store(
             config.store, account_queue_bytes=config.limits.account_queue_bytes
         ) as store:
-            return await work(Session(config, store, SystemClock(), _actor()))
+            return await work(ShellSession(config, store, SystemClock(), _actor()))
 
     return asyncio.run(run())
 
@@ -108,7 +108,7 @@ def _actor() -> str:
         return f"cli:{os.getuid()}"
 
 
-async def read_snapshot(session: Session) -> Snapshot:
+async def read_snapshot(session: ShellSession) -> Snapshot:
     return await session.store.directory.snapshot()
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relay.domain.errors import RelayError
-from relay.frames.console.errors import WebError, told
+from relay.frames.console.errors import WebError, page_error
 from relay.frames.console.routing import Pages
 from relay.frames.console.static import ROUTE as STATIC
 from relay.frames.console.templating import add_templates, render
@@ -109,7 +109,7 @@ async def _on_web_error(request: Request, error: Exception) -> Response:
 
 async def _on_relay_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RelayError)
-    found = told(error)
+    found = page_error(error)
     if found is None:
         return _internal(error, request.scope)
     return _page(found.status, found.sentence)

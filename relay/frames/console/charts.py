@@ -58,7 +58,7 @@ def highest(series: Sequence[Series]) -> int:
     return max((sum(values) for values in zip(*(one.values for one in series), strict=True)), default=0)
 
 
-def stacked(span: Span, series: Sequence[Series], label: str) -> Markup:
+def stack(span: Span, series: Sequence[Series], label: str) -> Markup:
     """A chart with axes. label: what it shows, for whoever does not see it."""
     limit, line = _scale(highest(series))
     inner_width, inner_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM

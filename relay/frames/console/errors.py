@@ -19,15 +19,15 @@ class NotHere(WebError):
         super().__init__(404, f"There is no such {what}.")
 
 
-def told(error: RelayError) -> WebError | None:
+def page_error(error: RelayError) -> WebError | None:
     """The error in words; None for a bug of ours."""
     said = say(error, Door.CONSOLE)
     return None if said is None else WebError(find_words(type(error), "console"), said)
 
 
-def sentence(error: RelayError) -> str:
+def word_for_page(error: RelayError) -> str:
     """The words alone, for a place beside the form. Raises the error itself when it is a bug of ours."""
-    found = told(error)
+    found = page_error(error)
     if found is None:
         raise error
     return found.sentence

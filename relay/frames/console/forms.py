@@ -48,7 +48,7 @@ class Form:
         return Form(self.values, {**self.errors, **found})
 
 
-def filled(**values: str | Sequence[str]) -> Form:
+def fill(**values: str | Sequence[str]) -> Form:
     """A form as it stands before anybody typed."""
     return Form(
         {name: (value,) if isinstance(value, str) else tuple(value) for name, value in values.items()}
@@ -60,7 +60,7 @@ def number_in(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 
 
-def read_name(form: Form, field: str) -> tuple[str, Form]:
+def read_name_in(form: Form, field: str) -> tuple[str, Form]:
     """A name for people, and the form with what is wrong with it."""
     try:
         return parse_name(form[field]), form

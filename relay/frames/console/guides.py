@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from relay.frames.console.routing import Pages
 from relay.frames.console.rule_links import GUIDE as RULES_GUIDE
-from relay.frames.console.rule_links import linked
+from relay.frames.console.rule_links import link_rules
 from relay.frames.console.visit import Visit
 
 pages = Pages(__name__)
@@ -87,7 +87,7 @@ def _inline(tokens: Sequence[Token]) -> list[Token]:
             is_linked = str(token.attrs["href"]).startswith(("/", "https://", "#"))
             is_within = is_linked
         if token.type == "text" and not is_within and not _RULE.fullmatch(token.content):
-            token = Token("html_inline", "", 0, content=linked(token.content))
+            token = Token("html_inline", "", 0, content=link_rules(token.content))
         if token.type not in ("link_open", "link_close") or is_linked:
             kept.append(token)
         if token.type == "link_close":

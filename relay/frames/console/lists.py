@@ -22,7 +22,7 @@ class Listed(Generic[Item]):
     """Of all items on all pages."""
 
 
-def listed(items: Sequence[Item], query: Form, per_page: int = PER_PAGE) -> Listed[Item]:
+def page_list(items: Sequence[Item], query: Form, per_page: int = PER_PAGE) -> Listed[Item]:
     """The page that `?page=` names, or the nearest that there is."""
     pages = max(1, -(-len(items) // per_page))
     page = min(max(number_in(query["page"]) or 1, 1), pages)

@@ -6,7 +6,7 @@ from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, SessionId, TooManyTries, UnfitPassword
 from relay.frames.actor import Right
 from relay.frames.console.client import tell_refusal
-from relay.frames.console.errors import sentence
+from relay.frames.console.errors import word_for_page
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.sign_in import too_many_tries
@@ -39,7 +39,7 @@ async def change_password(visit: Visit) -> Response:
         tell_refusal(visit.request, "too_many_tries")
         return await _shown(visit, form.wrong(old=too_many_tries(error)), 429)
     except OverCapacity as error:
-        return await _shown(visit, form.wrong(form_=sentence(error)), 503)
+        return await _shown(visit, form.wrong(form_=word_for_page(error)), 503)
     return visit.go("/profile", "Password changed. Your other sessions have ended.")
 
 

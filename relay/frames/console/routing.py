@@ -56,7 +56,7 @@ class Pages:
 
 
 async def _answer(request: Request, page: Page, right: Right, stranger: Stranger) -> Response:
-    services = services_of(request)
+    services = services_for(request)
     token = request.cookies.get(services.cookie(SESSION_COOKIE), "")
     signed_in = await services.sign_ins.of(token) if token else None
     if signed_in is None:
@@ -87,7 +87,7 @@ async def guarded_form(request: Request, secret: str) -> Form:
     return form
 
 
-def services_of(request: Request) -> Services:
+def services_for(request: Request) -> Services:
     """Those of the application that answers the request."""
     services: Services = request.app.state.services
     return services

@@ -19,7 +19,7 @@ def rule_links(named: str) -> Markup:
     )
 
 
-def linked(text: str) -> Markup:
+def link_rules(text: str) -> Markup:
     """The text, with a link for each rule in it."""
     parts = re.split(r"\b([RA]\d+)\b", text)
     return Markup("").join(_link(part) if part in _RULES else escape(part) for part in parts)

@@ -11,9 +11,9 @@ from relay.domain.errors import OverCapacity
 from relay.domain.users import BadCredentials, BadLink, TooManyTries, UnfitPassword, User
 from relay.frames.actor import Right
 from relay.frames.console.client import client_of, tell_refusal
-from relay.frames.console.errors import sentence
+from relay.frames.console.errors import word_for_page
 from relay.frames.console.forms import Form, query_of
-from relay.frames.console.routing import Pages, guarded_form, local_path, services_of
+from relay.frames.console.routing import Pages, guarded_form, local_path, services_for
 from relay.frames.console.templating import render, span
 from relay.frames.console.visit import SESSION_COOKIE, Visit
 from relay.frames.services import Services
@@ -28,7 +28,7 @@ pages = Pages(__name__)
 
 
 async def _show(request: Request) -> Response:
-    services = services_of(request)
+    services = services_for(request)
     token = request.cookies.get(services.cookie(SESSION_COOKIE), "")
     if token and await services.sign_ins.of(token) is not None:
         return RedirectResponse(local_path(query_of(request)["next"]), 303)
@@ -36,7 +36,7 @@ async def _show(request: Request) -> Response:
 
 
 async def _sign_in(request: Request) -> Response:
-    services = services_of(request)
+    services = services_for(request)
     form = await guarded_form(request, _visitor(request))
     try:
         token = await services.sign_ins.sign_in(
@@ -53,13 +53,13 @@ async def _sign_in(request: Request) -> Response:
         tell_refusal(request, "too_many_tries")
         return _form(request, form.wrong(form_=too_many_tries(error)), 429)
     except OverCapacity as error:
-        return _form(request, form.wrong(form_=sentence(error)), 503)
+        return _form(request, form.wrong(form_=word_for_page(error)), 503)
     return _welcome(services, token, local_path(form["next"]))
 
 
 async def _show_link(request: Request) -> Response:
     try:
-        user = await services_of(request).sign_ins.link(request.path_params["token"])
+        user = await services_for(request).sign_ins.link(request.path_params["token"])
     except BadLink:
         tell_refusal(request, "link")
         return _form(request, Form().wrong(form_=_OLD_LINK), 404)
@@ -67,7 +67,7 @@ async def _show_link(request: Request) -> Response:
 
 
 async def _follow_link(request: Request) -> Response:
-    services = services_of(request)
+    services = services_for(request)
     form = await guarded_form(request, _visitor(request))
     link = request.path_params["token"]
     try:
@@ -82,7 +82,7 @@ async def _follow_link(request: Request) -> Response:
     except UnfitPassword as error:
         return _link_form(request, user, form.wrong(password=f"{error.detail.capitalize()}."), 422)
     except OverCapacity as error:
-        return _link_form(request, user, form.wrong(form_=sentence(error)), 503)
+        return _link_form(request, user, form.wrong(form_=word_for_page(error)), 503)
     return _welcome(services, token, "/")
 
 
@@ -161,7 +161,7 @@ def _with_visitor(request: Request, template: str, status: int, **values: object
     visitor = known or secrets.token_urlsafe(32)
     response = HTMLResponse(render(template, csrf=csrf_of(visitor), **values), status)
     if not known:
-        services = services_of(request)
+        services = services_for(request)
         response.set_cookie(
             services.cookie(_VISITOR), visitor, httponly=True, samesite="lax", secure=services.is_secure
         )
@@ -170,4 +170,4 @@ def _with_visitor(request: Request, template: str, status: int, **values: object
 
 def _visitor(request: Request) -> str:
     """Empty for a browser that has not been here."""
-    return request.cookies.get(services_of(request).cookie(_VISITOR), "")
+    return request.cookies.get(services_for(request).cookie(_VISITOR), "")

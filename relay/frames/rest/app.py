@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI
 
 from relay import __version__
 from relay.frames.rest import docs_page, front, health
-from relay.frames.rest.description import describe
+from relay.frames.rest.description import describe_app
 from relay.frames.rest.errors import BASE
 from relay.frames.rest.guard import Guard
 from relay.frames.rest.handlers import TellRefusal, add_handlers
@@ -44,6 +44,6 @@ def build_app(
     for router in routers:
         app.include_router(router, prefix=BASE)
     add_handlers(app, tell_refusal)
-    describe(app)
+    describe_app(app)
     app.add_middleware(Guard, budget=services.budget, idle_s=idle_s, body_s=body_s)
     return app

@@ -20,7 +20,7 @@ from relay.frames.actor import Caller, Scope
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.rate import Rates
 from relay.frames.rest.services import services_of
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 
 SUBACCOUNT_HEADER = "X-MSYS-SUBACCOUNT"
 ACCOUNT_HEADER = "X-Relay-Account"
@@ -175,7 +175,7 @@ def _client(request: Request) -> ClientAddress:
     return client_address(request.client.host if request.client else "")
 
 
-def account_of(request: Request) -> tuple[AccountId, SubaccountId | None] | None:
+def account_behind(request: Request) -> tuple[AccountId, SubaccountId | None] | None:
     """Whose request it is, as far as it came; None: no key of anybody's was shown."""
     caller: Caller | None = getattr(request.state, "caller", None)
     if caller is not None:
@@ -190,7 +190,7 @@ def account_of(request: Request) -> tuple[AccountId, SubaccountId | None] | None
     return None if key is None else (key.account, key.subaccount)
 
 
-def tell_forbidden(request: Request, error: NotGranted, tally: Tally) -> None:
+def tell_forbidden(request: Request, error: NotGranted, tally: LogTally) -> None:
     """A key that is right, and lacks something: the log says whose and what."""
     if error.detail:
         key: ApiKey = request.state.key

@@ -66,10 +66,10 @@ def parse_object(octets: bytes, path: str) -> dict[str, Any]:
     try:
         return read_object(octets, MAX_SMALL_VALUES)
     except BadJson as error:
-        raise refusal_of(error, path) from error
+        raise refuse_json(error, path) from error
 
 
-def refusal_of(error: BadJson, path: str) -> ApiError:
+def refuse_json(error: BadJson, path: str) -> ApiError:
     match error.fault:
         case JsonFault.NOT_UTF8:
             return _refusal(path, 400, "invalid UTF-8", _NOT_UTF8, "1305")

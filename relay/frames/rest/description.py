@@ -24,7 +24,7 @@ _REFUSALS = {
 _DEFINITIONS = "$defs"
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def list_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For `responses=`: these statuses beside those that every resource has."""
     every = {400, 401, 403, 429, 503, *statuses}
     return {status: {"model": Errors, "description": _REFUSALS[status]} for status in sorted(every)}
@@ -50,7 +50,7 @@ def _schema(model: type[RequestBody]) -> dict[str, Any]:
     return schema
 
 
-def describe(app: FastAPI) -> None:
+def describe_app(app: FastAPI) -> None:
     """Make the application's OpenAPI description a true one."""
 
     def openapi() -> dict[str, Any]:

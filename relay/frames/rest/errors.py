@@ -89,7 +89,7 @@ def says_message_alone(path: str) -> bool:
     return path.removeprefix(BASE).strip("/").partition("/")[0] in _MESSAGE_ALONE
 
 
-def told(error: RelayError, path: str) -> ApiError | None:
+def api_error(error: RelayError, path: str) -> ApiError | None:
     """The error as this resource words it; None for a bug of ours."""
     rest, sentence = find_words(type(error), "rest"), say(error, Door.REST)
     if rest is None:
@@ -108,7 +108,7 @@ def answer(error: ApiError) -> JSONResponse:
     return JSONResponse(body, error.status, dict(error.headers or {}))
 
 
-def internal(error: Exception, method: str, path: str) -> JSONResponse:
+def internal_error(error: Exception, method: str, path: str) -> JSONResponse:
     """A bug of ours: the log has it all, the client a reference to it."""
     reference = secrets.token_hex(6)
     log.error("reference=%s method=%s path=%r failed", reference, method, path, exc_info=error)

@@ -62,7 +62,7 @@ class Faults:
             raise Fault(first.code, first.detail, tuple(more))
 
 
-def typed(given: Mapping[str, Any], name: str, kind: type, default: Any, prefix: str = "") -> Any:
+def take_typed(given: Mapping[str, Any], name: str, kind: type, default: Any, prefix: str = "") -> Any:
     """given[name], which is of that JSON type; default when it is missing or null. Raises Fault."""
     value = given.get(name)
     if value is None:
@@ -73,9 +73,9 @@ def typed(given: Mapping[str, Any], name: str, kind: type, default: Any, prefix:
     return value
 
 
-def sized(given: Mapping[str, Any], name: str, max_bytes: int, prefix: str = "") -> str:
+def take_sized(given: Mapping[str, Any], name: str, max_bytes: int, prefix: str = "") -> str:
     """A text of at most so many octets of UTF-8. Raises Fault."""
-    text: str = typed(given, name, str, "", prefix)
+    text: str = take_typed(given, name, str, "", prefix)
     if (size := len(text.encode("utf-8", "surrogatepass"))) > max_bytes:
         raise Fault(
             1300,
@@ -90,7 +90,7 @@ def optional(value: Any, default: Any) -> Any:
 
 def pool_name(options: Mapping[str, Any]) -> str | None:
     """`ip_pool`, verbatim; None when it is missing, null or empty. Raises Fault (A29)."""
-    name: str = typed(options, "ip_pool", str, "", "options.")
+    name: str = take_typed(options, "ip_pool", str, "", "options.")
     if len(name) > MAX_POOL_CHARACTERS or not name.isprintable():
         raise Fault(
             1300,

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relay.accept.budget import BodyBudget
 from relay.domain.errors import OverCapacity
-from relay.frames.rest.errors import BASE, ApiError, internal
+from relay.frames.rest.errors import BASE, ApiError, internal_error
 
 MAX_BODY_BYTES = 1 << 20
 MAX_BODIES: Mapping[str, int] = {
@@ -45,7 +45,7 @@ class Guard:
         except Exception as error:
             if exchange.is_answered:
                 raise
-            await internal(error, scope["method"], path)(scope, receive, exchange.send)
+            await internal_error(error, scope["method"], path)(scope, receive, exchange.send)
         finally:
             self._budget.give_back(exchange.taken_bytes)
 

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from relay.domain.errors import NotGranted, RelayError
 from relay.frames.rest.auth import tell_forbidden
-from relay.frames.rest.errors import ApiError, answer, internal, not_found, told
+from relay.frames.rest.errors import ApiError, answer, api_error, internal_error, not_found
 from relay.frames.rest.hangup import Gone
-from relay.net.tally import Tally
+from relay.net.tally import LogTally
 
 _GONE = 499
 """Nobody reads it: the client has hung up."""
@@ -27,7 +27,7 @@ log = logging.getLogger("relay.api")
 
 def add_handlers(app: FastAPI, tell_refusal: TellRefusal) -> None:
     """Every refusal in SparkPost's shapes, FastAPI's own among them."""
-    forbidden = Tally(log)
+    forbidden = LogTally(log)
 
     async def on_api_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ApiError)
@@ -38,9 +38,9 @@ def add_handlers(app: FastAPI, tell_refusal: TellRefusal) -> None:
         assert isinstance(error, RelayError)
         if isinstance(error, NotGranted):
             tell_forbidden(request, error, forbidden)
-        found = told(error, request.scope["path"])
+        found = api_error(error, request.scope["path"])
         if found is None:
-            return internal(error, request.method, request.scope["path"])
+            return internal_error(error, request.method, request.scope["path"])
         await tell_refusal(request, found, error)
         return answer(found)
 

@@ -20,7 +20,7 @@ from relay.process.children.wire import BUG, END, ERROR, HEAD, LENGTH, OUT_OF_ME
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> None:
+def run_child() -> None:
     parent, memory_bytes, cpu_s = map(int, sys.argv[1:4])
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -96,4 +96,4 @@ def _write(kind: int, piece: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_child()

@@ -10,13 +10,13 @@ from relay.domain.transmission import CHUNK, Content, Recipient
 from relay.mail.budget import BadTemplate, Budget
 from relay.mail.compose import Blueprint, compose
 from relay.mail.headers import split_message
-from relay.mail.restyle import restyled
+from relay.mail.restyle import restyle
 from relay.mail.scan import MAX_VALUES, read_object
-from relay.mail.seven_bit import rewritten
+from relay.mail.seven_bit import rewrite
 from relay.mail.to import To
 from relay.resources.suppression_list.body import wanted_of_bulk
 from relay.resources.transmissions.body import parse_transmission
-from relay.resources.transmissions.preview import parse_preview, previewed
+from relay.resources.transmissions.preview import parse_preview, preview_for
 
 Job = Callable[[Any, list[bytearray]], Iterator[object]]
 
@@ -90,7 +90,7 @@ def fill_content(
 
 def preview_content(max_octets: int, octets: list[bytearray]) -> Iterator[bytes]:
     """The answer to whoever wants to see a content."""
-    yield previewed(parse_preview(bytes(octets.pop())), Budget(octets=max_octets), max_octets)
+    yield preview_for(parse_preview(bytes(octets.pop())), Budget(octets=max_octets), max_octets)
 
 
 def restyle_message(max_octets: int, octets: list[bytearray]) -> Iterator[tuple[bytes, bytes] | None]:
@@ -98,7 +98,7 @@ def restyle_message(max_octets: int, octets: list[bytearray]) -> Iterator[tuple[
 
     None: it is as it came.
     """
-    message = restyled(b"".join(octets), max_octets)
+    message = restyle(b"".join(octets), max_octets)
     yield None if message is None else split_message(message)
 
 
@@ -110,7 +110,7 @@ def convert_message(argument: tuple[bool, bool, bool], octets: list[bytearray]) 
     header, body, keeps_header = argument
     message = b"".join(octets)
     octets.clear()
-    yield from rewritten(message, header=header, body=body, keeps_header=keeps_header)
+    yield from rewrite(message, header=header, body=body, keeps_header=keeps_header)
 
 
 ToCompose = tuple[Content, str, bool, bool]

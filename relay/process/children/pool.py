@@ -38,7 +38,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TMPDIR", "VIRTUAL_ENV", 
 log = logging.getLogger("relay.sandbox")
 
 
-class Pool:
+class ChildPool:
     """`Sandbox`. Used in one event loop; `close` ends what is left."""
 
     def __init__(

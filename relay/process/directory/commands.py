@@ -11,8 +11,8 @@ import typer
 from relay.domain.changes import Change
 from relay.domain.directory import Snapshot
 from relay.frames.commands.consent import Unconfirmed, YesOption, asking
-from relay.frames.commands.printing import print_rows, say, warn
-from relay.frames.commands.session import ConfigOption, JsonOption, Session, config_at, in_store
+from relay.frames.commands.printing import print_line, print_rows, warn
+from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, config_at, in_store
 from relay.frames.consequences import consequences, of_removals
 from relay.ports.directory import AuditLine
 from relay.process.directory.changes import Difference, changes_to
@@ -39,7 +39,7 @@ def diff(
     """
     wanted = load_directory(file)
 
-    async def work(session: Session) -> tuple[Snapshot, Difference, Returning]:
+    async def work(session: ShellSession) -> tuple[Snapshot, Difference, Returning]:
         snapshot = await session.store.directory.snapshot()
         difference = changes_to(snapshot, wanted.entries, wanted.routes, prune)
         return snapshot, difference, await returning_ips(session.store.directory, snapshot, difference)
@@ -85,7 +85,7 @@ def audit(
     Example: relay directory audit --limit 10
     """
 
-    async def work(session: Session) -> list[AuditLine]:
+    async def work(session: ShellSession) -> list[AuditLine]:
         return await session.store.directory.audit(limit)
 
     rows = [asdict(line) for line in in_store(config, work)]
@@ -106,7 +106,7 @@ def export_(
     """
     text = in_store(config, _export)
     if file is None:
-        say(text.rstrip("\n"))
+        print_line(text.rstrip("\n"))
         return
     # Route passwords stand in it: for nobody but its owner.
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
@@ -118,12 +118,12 @@ def export_(
         raise typer.Exit(1) from error
 
 
-async def _export(session: Session) -> str:
+async def _export(session: ShellSession) -> str:
     return export(await session.store.directory.snapshot())
 
 
 async def _apply(
-    session: Session, wanted: DirectoryFile, prune: bool, yes: bool, name: str
+    session: ShellSession, wanted: DirectoryFile, prune: bool, yes: bool, name: str
 ) -> tuple[Snapshot, Difference, Returning]:
     """What was changed, and the directory as it was before. Raises Unconfirmed."""
     done: list[tuple[Snapshot, Difference]] = []

@@ -7,8 +7,8 @@ from difflib import SequenceMatcher
 from relay.domain.changes import Change, Put, Remove, SetRoutes, entries_of, identity
 from relay.domain.directory import Entry, SendingDomain, SendingIp, Snapshot
 from relay.domain.route import Route, SmarthostRoute
-from relay.frames.commands.printing import plain, print_json, say, warn
-from relay.frames.consequences import foretold
+from relay.frames.commands.printing import make_plain, print_json, print_line, warn
+from relay.frames.consequences import foretell
 from relay.ports.directory import AuditLine, DirectoryStore
 from relay.process.directory.changes import Difference
 
@@ -58,15 +58,15 @@ def print_difference(snapshot: Snapshot, difference: Difference, returning: Retu
         return
     for change in difference.changes:
         for line in _lines(change, stored.get(_place(change)), snapshot.routes):
-            say(plain(line))
+            print_line(make_plain(line))
         if back := returning.get(_place(change)[1]):
-            say(plain(f"    brings back a sending IP that was {back}"))
+            print_line(make_plain(f"    brings back a sending IP that was {back}"))
     for entry in difference.kept:
-        say(plain(f"  {_name(entry)}: kept, not made by a file"))
-    for told in foretold(snapshot, difference.changes):
-        warn(plain(told))
+        print_line(make_plain(f"  {_name(entry)}: kept, not made by a file"))
+    for told in foretell(snapshot, difference.changes):
+        warn(make_plain(told))
     number = len(difference.changes)
-    say(f"{number} change{'' if number == 1 else 's'}" if number else "nothing to change")
+    print_line(f"{number} change{'' if number == 1 else 's'}" if number else "nothing to change")
 
 
 def _place(change: Change) -> tuple[str, str]:

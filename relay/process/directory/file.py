@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.config.problems import AnyTable, ConfigError, Location, known_key, line, parse_table, shown
+from relay.config.problems import AnyTable, ConfigError, Location, known_key, line, parse_table, show_value
 from relay.config.toml import read_toml
 from relay.domain.directory import (
     RESERVED_POOLS,
@@ -234,7 +234,7 @@ class _Reader:
         return self._key((name, at, *location))
 
     def _problem(self, location: Location, value: object, expected: str) -> None:
-        self._problems.append(line(self._path, self._key(location), shown(value, location), expected))
+        self._problems.append(line(self._path, self._key(location), show_value(value, location), expected))
 
     def _key(self, location: Location) -> str:
         """`account[1].pool[Marketing].name`: tables of a list by what people call them, else by position."""

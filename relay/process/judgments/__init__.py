@@ -27,7 +27,7 @@ _ALL: tuple[Judgment, ...] = (
 )
 
 
-def judge(case: Case) -> Iterator[Finding]:
+def judge_case(case: Case) -> Iterator[Finding]:
     """All that is found, of each kind a few. Opens no connection, and leaves nothing behind."""
     told: set[str] = set()
     for judgment in _ALL:

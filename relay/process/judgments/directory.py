@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from relay.domain.directory import Account, Pool, SendingIp, Subaccount
 from relay.domain.ids import DEFAULT_POOL
 from relay.domain.public import is_public
-from relay.domain.resolve import stranded
+from relay.domain.resolve import find_stranded
 from relay.domain.route import MxRoute, Route, SmarthostRoute, TlsPolicy
 from relay.net.own import Listener, is_own
 from relay.process.judgments.case import Case, Finding, Judgment
@@ -70,9 +70,9 @@ def _empty_pools(case: Case) -> Iterator[Finding]:
 def _nowhere_to_send_from(case: Case) -> Iterator[Finding]:
     """Mail of these accounts that names no pool is refused."""
     for book in case.outlooks:
-        found = stranded(book.of(Account), book.of(SendingIp))
+        found = find_stranded(book.of(Account), book.of(SendingIp))
         if waiting := [str(account.id) for account in found if account.has_shared_pool]:
-            whose = f"account{'' if len(waiting) == 1 else 's'} {listed(waiting)}"
+            whose = f"account{'' if len(waiting) == 1 else 's'} {join_names(waiting)}"
             what = (
                 f"mail of {whose} that names no pool is refused for now (451, 503): no IP in the default pool"
             )
@@ -104,12 +104,12 @@ def _missing_ips(case: Case) -> Iterator[Finding]:
 
 
 def _not_here(place: str, node: str, missing: list[str]) -> Finding:
-    what = f"not on this machine ({node}): {listed(missing)}; their mail waits until each is"
+    what = f"not on this machine ({node}): {join_names(missing)}; their mail waits until each is"
     bits = ipaddress.ip_address(missing[0]).max_prefixlen
     return Finding(f"{place}: sending_ip", f"{what}: ip address add {missing[0]}/{bits} dev DEVICE")
 
 
-def listed(addresses: Sequence[str]) -> str:
+def join_names(addresses: Sequence[str]) -> str:
     """The first of them, and how many more."""
     more = len(addresses) - _MOST_LISTED
     return ", ".join(addresses[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -9,8 +9,8 @@ from relay.domain.changes import Put, first_put
 from relay.domain.directory import Account, Plan, Snapshot, ip_limit
 from relay.domain.ids import AccountId
 from relay.frames.commands.consent import Foretelling, YesOption, asking, change_with_consent
-from relay.frames.commands.printing import print_json, print_rows, say
-from relay.frames.commands.session import ConfigOption, JsonOption, NameArgument, Session, in_store
+from relay.frames.commands.printing import print_json, print_line, print_rows
+from relay.frames.commands.session import ConfigOption, JsonOption, NameArgument, ShellSession, in_store
 from relay.resources.accounts import rules
 
 accounts = typer.Typer(help="Accounts: who sends, on which plan.")
@@ -33,7 +33,7 @@ def create_account(
     """
     number = AccountId(id_) if id_ else None
 
-    async def work(session: Session) -> Account:
+    async def work(session: ShellSession) -> Account:
         made = await session.change(lambda found: rules.create_account(found, name, plan, number))
         return next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Account))
 
@@ -41,7 +41,7 @@ def create_account(
     if json:
         print_json(_account(account, 0))
     else:
-        say(f"account {account.id} created: {account.name}, {account.plan}")
+        print_line(f"account {account.id} created: {account.name}, {account.plan}")
 
 
 @accounts.command("list")
@@ -51,7 +51,7 @@ def list_accounts(json: JsonOption = False, config: ConfigOption = None) -> None
     Example: relay account list
     """
 
-    async def work(session: Session) -> tuple[Snapshot, dict[AccountId, int], int]:
+    async def work(session: ShellSession) -> tuple[Snapshot, dict[AccountId, int], int]:
         reports = session.store.reports
         return await session.store.directory.snapshot(), await reports.holdings(), reports.share_bytes
 
@@ -83,7 +83,7 @@ def set_plan(
     """
     number = AccountId(id_)
 
-    async def work(session: Session) -> tuple[Account, Foretelling]:
+    async def work(session: ShellSession) -> tuple[Account, Foretelling]:
         ledger = await session.store.billing.ledger(number)
         end = current_cycle(ledger, session.clock.now()).turns
         compute = Foretelling(lambda found: rules.set_plan(found, number, plan, limit, end))
@@ -94,9 +94,9 @@ def set_plan(
         account, foretelling = in_store(config, work, may_create=True)
     foretelling.tell()
     if account.next_plan_at is None:
-        say(f"account {number}: {plan}")
+        print_line(f"account {number}: {plan}")
     else:
-        say(f"account {number}: {account.plan}, and {plan} from {account.next_plan_at:%Y-%m-%d} on")
+        print_line(f"account {number}: {account.plan}, and {plan} from {account.next_plan_at:%Y-%m-%d} on")
 
 
 @accounts.command("set-terms")
@@ -122,13 +122,13 @@ def set_terms(
     if limit is None and price is None and day is None:
         raise typer.BadParameter("expected --limit, --price or --bill-cycle-day")
 
-    async def work(session: Session) -> Account:
+    async def work(session: ShellSession) -> Account:
         made = await session.change(lambda found: rules.set_terms(found, number, limit, cents, day))
         return first_put(made, Account)
 
     account = in_store(config, work, may_create=True)
     limited = "no limit" if ip_limit(account) is None else f"at most {ip_limit(account)}"
-    say(
+    print_line(
         f"account {number}: {limited}, {account.ip_price_cents / 100:.2f} USD for an IP and a month, "
         f"billed on day {account.bill_cycle_day}"
     )

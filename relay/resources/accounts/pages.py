@@ -10,9 +10,9 @@ from relay.domain.directory import Account, Plan, Snapshot, Status, ip_limit
 from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence
-from relay.frames.console.forms import Form, filled, number_in, read_name
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, word_for_page
+from relay.frames.console.forms import Form, fill, number_in, read_name_in
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import plan_name
 from relay.frames.console.visit import Visit
@@ -46,7 +46,7 @@ class AccountRow:
 async def list_accounts(visit: Visit) -> Response:
     asked, snapshot = visit.query["q"].casefold(), visit.snapshot
     found = [one for one in visit.accounts if asked in one.name.casefold() or asked == str(one.id)]
-    shown = listed(found, visit.query)
+    shown = page_list(found, visit.query)
     most = max(1, len(snapshot.accounts))
     waiting = await visit.services.reports.waiting(MailFilter(None), (Facet.ACCOUNT,), most)
     queued = {group.account: group.counts.total for group in waiting.groups}
@@ -69,12 +69,12 @@ async def list_accounts(visit: Visit) -> Response:
 
 @pages.get(f"{_LIST}/create", Right.OPERATE)
 async def show_create(visit: Visit) -> Response:
-    return visit.page("accounts/create.html", form=filled(plan=Plan.SELF_SERVE.value), plans=_PLANS)
+    return visit.page("accounts/create.html", form=fill(plan=Plan.SELF_SERVE.value), plans=_PLANS)
 
 
 @pages.post(f"{_LIST}/create", Right.OPERATE)
 async def create(visit: Visit) -> Response:
-    name, form = read_name(visit.form, "name")
+    name, form = read_name_in(visit.form, "name")
     if form["plan"] not in tuple(Plan):
         form = form.wrong(plan="Choose one of these")
     if form.errors:
@@ -82,7 +82,9 @@ async def create(visit: Visit) -> Response:
     try:
         changes = await visit.change(lambda snapshot: create_account(snapshot, name, Plan(form["plan"])))
     except RelayError as error:
-        return visit.page("accounts/create.html", 409, form=form.wrong(form_=sentence(error)), plans=_PLANS)
+        return visit.page(
+            "accounts/create.html", 409, form=form.wrong(form_=word_for_page(error)), plans=_PLANS
+        )
     number = first_put(changes, Account).id
     return visit.go(f"{_LIST}/edit/{number}", f"Created account {name} ({number}).")
 
@@ -90,13 +92,13 @@ async def create(visit: Visit) -> Response:
 @pages.get(_LIST + "/edit/{id}", Right.OPERATE)
 async def show_edit(visit: Visit) -> Response:
     account = _account(visit)
-    return _edit_page(visit, account, filled(name=account.name, status=account.status.value))
+    return _edit_page(visit, account, fill(name=account.name, status=account.status.value))
 
 
 @pages.post(_LIST + "/edit/{id}", Right.OPERATE)
 async def edit(visit: Visit) -> Response:
     account = _account(visit)
-    name, form = read_name(visit.form, "name")
+    name, form = read_name_in(visit.form, "name")
     if form["status"] not in tuple(Status):
         form = form.wrong(status="Choose one of these")
     if form.errors:
@@ -108,7 +110,7 @@ async def edit(visit: Visit) -> Response:
     try:
         await visit.change(compute)
     except RelayError as error:
-        return _edit_page(visit, account, form.wrong(form_=sentence(error)), 409)
+        return _edit_page(visit, account, form.wrong(form_=word_for_page(error)), 409)
     return visit.go(f"{_LIST}/edit/{account.id}", f"Updated account {name}.")
 
 

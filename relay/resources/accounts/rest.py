@@ -11,7 +11,7 @@ from relay.frames.actor import Caller
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.request import Name, Off, RequestBody, refuse
 from relay.frames.rest.services import ServicesDep
@@ -123,7 +123,7 @@ class AccountBody(RequestBody):
 router = APIRouter(tags=["account"])
 
 
-@router.get("/account", responses=refusals(), response_model_exclude_none=True)
+@router.get("/account", responses=list_refusals(), response_model_exclude_none=True)
 async def get_account(
     caller: Annotated[Caller, require("account/view", of_account=True)], services: ServicesDep
 ) -> Results[AccountShape]:
@@ -131,7 +131,7 @@ async def get_account(
     return Results(results=AccountShape.of(account))
 
 
-@router.put("/account", responses=refusals(413, 415), openapi_extra=takes(AccountBody))
+@router.put("/account", responses=list_refusals(413, 415), openapi_extra=takes(AccountBody))
 async def update_account(
     request: Request,
     response: Response,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from relay.domain.errors import UnknownPool
 from relay.domain.ids import PoolId
-from relay.frames.console.errors import sentence
+from relay.frames.console.errors import word_for_page
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.frames.services import Entrance
@@ -23,7 +23,7 @@ _TO = "someone@example.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class SmtpDoor:
     """One way in."""
 
     host: str
@@ -44,7 +44,7 @@ class Example:
 async def smtp(visit: Visit) -> Response:
     form, pool = visit.query, visit.query["pool"]
     if pool and (visit.account.id, PoolId(pool)) not in visit.snapshot.pools:
-        form, pool = form.wrong(pool=sentence(UnknownPool(pool[:40]))), ""
+        form, pool = form.wrong(pool=word_for_page(UnknownPool(pool[:40]))), ""
     doors = doors_of(visit.services.entrance)
     sender = f"you@{_domain(visit)}"
     return visit.page(
@@ -62,12 +62,12 @@ async def smtp(visit: Visit) -> Response:
     )
 
 
-def doors_of(entrance: Entrance) -> Sequence[Door]:
+def doors_of(entrance: Entrance) -> Sequence[SmtpDoor]:
     """Where mail comes in, those with STARTTLS first. One on all addresses goes by the host's name."""
     places = [(place, False) for place in entrance.listeners]
     places += [(place, True) for place in entrance.tls_listeners]
     return [
-        Door(entrance.hostname if host in _WILDCARDS else host, port, is_tls)
+        SmtpDoor(entrance.hostname if host in _WILDCARDS else host, port, is_tls)
         for (host, port), is_tls in places
     ]
 
@@ -86,13 +86,13 @@ def _header(pool: str) -> str:
     return json.dumps({"options": {"ip_pool": pool}}) if pool else ""
 
 
-def _examples(doors: Sequence[Door], base_url: str, sender: str, pool: str) -> list[Example]:
+def _examples(doors: Sequence[SmtpDoor], base_url: str, sender: str, pool: str) -> list[Example]:
     """Pool ids, domains and our own URL have no character that a shell would take for its own."""
     by_smtp = [_swaks(doors[0], sender, pool), _python(doors[0], sender, pool)] if doors else []
     return [*by_smtp, _curl(base_url, sender, pool)]
 
 
-def _swaks(door: Door, sender: str, pool: str) -> Example:
+def _swaks(door: SmtpDoor, sender: str, pool: str) -> Example:
     options = [
         f"swaks --server {door.host} --port {door.port} {'--tls-on-connect' if door.is_tls else '--tls'}",
         f"--auth LOGIN --auth-user SMTP_Injection --auth-password {KEY}",
@@ -103,7 +103,7 @@ def _swaks(door: Door, sender: str, pool: str) -> Example:
     return Example("swaks", " \\\n  ".join(options))
 
 
-def _python(door: Door, sender: str, pool: str) -> Example:
+def _python(door: SmtpDoor, sender: str, pool: str) -> Example:
     named = f'message["X-MSYS-API"] = {_header(pool)!r}\n' if pool else ""
     opened = "SMTP_SSL" if door.is_tls else "SMTP"
     secured = "" if door.is_tls else "    relay.starttls()\n"

@@ -12,13 +12,13 @@ from relay.domain.directory import GRANTS, ApiKey, Snapshot
 from relay.domain.ids import AccountId, SubaccountId
 from relay.frames.commands import parameters
 from relay.frames.commands.consent import YesOption, with_consent
-from relay.frames.commands.printing import print_json, print_rows, say, warn
+from relay.frames.commands.printing import print_json, print_line, print_rows, warn
 from relay.frames.commands.session import (
     AccountOption,
     AnyAccountOption,
     ConfigOption,
     JsonOption,
-    Session,
+    ShellSession,
     in_store,
 )
 from relay.frames.consequences import of_key
@@ -66,14 +66,14 @@ def create_key(
         operator,
     )
 
-    async def work(session: Session) -> None:
+    async def work(session: ShellSession) -> None:
         await session.change(lambda found: rules.create_key(found, key))
 
     in_store(config, work, may_create=True)
     if json:
         print_json({"key": text, **_key(key)})
     else:
-        say(text)
+        print_line(text)
         warn("This is the only time that the key is shown.")
 
 
@@ -86,7 +86,7 @@ def list_keys(
     Example: relay key list --account 1
     """
 
-    async def work(session: Session) -> tuple[Snapshot, Mapping[str, date]]:
+    async def work(session: ShellSession) -> tuple[Snapshot, Mapping[str, date]]:
         return await session.store.directory.snapshot(), await session.store.directory.key_uses()
 
     snapshot, uses = in_store(config, work)
@@ -110,14 +110,14 @@ def revoke_key(
     Example: relay key revoke newsletter --account 1
     """
 
-    async def used(session: Session, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+    async def used(session: ShellSession, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
         uses, today = await session.store.directory.key_uses(), session.clock.now().date()
         gone = [change.entry for change in changes if isinstance(change, Remove)]
         keys = [key for key in gone if isinstance(key, ApiKey)]
         return [told for key in keys for told in of_key(key, uses.get(key.sha256), today)]
 
     with_consent(config, yes, lambda found: rules.revoke_key(found, AccountId(account), which), used)
-    say(f"key {which} of account {account} revoked")
+    print_line(f"key {which} of account {account} revoked")
 
 
 def _key(key: ApiKey) -> dict[str, object]:

@@ -6,9 +6,9 @@ from relay.domain.changes import Changes, Remove
 from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, Snapshot
 from relay.domain.errors import RelayError
 from relay.frames.actor import Right
-from relay.frames.console.errors import sentence
-from relay.frames.console.forms import Form, filled
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import word_for_page
+from relay.frames.console.forms import Form, fill
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.resources.api_keys.rules import create_key, new_key
@@ -36,12 +36,12 @@ async def list_keys(visit: Visit) -> Response:
         or row.key.short.startswith(asked)
         or (row.subaccount is not None and asked in row.subaccount.name.casefold())
     ]
-    return visit.page("api_keys/list.html", form=visit.query, keys=listed(rows, visit.query))
+    return visit.page("api_keys/list.html", form=visit.query, keys=page_list(rows, visit.query))
 
 
 @pages.get(f"{LIST}/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
-    return _create_page(visit, filled(permissions="all", subaccount=visit.query["subaccount"]))
+    return _create_page(visit, fill(permissions="all", subaccount=visit.query["subaccount"]))
 
 
 @pages.post(f"{LIST}/create")
@@ -54,7 +54,7 @@ async def create(visit: Visit) -> Response:
     try:
         await visit.change(lambda snapshot: create_key(snapshot, key))
     except RelayError as error:
-        return _create_page(visit, form.wrong(form_=sentence(error)), 409)
+        return _create_page(visit, form.wrong(form_=word_for_page(error)), 409)
     back = LIST if subaccount is None else f"/account/subaccounts/edit/{subaccount}/api-keys"
     secret = key_secret(text, key, back, "API Keys")
     return visit.go_to_secret(f"{LIST}/created", secret, f"Created API key {key.label}.")
@@ -82,7 +82,7 @@ async def revoke(visit: Visit) -> Response:
     try:
         await visit.change(compute)
     except RelayError as error:
-        form = visit.form.wrong(form_=sentence(error))
+        form = visit.form.wrong(form_=word_for_page(error))
         return visit.page("api_keys/revoke.html", 409, row=row, form=form)
     return visit.go(LIST, f"Revoked API key {row.key.label}.")
 

@@ -12,7 +12,7 @@ from relay.frames.actor import Caller
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.request import Clients, Name, OneOf, RequestBody, Says
 from relay.frames.rest.services import ServicesDep
@@ -65,7 +65,7 @@ router = APIRouter(tags=["API keys"])
 Manager = Annotated[Caller, require("api_keys/manage")]
 
 
-@router.get("/api-keys", responses=refusals(), response_model_exclude_none=True)
+@router.get("/api-keys", responses=list_refusals(), response_model_exclude_none=True)
 async def list_keys(caller: Manager, services: ServicesDep) -> Results[list[ApiKeyShape]]:
     """The keys of the account and of its subaccounts, or of the part that X-MSYS-SUBACCOUNT names."""
     owned = _keys(services.directory.snapshot, caller)
@@ -73,14 +73,14 @@ async def list_keys(caller: Manager, services: ServicesDep) -> Results[list[ApiK
     return Results(results=[ApiKeyShape.of(key) for key in owned])
 
 
-@router.get("/api-keys/{key}", responses=refusals(404), response_model_exclude_none=True)
+@router.get("/api-keys/{key}", responses=list_refusals(404), response_model_exclude_none=True)
 async def get_key(key: str, caller: Manager, services: ServicesDep) -> Results[ApiKeyShape]:
     return Results(results=ApiKeyShape.of(_key(services.directory.snapshot, caller, key)))
 
 
 @router.post(
     "/api-keys",
-    responses=refusals(413, 415),
+    responses=list_refusals(413, 415),
     response_model_exclude_none=True,
     openapi_extra=takes(ApiKeyBody),
 )
@@ -98,7 +98,7 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
     return Results(results=ApiKeyShape.of(key, text))
 
 
-@router.delete("/api-keys/{key}", responses=refusals(404), status_code=204)
+@router.delete("/api-keys/{key}", responses=list_refusals(404), status_code=204)
 async def revoke_key(key: str, caller: Manager, services: ServicesDep) -> None:
     """Dead at once, for SMTP too. Only a key that may do no more than the key that asks for it."""
 

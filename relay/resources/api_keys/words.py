@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, ApiKey, Subaccount
 from relay.domain.ids import SubaccountId
 from relay.frames.console.errors import NotHere
-from relay.frames.console.forms import Form, number_in, read_name
+from relay.frames.console.forms import Form, number_in, read_name_in
 from relay.frames.console.shown_once import Secret
 from relay.frames.console.visit import Visit
 from relay.frames.values import parse_client
@@ -87,7 +87,7 @@ def key_rows(visit: Visit, subaccount: SubaccountId | None = None) -> list[KeyRo
 
 def read_key(form: Form, allowed: frozenset[str]) -> tuple[KeyAsked, Form]:
     """What the fields of a new key say, and the form with what is wrong with them."""
-    label, form = read_name(form, "key_label")
+    label, form = read_name_in(form, "key_label")
     grants = allowed if form["permissions"] == "all" else frozenset(form.all("grants"))
     if form["permissions"] not in ("all", "select"):
         form = form.wrong(permissions="Choose all or some permissions")

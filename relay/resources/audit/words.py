@@ -33,7 +33,7 @@ _MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FieldChange:
     """One field; before and after are None where it was not there, or had nothing."""
 
     field: str
@@ -51,7 +51,7 @@ class Change:
     deed: str
     """added, changed, removed, or what else was done."""
     title: str
-    differences: tuple[Difference, ...]
+    differences: tuple[FieldChange, ...]
 
     @property
     def text(self) -> str:
@@ -87,13 +87,13 @@ def _title(kind: str, key: str, fields: Mapping[str, object]) -> str:
 
 def _differences(
     kind: str, before: Mapping[str, object], after: Mapping[str, object]
-) -> tuple[Difference, ...]:
+) -> tuple[FieldChange, ...]:
     untold = _UNTOLD | {"account"} if kind in _OF_ACCOUNT else _UNTOLD
     found = []
     for name in dict.fromkeys((*before, *after)):
         old, new = _said(name, before.get(name)), _said(name, after.get(name))
         if old != new and name not in untold:
-            found.append(Difference(name.replace("_", " "), old, new))
+            found.append(FieldChange(name.replace("_", " "), old, new))
     return tuple(found)
 
 

@@ -12,15 +12,15 @@ from relay.domain.directory import MAX_POOL_NAME, is_pool_name, pool_id_of
 from relay.domain.errors import IpsByRequest, NoIpsOnPlan, RelayError
 from relay.domain.ids import PoolId
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence, told
-from relay.frames.console.forms import Form, filled
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, page_error, word_for_page
+from relay.frames.console.forms import Form, fill
+from relay.frames.console.lists import page_list
 from relay.frames.console.once import FIELD, UsedForm, do_once, mint
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.idempotency import Answer, Answered, Ticket
 from relay.resources.billing.rest import MOST
-from relay.resources.billing.rules import Billing, NewPool, Subscription, check_plan, inventory
+from relay.resources.billing.rules import Billing, NewPool, PlanInForce, check_plan, inventory
 from relay.resources.ip_pools.rules import PoolEdit, create_pool
 from relay.resources.sending_ips.words import NEW_FOR, pools_of
 
@@ -35,7 +35,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 class Offer:
     """How dedicated IPs come to the account, as far as its plan and the person decide."""
 
-    subscription: Subscription
+    subscription: PlanInForce
     obstacle: str
     """Why none can be bought here, as the API says it; empty: they can."""
     whom: str
@@ -56,7 +56,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PurchaseOrder:
     """What a valid form asks for."""
 
     quantity: int
@@ -69,14 +69,14 @@ class Order:
         return str(self.quantity), "existing", self.pool
 
 
-def offer(visit: Visit, subscription: Subscription) -> Offer:
+def offer(visit: Visit, subscription: PlanInForce) -> Offer:
     """What the person may do for the account."""
     try:
         check_plan(subscription.account, visit.is_operator)
     except NoIpsOnPlan as error:
-        return Offer(subscription, sentence(error), "", False)
+        return Offer(subscription, word_for_page(error), "", False)
     except IpsByRequest as error:
-        return Offer(subscription, sentence(error), error.whom, False)
+        return Offer(subscription, word_for_page(error), error.whom, False)
     try:
         check_plan(subscription.account, False)
     except IpsByRequest as error:
@@ -92,7 +92,7 @@ async def overview(visit: Visit) -> Response:
     statement = await visit.services.use_cases[Billing].statement(visit.account.id)
     now, snapshot = visit.services.clock.now(), await visit.services.directory.refresh()
     new = [held for held in statement.held if held.since > now - NEW_FOR and held.address in snapshot.ips]
-    shown = listed(statement.invoices, visit.query)
+    shown = page_list(statement.invoices, visit.query)
     cycle = statement.subscription.cycle
     return visit.page(
         "billing/overview.html",
@@ -147,7 +147,7 @@ async def show_purchase(visit: Visit) -> Response:
     """Also with values as they are being typed, for the price and the pool's id."""
     query = visit.query
     pool = "existing" if query["ip_pool"] else "new"
-    usual = filled(quantity="1", pool=pool, ip_pool="", new_pool="")
+    usual = fill(quantity="1", pool=pool, ip_pool="", new_pool="")
     return await _form(visit, Form({**usual.values, **query.values}), mint())
 
 
@@ -176,17 +176,17 @@ async def purchase(visit: Visit) -> Response:
         again = "Look at it again and confirm, if you want this as well."
         return await _form(visit, form.wrong(form_=f"{said} {again}"), mint(), 409)
     except RelayError as error:
-        found = told(error)
+        found = page_error(error)
         if found is None:
             raise
-        place, words = _place(order, error), sentence(error)
+        place, words = _place(order, error), word_for_page(error)
         if place == "new_pool":
             words = f"Unable to create your new IP Pool: {words}"
         return await _form(visit, form.wrong(**{place: words}), mint(), found.status)
     return visit.go(HOME, f"Successfully added {result.decode()} dedicated IPs!")
 
 
-async def _buy(visit: Visit, order: Order, ticket: Ticket) -> bytes:
+async def _buy(visit: Visit, order: PurchaseOrder, ticket: Ticket) -> bytes:
     """How many, stored in the transaction of the purchase."""
     bought = await visit.services.use_cases[Billing].purchase(
         visit.account.id,
@@ -213,7 +213,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
         try:
             create_pool(snapshot, visit.account.id, PoolEdit(name))
         except RelayError as error:
-            clash = sentence(error)
+            clash = word_for_page(error)
     owned = pools_of(snapshot, visit.account.id)
     named = Counter(pool.name for pool in owned)
     return visit.page(
@@ -235,7 +235,7 @@ async def _form(visit: Visit, form: Form, token: str, status: int = 200) -> Resp
     )
 
 
-def _order(form: Form, offered: Offer) -> Order | Form:
+def _order(form: Form, offered: Offer) -> PurchaseOrder | Form:
     """What is asked for; or the form with what is wrong with it."""
     quantity = _quantity(form["quantity"], offered.left)
     wrong = {"quantity": quantity} if isinstance(quantity, str) else {}
@@ -251,7 +251,7 @@ def _order(form: Form, offered: Offer) -> Order | Form:
             wrong["pool"] = "Required"
     if isinstance(quantity, str) or any(wrong.values()):
         return form.wrong(**wrong)
-    return Order(quantity, pool)
+    return PurchaseOrder(quantity, pool)
 
 
 def _quantity(text: str, left: int | None) -> int | str:
@@ -277,7 +277,7 @@ def _name_problem(name: str) -> str:
     return "" if is_pool_name(name) else "Letters, numbers and spaces only"
 
 
-def _place(order: Order, error: RelayError) -> str:
+def _place(order: PurchaseOrder, error: RelayError) -> str:
     """The field that the refusal of a purchase concerns."""
     if isinstance(order.pool, NewPool):
         return "new_pool" if error.field == "name" else "form_"

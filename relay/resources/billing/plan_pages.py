@@ -9,15 +9,15 @@ from starlette.responses import Response
 from relay.domain.directory import Account, Plan
 from relay.domain.errors import RelayError
 from relay.frames.actor import Right
-from relay.frames.console.errors import sentence
-from relay.frames.console.forms import Form, filled, number_in
+from relay.frames.console.errors import word_for_page
+from relay.frames.console.forms import Form, fill, number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import day, plan_name
 from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter
 from relay.resources.billing.pages import HOME
 from relay.resources.billing.rest import MAX_PRICE_CENTS, MOST
-from relay.resources.billing.rules import Billing, Subscription
+from relay.resources.billing.rules import Billing, PlanInForce
 from relay.resources.ip_pools.rules import bereft_of_shared_pool
 from relay.resources.sending_ips.words import ips_of
 
@@ -46,7 +46,7 @@ async def change(visit: Visit) -> Response:
     try:
         await visit.services.use_cases[Billing].amend(account.id, visit.actor, plan=plan)
     except RelayError as error:
-        return await _page(visit, plan=form.wrong(plan=sentence(error)), status=409)
+        return await _page(visit, plan=form.wrong(plan=word_for_page(error)), status=409)
     told = f"The plan is {plan_name(plan)} now."
     if bereft:
         told += " There is no shared pool on it, and no pool overflows into that any more."
@@ -77,7 +77,7 @@ async def set_terms(visit: Visit) -> Response:
             bill_cycle_day=asked.get("day"),
         )
     except RelayError as error:
-        return await _page(visit, terms=form.wrong(limit=sentence(error)), status=409)
+        return await _page(visit, terms=form.wrong(limit=word_for_page(error)), status=409)
     return visit.go(_PATH, "Terms saved.")
 
 
@@ -95,11 +95,11 @@ async def downgrade(visit: Visit) -> Response:
     try:
         await visit.services.use_cases[Billing].amend(visit.account.id, visit.actor, plan=Plan.FREE)
     except RelayError as error:
-        return await _downgrade(visit, visit.form.wrong(form_=sentence(error)), 409)
+        return await _downgrade(visit, visit.form.wrong(form_=word_for_page(error)), 409)
     return visit.go(HOME, f"The plan changes to {plan_name(Plan.FREE)} on {day(subscription.cycle.end)}.")
 
 
-async def _subscription(visit: Visit) -> Subscription:
+async def _subscription(visit: Visit) -> PlanInForce:
     return await visit.services.use_cases[Billing].subscription(visit.account.id)
 
 
@@ -113,8 +113,8 @@ async def _page(
         status,
         subscription=subscription,
         account=account,
-        plan_form=plan or filled(plan=account.plan),
-        terms_form=terms or filled(**_terms(account)),
+        plan_form=plan or fill(plan=account.plan),
+        terms_form=terms or fill(**_terms(account)),
         plans=[(plan, plan_name(plan)) for plan in Plan],
     )
 

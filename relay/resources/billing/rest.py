@@ -14,7 +14,7 @@ from relay.domain.ids import AccountId, PoolId
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import check_granted, check_of_account, principal
 from relay.frames.rest.body import read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.once import IdempotencyKey, answer_once
 from relay.frames.rest.request import OneOf, RequestBody, Says
@@ -219,7 +219,7 @@ Operator = Annotated[Caller, Depends(_operator)]
 @router.post(
     "/account/add-ons/dedicated_ips",
     response_model=Results[PurchaseShape],
-    responses=refusals(409, 413, 415, 422),
+    responses=list_refusals(409, 413, 415, 422),
     openapi_extra=takes(PurchaseBody),
 )
 async def purchase(
@@ -244,14 +244,14 @@ async def purchase(
     return await answer_once(request, caller, work)
 
 
-@router.get("/billing/subscription", responses=refusals())
+@router.get("/billing/subscription", responses=list_refusals())
 async def get_subscription(caller: Payer, services: ServicesDep) -> Results[SubscriptionShape]:
     """The account's plan, the billing cycle that is running, and the dedicated IPs it has and may have."""
     found = await services.use_cases[Billing].subscription(caller.account)
     return Results(results=SubscriptionShape.of(found.account, found.held, found.limit, found.cycle))
 
 
-@router.put("/billing/subscription", responses=refusals(409, 413, 415), openapi_extra=takes(TermsBody))
+@router.put("/billing/subscription", responses=list_refusals(409, 413, 415), openapi_extra=takes(TermsBody))
 async def set_subscription(
     request: Request, caller: Operator, services: ServicesDep
 ) -> Results[SubscriptionShape]:
@@ -268,19 +268,19 @@ async def set_subscription(
     return await get_subscription(caller, services)
 
 
-@router.get("/billing/plans", responses=refusals())
+@router.get("/billing/plans", responses=list_refusals())
 async def list_plans(caller: Payer, services: ServicesDep) -> Results[list[Product]]:
     """What can be bought, at the account's own price."""
     return Results(results=[Product.of(services.directory.snapshot.accounts[caller.account])])
 
 
-@router.get("/billing/invoices", responses=refusals())
+@router.get("/billing/invoices", responses=list_refusals())
 async def list_invoices(caller: Payer, services: ServicesDep) -> Results[list[InvoiceShape]]:
     """Newest first; the first may be that of the running cycle."""
     return Results(results=await _invoices(caller, services))
 
 
-@router.get("/billing/invoices/{invoice}", responses=refusals(404))
+@router.get("/billing/invoices/{invoice}", responses=list_refusals(404))
 async def get_invoice(invoice: str, caller: Payer, services: ServicesDep) -> Results[InvoiceShape]:
     for found in await _invoices(caller, services):
         if found.id == invoice:

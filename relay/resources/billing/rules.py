@@ -17,13 +17,7 @@ from relay.domain.billing import (
 )
 from relay.domain.changes import Change, Changes, Put, first_put
 from relay.domain.directory import Account, Origin, Plan, Pool, SendingIp, Snapshot, in_order, ip_limit
-from relay.domain.errors import (
-    IpsByRequest,
-    NoFreeIps,
-    NoIpsOnPlan,
-    OverIpLimit,
-    StaleDirectory,
-)
+from relay.domain.errors import IpsByRequest, NoFreeIps, NoIpsOnPlan, OverIpLimit, StaleDirectory
 from relay.domain.ids import AccountId, IpAddress, PoolId
 from relay.domain.lookup import account_of
 from relay.domain.refusals import NoSuchPool
@@ -56,7 +50,7 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class PlanInForce:
     """What an account is entitled to and pays now."""
 
     account: Account
@@ -70,7 +64,7 @@ class Subscription:
 class Statement:
     """All that an account sees of its money at one moment (R11)."""
 
-    subscription: Subscription
+    subscription: PlanInForce
     invoices: tuple[Invoice, ...]
     """Newest first; the first may be that of the running cycle."""
     upcoming: Invoice
@@ -157,7 +151,7 @@ class Billing:
 
         return first_put(await change_directory(self._directory, compute, actor), Account)
 
-    async def subscription(self, account: AccountId) -> Subscription:
+    async def subscription(self, account: AccountId) -> PlanInForce:
         """Raises UnknownObject."""
         return (await self.statement(account)).subscription
 
@@ -168,7 +162,7 @@ class Billing:
         holder = _in_force(snapshot, account, self._clock)
         held = [holding for holding in ledger.holdings if holding.until is None]
         return Statement(
-            Subscription(holder, held_by(snapshot, account), ip_limit(holder), current_cycle(ledger, now)),
+            PlanInForce(holder, held_by(snapshot, account), ip_limit(holder), current_cycle(ledger, now)),
             invoices(ledger, now)[::-1],
             next_invoice(ledger, now),
             tuple(sorted(held, key=lambda holding: -holding.order)),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import IpAddress, PoolId
 from relay.frames.console.attempts import ATTEMPTS, RANGES, attempts_in, is_attempt
-from relay.frames.console.charts import Series, Span, highest, spark, stacked
+from relay.frames.console.charts import Series, Span, highest, spark, stack
 from relay.frames.console.routing import Pages
 from relay.frames.console.sign_in import first_page
 from relay.frames.console.visit import Visit
@@ -70,7 +70,7 @@ async def dashboard(visit: Visit) -> Response:
         now=now,
         whole=whole,
         attempts=attempts_in(span, tallies),
-        chart=None if whole is None else stacked(span, whole.series, f"Attempts in the last {shown.label}"),
+        chart=None if whole is None else stack(span, whole.series, f"Attempts in the last {shown.label}"),
         injected=sum(tally.count for tally in tallies if tally.kind == "injection"),
         refused=sum(tally.count for tally in tallies if tally.kind in _REFUSALS),
         waiting=waiting.counts,

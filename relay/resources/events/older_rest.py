@@ -11,12 +11,20 @@ from fastapi import APIRouter, Request, Response
 
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import require
-from relay.frames.rest.description import refusals
+from relay.frames.rest.description import list_refusals
 from relay.frames.rest.paging import relations
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import LinkedPage, Results
 from relay.resources.events.documentation import documentation_in_classes
-from relay.resources.events.rest import PARAMETERS, Viewer, find, invalid, parameter, samples_of, written
+from relay.resources.events.rest import (
+    PARAMETERS,
+    Viewer,
+    describe_parameter,
+    find_events,
+    invalid,
+    samples_of,
+    write_events,
+)
 
 router = APIRouter(tags=["events"])
 
@@ -38,9 +46,9 @@ _UTC_BY_DIGITS = "+00:00"
 _PARAMETERS = {
     "parameters": [
         *PARAMETERS["parameters"],
-        *(parameter(old, f"The older name of `{new}`.") for old, new in OLDER_NAMES.items()),
-        parameter("page", "The first page alone; `links` goes on.", enum=["1"]),
-        parameter("timezone", "UTC alone; `from` and `to` may name an offset."),
+        *(describe_parameter(old, f"The older name of `{new}`.") for old, new in OLDER_NAMES.items()),
+        describe_parameter("page", "The first page alone; `links` goes on.", enum=["1"]),
+        describe_parameter("timezone", "UTC alone; `from` and `to` may name an offset."),
     ]
 }
 
@@ -48,17 +56,17 @@ _PARAMETERS = {
 @router.get(
     "/message-events",
     response_model=LinkedPage[dict[str, Any]],
-    responses=refusals(414),
+    responses=list_refusals(414),
     openapi_extra=_PARAMETERS,
 )
 async def search(request: Request, caller: Viewer, services: ServicesDep) -> Response:
     """The older name of `GET /events/message`; `links` is a list."""
-    page, cursor = await find(request, _renamed(request.query_params), caller, services)
+    page, cursor = await find_events(request, _renamed(request.query_params), caller, services)
     linked = [link.model_dump() for link in relations(request, cursor)]
-    return await written(page, linked, _UTC_BY_DIGITS)
+    return await write_events(page, linked, _UTC_BY_DIGITS)
 
 
-@router.get("/message-events/events/documentation", responses=refusals())
+@router.get("/message-events/events/documentation", responses=list_refusals())
 async def describe(caller: Viewer) -> Results[dict[str, Any]]:
     """What types of events there are, in classes, and what their fields say."""
     return Results(results=documentation_in_classes())
@@ -66,8 +74,8 @@ async def describe(caller: Viewer) -> Results[dict[str, Any]]:
 
 @router.get(
     "/message-events/events/samples",
-    responses=refusals(),
-    openapi_extra={"parameters": [parameter("events", "Types of events.")]},
+    responses=list_refusals(),
+    openapi_extra={"parameters": [describe_parameter("events", "Types of events.")]},
 )
 async def show_samples(request: Request, caller: Viewer) -> Results[list[dict[str, Any]]]:
     """An event of each type, or of those named."""
@@ -79,7 +87,7 @@ async def show_samples(request: Request, caller: Viewer) -> Results[list[dict[st
     )
 
 
-@router.get("/webhooks/events/documentation", responses=refusals())
+@router.get("/webhooks/events/documentation", responses=list_refusals())
 async def describe_for_webhooks(caller: WebhookViewer) -> Results[dict[str, Any]]:
     """The same for those who know events from webhooks."""
     return Results(results=documentation_in_classes())

@@ -42,7 +42,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EventRow:
     """One event as a line of the table; what it says nothing of is empty."""
 
     at: datetime
@@ -194,11 +194,11 @@ def _number(subaccount: SubaccountId | None) -> str:
     return "" if subaccount is None else str(subaccount)
 
 
-def _row(visit: Visit, one: Told) -> Row:
+def _row(visit: Visit, one: Told) -> EventRow:
     event = one.event
     word, tone = word_of(event)
     if isinstance(event, PolicyRejection):
-        return Row(
+        return EventRow(
             at=event.at,
             word=word,
             tone=tone,
@@ -208,7 +208,7 @@ def _row(visit: Visit, one: Told) -> Row:
             account=account_name(visit, event.account),
         )
     about = event.about
-    return Row(
+    return EventRow(
         at=event.at,
         word=word,
         tone=tone,

@@ -14,7 +14,7 @@ from relay.domain.errors import MalformedAddress
 from relay.domain.ids import IpAddress, MessageId, SubaccountId, TransmissionId, canonical_ip, from_us, to_us
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import require
-from relay.frames.rest.description import refusals
+from relay.frames.rest.description import list_refusals
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.paging import decode_cursor, encode_cursor, links
 from relay.frames.rest.services import ServicesDep
@@ -64,7 +64,7 @@ _MOMENT = [{"format": "date-time"}, {"format": "date"}, {"maxLength": 0}]
 _UNKNOWN_HERE = ("templates", "mailbox_providers", "ab_tests")
 
 
-def parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
+def describe_parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
@@ -76,13 +76,13 @@ def parameter(name: str, description: str, **schema: object) -> dict[str, Any]:
 
 PARAMETERS = {
     "parameters": [
-        *(parameter(name, description) for name, description in _LISTS.items()),
-        parameter("from", "First moment, ISO 8601; 24 hours before `to`.", anyOf=_MOMENT),
-        parameter("to", "The moment after the last, ISO 8601; all up to now.", anyOf=_MOMENT),
-        parameter("delimiter", "What separates the values of a list.", minLength=1, maxLength=1),
-        parameter("cursor", "`initial`, or from `links.next`."),
+        *(describe_parameter(name, description) for name, description in _LISTS.items()),
+        describe_parameter("from", "First moment, ISO 8601; 24 hours before `to`.", anyOf=_MOMENT),
+        describe_parameter("to", "The moment after the last, ISO 8601; all up to now.", anyOf=_MOMENT),
+        describe_parameter("delimiter", "What separates the values of a list.", minLength=1, maxLength=1),
+        describe_parameter("cursor", "`initial`, or from `links.next`."),
         {
-            **parameter("per_page", "Events in a page."),
+            **describe_parameter("per_page", "Events in a page."),
             "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE},
         },
     ]
@@ -92,16 +92,16 @@ PARAMETERS = {
 @router.get(
     "/events/message",
     response_model=Page[dict[str, Any]],
-    responses=refusals(414),
+    responses=list_refusals(414),
     openapi_extra=PARAMETERS,
 )
 async def search(request: Request, caller: Viewer, services: ServicesDep) -> Response:
     """What happened to the account's messages, newest first. Of several filters all must fit."""
-    page, cursor = await find(request, request.query_params, caller, services)
-    return await written(page, links(request, cursor).model_dump(exclude_none=True))
+    page, cursor = await find_events(request, request.query_params, caller, services)
+    return await write_events(page, links(request, cursor).model_dump(exclude_none=True))
 
 
-async def find(
+async def find_events(
     request: Request, asked: Mapping[str, str], caller: Caller, services: Services
 ) -> tuple[EventPage, str | None]:
     """A page of what is asked for, and the cursor of the next. Raises ApiError 400, 414."""
@@ -120,7 +120,7 @@ async def find(
     return page, cursor
 
 
-async def written(page: EventPage, linked: object, utc: str = "Z") -> Response:
+async def write_events(page: EventPage, linked: object, utc: str = "Z") -> Response:
     """The answer. linked: its `links`. utc: how timestamps say that they are UTC."""
     if len(page.told) <= _INLINE:
         content = _written(page, linked, utc)
@@ -129,7 +129,7 @@ async def written(page: EventPage, linked: object, utc: str = "Z") -> Response:
     return Response(content, media_type="application/json")
 
 
-@router.get("/events/message/documentation", responses=refusals())
+@router.get("/events/message/documentation", responses=list_refusals())
 async def describe(caller: Viewer) -> Results[list[dict[str, Any]]]:
     """What types of events there are, and what their fields say."""
     return Results(results=documentation())
@@ -137,8 +137,8 @@ async def describe(caller: Viewer) -> Results[list[dict[str, Any]]]:
 
 @router.get(
     "/events/message/samples",
-    responses=refusals(),
-    openapi_extra={"parameters": [parameter("events", _LISTS["events"])]},
+    responses=list_refusals(),
+    openapi_extra={"parameters": [describe_parameter("events", _LISTS["events"])]},
 )
 async def show_samples(request: Request, caller: Viewer) -> Results[list[dict[str, Any]]]:
     """An event of each type, or of those named."""

@@ -89,7 +89,7 @@ def iso(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """A reason without the addresses and IPs in it, so that equal causes have equal texts."""
     text = _IPV4.sub("a.b.c.d", _ADDRESS.sub("user@domain", text))
     return _IPV6.sub(lambda found: "a:b:c:d" if _is_ipv6(found[0]) else found[0], text)
@@ -129,7 +129,7 @@ def _of_submission(submission: Submission) -> Fields:
         "ip_pool_raw": options.ip_pool or "",
         "campaign_id": options.campaign_id,
         "msg_from": submission.mail_from,
-        "friendly_from": address_in(submission.friendly_from),
+        "friendly_from": address_within(submission.friendly_from),
         "sending_domain": submission.sending_domain,
         "subject": submission.subject,
         "rcpt_meta": dict(options.metadata),
@@ -156,7 +156,7 @@ def _failure(event: Failure) -> Fields:
     return {
         "bounce_class": str(event.bounce_class),
         "error_code": str(event.error_code),
-        "reason": masked(event.raw_reason),
+        "reason": mask(event.raw_reason),
         "raw_reason": event.raw_reason,
     }
 
@@ -177,7 +177,7 @@ def _rejection(event: PolicyRejection) -> Fields:
     }
 
 
-def address_in(text: str) -> str:
+def address_within(text: str) -> str:
     """The address of a From field's text: in angle brackets, or all of it."""
     inner = text.rpartition("<")[2].partition(">")[0]
     return inner.strip() if "<" in text and "@" in inner else text

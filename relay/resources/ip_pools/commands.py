@@ -9,13 +9,13 @@ from relay.domain.changes import Change, Put
 from relay.domain.directory import Pool, Snapshot
 from relay.domain.ids import AccountId, PoolId
 from relay.frames.commands.consent import YesOption, change, with_consent
-from relay.frames.commands.printing import print_json, print_rows, say
+from relay.frames.commands.printing import print_json, print_line, print_rows
 from relay.frames.commands.session import (
     AccountOption,
     AnyAccountOption,
     ConfigOption,
     JsonOption,
-    Session,
+    ShellSession,
     in_store,
     read_snapshot,
 )
@@ -56,7 +56,7 @@ def create_pool(
     owner = AccountId(account)
     edit = PoolEdit(name, overflow, signing_domain, fbl_signing_domain)
 
-    async def work(session: Session) -> Pool:
+    async def work(session: ShellSession) -> Pool:
         made = await session.change(lambda found: rules.create_pool(found, owner, edit))
         return next(put.entry for put in made if isinstance(put, Put) and isinstance(put.entry, Pool))
 
@@ -64,7 +64,7 @@ def create_pool(
     if json:
         print_json({"account": pool.account, "id": pool.id, "name": pool.name})
     else:
-        say(f"pool {pool.id} of account {account} created")
+        print_line(f"pool {pool.id} of account {account} created")
 
 
 @pools.command("list")
@@ -103,7 +103,7 @@ def rename_pool(
     """
     owner, pool = AccountId(account), PoolId(id_.lower())
     change(config, lambda found: change_pool(found, owner, pool, PoolEdit(name)))
-    say(f"pool {pool} of account {account} is called {name}")
+    print_line(f"pool {pool} of account {account} is called {name}")
 
 
 @pools.command("delete")
@@ -119,10 +119,10 @@ def delete_pool(
     """
     owner, pool = AccountId(account), PoolId(id_.lower())
 
-    async def queued(session: Session, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
+    async def queued(session: ShellSession, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
         number = await session.store.queue.count(Selection(account=owner, pool=pool))
         mail = "message of it leaves" if number == 1 else "messages of it leave"
         return [f"{number} queued {mail} from where it would, all the same"] if number else []
 
     with_consent(config, yes, lambda found: rules.delete_pool(found, owner, pool), queued)
-    say(f"pool {pool} of account {account} deleted")
+    print_line(f"pool {pool} of account {account} deleted")

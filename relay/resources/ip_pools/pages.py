@@ -11,9 +11,9 @@ from relay.domain.directory import Pool, SendingIp, Snapshot, pool_id_of
 from relay.domain.errors import Conflict, MalformedOptions, OverCap, RelayError, StaleDirectory, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, IpAddress, PoolId
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence
-from relay.frames.console.forms import Form, filled
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, word_for_page
+from relay.frames.console.forms import Form, fill
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
@@ -31,7 +31,7 @@ from relay.resources.sending_ips.words import (
     pools_of,
     purchase_link,
     signing_options,
-    titled,
+    title_of,
     when_empty,
 )
 
@@ -47,7 +47,7 @@ _DEFAULT = "You can not edit default pool."
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PoolRow:
     """A pool with its IPs."""
 
     pool: Pool
@@ -59,7 +59,7 @@ class Row:
         return sum(not ip.takes_pins for ip in self.ips)
 
 
-_ORDERS: Mapping[str, Callable[[Row], tuple[str | int, ...]]] = {
+_ORDERS: Mapping[str, Callable[[PoolRow], tuple[str | int, ...]]] = {
     "name": lambda row: (row.pool.name.lower(), row.pool.id),
     "id": lambda row: (row.pool.id,),
     "ips": lambda row: (len(row.ips),),
@@ -81,7 +81,7 @@ async def show_pools(visit: Visit) -> Response:
     return visit.page(
         "ip_pools/list.html",
         form=query,
-        rows=listed(found, query),
+        rows=page_list(found, query),
         all_pools=len(rows),
         ips=sum(len(row.ips) for row in rows),
         sort=sort,
@@ -100,11 +100,11 @@ def _tail(values: Mapping[str, str]) -> str:
     return f"&{urlencode(values)}" if values else ""
 
 
-def _rows(visit: Visit) -> list[Row]:
+def _rows(visit: Visit) -> list[PoolRow]:
     snapshot, held = visit.snapshot, dict[PoolId, list[SendingIp]]()
     for ip in ips_of(snapshot, visit.account.id):
         held.setdefault(place_of(ip), []).append(ip)
-    return [Row(pool, tuple(held.get(pool.id, ()))) for pool in pools_of(snapshot, visit.account.id)]
+    return [PoolRow(pool, tuple(held.get(pool.id, ()))) for pool in pools_of(snapshot, visit.account.id)]
 
 
 # ── create ───────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ def _edit_in(form: Form) -> PoolEdit:
 
 
 def _names(visit: Visit) -> Mapping[PoolId, str]:
-    return {pool.id: titled(pool) for pool in pools_of(visit.snapshot, visit.account.id)}
+    return {pool.id: title_of(pool) for pool in pools_of(visit.snapshot, visit.account.id)}
 
 
 # ── edit and move ────────────────────────────────────────────────────────────────────────
@@ -166,7 +166,7 @@ def _names(visit: Visit) -> Mapping[PoolId, str]:
 @pages.get(POOLS + "/edit/{pool}")
 async def show_edit(visit: Visit) -> Response:
     pool = pool_on(visit)
-    typed = filled(name=pool.name, overflow=pool.overflow_pool, signing_domain=pool.signing_domain)
+    typed = fill(name=pool.name, overflow=pool.overflow_pool, signing_domain=pool.signing_domain)
     return await _edit_page(visit, pool, typed)
 
 
@@ -200,15 +200,15 @@ async def _edit_page(visit: Visit, pool: Pool, form: Form, status: int = 200) ->
     ips = ips_of(snapshot, account.id, pool.id)
     since = visit.services.clock.now() - NEW_FOR
     fresh = await visit.services.use_cases[Billing].come_since(account.id, since) if ips else frozenset()
-    others = [(one.id, titled(one)) for one in pools_of(snapshot, account.id) if one.id != pool.id]
+    others = [(one.id, title_of(one)) for one in pools_of(snapshot, account.id) if one.id != pool.id]
     return visit.page(
         "ip_pools/edit.html",
         status,
         pool=pool,
-        title=titled(pool),
+        title=title_of(pool),
         form=form,
         is_default=pool.id == DEFAULT_POOL,
-        ips=listed(ips, visit.query, _IPS_PER_PAGE),
+        ips=page_list(ips, visit.query, _IPS_PER_PAGE),
         fresh=[ip for ip in ips if ip.address in fresh],
         others=others,
         is_overflow=is_overflow(snapshot, pool),
@@ -225,7 +225,7 @@ _PLACES = {"name": "name", "signing_domain": "signing_domain", "overflow_pool": 
 
 def _placed(form: Form, error: RelayError) -> Form:
     """The form with the error's sentence beside the field that it is about."""
-    return form.wrong(**{_PLACES.get(error.field, "form_"): sentence(error)})
+    return form.wrong(**{_PLACES.get(error.field, "form_"): word_for_page(error)})
 
 
 # ── delete ───────────────────────────────────────────────────────────────────────────────
@@ -245,7 +245,7 @@ async def delete(visit: Visit) -> Response:
     except UnknownObject as error:
         raise NotHere("pool") from error
     except MalformedOptions as error:
-        return await _delete_page(visit, pool, Form().wrong(form_=sentence(error)), 422)
+        return await _delete_page(visit, pool, Form().wrong(form_=word_for_page(error)), 422)
     return visit.go(POOLS, f"Deleted IP pool {pool.id}.")
 
 
@@ -262,7 +262,7 @@ async def _delete_page(visit: Visit, pool: Pool, form: Form, status: int = 200) 
         "ip_pools/delete.html",
         status,
         pool=pool,
-        title=titled(pool),
+        title=title_of(pool),
         form=form,
         is_default=pool.id == DEFAULT_POOL,
         ips=ips_of(snapshot, account.id, pool.id),

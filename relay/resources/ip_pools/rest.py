@@ -12,7 +12,7 @@ from relay.frames.actor import Caller
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.request import RequestBody
 from relay.frames.rest.services import ServicesDep
@@ -90,7 +90,7 @@ Viewer = Annotated[Caller, require("ip_pools/view", of_account=True)]
 Manager = Annotated[Caller, require("ip_pools/manage", of_account=True)]
 
 
-@router.get("/ip-pools", responses=refusals(), response_model_exclude_none=True)
+@router.get("/ip-pools", responses=list_refusals(), response_model_exclude_none=True)
 async def list_pools(caller: Viewer, services: ServicesDep) -> Results[list[PoolShape]]:
     """All pools of the account with their sending IPs; `default` is always among them."""
     snapshot = services.directory.snapshot
@@ -99,7 +99,7 @@ async def list_pools(caller: Viewer, services: ServicesDep) -> Results[list[Pool
     return Results(results=[_shape(snapshot, pool) for pool in owned])
 
 
-@router.post("/ip-pools", responses=refusals(409, 413, 415), openapi_extra=takes(PoolBody))
+@router.post("/ip-pools", responses=list_refusals(409, 413, 415), openapi_extra=takes(PoolBody))
 async def create_pool(request: Request, caller: Manager, services: ServicesDep) -> Results[PoolCreated]:
     """A new pool, without IPs. Its id comes of its name and never changes."""
     body = await read_body(request, PoolBody)
@@ -111,7 +111,7 @@ async def create_pool(request: Request, caller: Manager, services: ServicesDep) 
     return Results(results=PoolCreated(id=first_put(changes, Pool).id))
 
 
-@router.get("/ip-pools/{pool}", responses=refusals(404), response_model_exclude_none=True)
+@router.get("/ip-pools/{pool}", responses=list_refusals(404), response_model_exclude_none=True)
 async def get_pool(pool: str, caller: Viewer, services: ServicesDep) -> Results[PoolShape]:
     snapshot = services.directory.snapshot
     found = snapshot.pools.get((caller.account, PoolId(pool)))
@@ -122,7 +122,7 @@ async def get_pool(pool: str, caller: Viewer, services: ServicesDep) -> Results[
 
 @router.put(
     "/ip-pools/{pool}",
-    responses=refusals(404, 413, 415),
+    responses=list_refusals(404, 413, 415),
     response_model_exclude_none=True,
     openapi_extra=takes(PoolBody),
 )
@@ -141,7 +141,7 @@ async def update_pool(
     return Results(results=PoolSaid(id=pool, **body.model_dump(exclude_unset=True)))
 
 
-@router.delete("/ip-pools/{pool}", responses=refusals(404), status_code=204)
+@router.delete("/ip-pools/{pool}", responses=list_refusals(404), status_code=204)
 async def delete_pool(pool: str, caller: Manager, services: ServicesDep) -> None:
     """Its IPs move to `default`; mail in the queue keeps the IP that it has."""
 

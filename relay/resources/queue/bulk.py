@@ -27,7 +27,7 @@ log = logging.getLogger("relay.bulk")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BulkOrder:
     """What is to be done, to which mail, and who said so."""
 
     verb: Verb
@@ -66,7 +66,7 @@ class BulkRun:
     """One order at work, or what became of it. It lives as long as the process."""
 
     id: str
-    order: Order
+    order: BulkOrder
     expected: Count
     started: datetime
     done: int = 0
@@ -97,7 +97,7 @@ class Bulk:
         """operator: makes one for an actor. size: of a slice."""
         self._reports, self._operator, self._clock, self._size = reports, operator, clock, size
 
-    async def count(self, order: Order) -> Count:
+    async def count(self, order: BulkOrder) -> Count:
         """How many messages the order would touch now."""
         what = replace(order.what, account=order.account)
         states = [state for state in DEEDS[order.verb].touches if what.state in (None, state)]
@@ -113,7 +113,7 @@ class Bulk:
         numbers = {State.QUEUED: counts.queued, State.IN_FLIGHT: counts.in_flight, State.HELD: counts.held}
         return sum(numbers[state] for state in states)
 
-    async def _counted(self, order: Order, what: MailFilter) -> Count:
+    async def _counted(self, order: BulkOrder, what: MailFilter) -> Count:
         """By looking at the messages, where no counts are kept."""
         number, looked, place = 0, 0, None
         while looked < COUNTED:
@@ -124,7 +124,7 @@ class Bulk:
                 return Count(number)
         return Count(number, is_exact=False)
 
-    async def work(self, order: Order, done: Callable[[int], bool]) -> bool:
+    async def work(self, order: BulkOrder, done: Callable[[int], bool]) -> bool:
         """Do it; done hears how many each slice touched, and says whether to go on. False: it said no.
 
         What was accepted after the work began is left alone: so it ends.
@@ -135,7 +135,9 @@ class Bulk:
                 return False
         return True
 
-    async def _round(self, order: Order, state: State, began: datetime, done: Callable[[int], bool]) -> bool:
+    async def _round(
+        self, order: BulkOrder, state: State, began: datetime, done: Callable[[int], bool]
+    ) -> bool:
         """Once through the messages in that state."""
         what = replace(order.what, account=order.account, state=state)
         operator = self._operator(order.actor)
@@ -180,7 +182,7 @@ class BulkRuns:
             for one in ending:
                 one.stop()
 
-    async def start(self, order: Order) -> BulkRun:
+    async def start(self, order: BulkOrder) -> BulkRun:
         """Raises OverCapacity while too many are at work, or when the process is about to end."""
         expected = await self._bulk.count(order)
         at_work = self._at_work()
@@ -194,7 +196,7 @@ class BulkRuns:
         self._tasks.create_task(self._work(one), name=f"{order.verb} in bulk")
         return one
 
-    async def count(self, order: Order) -> Count:
+    async def count(self, order: BulkOrder) -> Count:
         """How many messages the order would touch now."""
         return await self._bulk.count(order)
 

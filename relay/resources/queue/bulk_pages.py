@@ -7,15 +7,15 @@ from starlette.responses import Response
 from relay.domain.errors import OverCapacity
 from relay.domain.ids import IpAddress
 from relay.frames.actor import Right
-from relay.frames.console.errors import WebError, sentence
+from relay.frames.console.errors import WebError, word_for_page
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.report import MailFilter
-from relay.resources.queue.bulk import BulkRun, BulkRuns, Order, Stage
+from relay.resources.queue.bulk import BulkOrder, BulkRun, BulkRuns, Stage
 from relay.resources.queue.rules import DEEDS, Verb
 from relay.resources.queue.verbs import NO_TARGET, repin_options, verb_on, verbs_for
-from relay.resources.queue.words import STATES, Asked, read_filter
+from relay.resources.queue.words import STATES, MailAsked, read_filter
 
 pages = Pages(__name__)
 
@@ -64,7 +64,7 @@ async def run(visit: Visit) -> Response:
         is_at_work=one.stage is Stage.AT_WORK,
         verb=DEEDS[one.order.verb].title,
         told=_told(one),
-        filters=described(one.order.what),
+        filters=describe_filter(one.order.what),
         query=_query(one.order.what),
         now=visit.services.clock.now(),
     )
@@ -81,7 +81,7 @@ async def stop(visit: Visit) -> Response:
     return visit.go(f"/queue/runs/{one.id}", "Stopping. What is done stays done.")
 
 
-def described(what: MailFilter) -> list[tuple[str, str]]:
+def describe_filter(what: MailFilter) -> list[tuple[str, str]]:
     """The filter in words; empty: all mail of the account."""
     facts = [
         ("Sending IP", what.ip or ""),
@@ -125,12 +125,12 @@ async def _shown(visit: Visit, verb: Verb, typed: Form, status: int = 200) -> Re
         action=dict(verbs_for(visit)).get(verb, "").rstrip("…"),
         meaning=DEEDS[verb].meaning,
         count=count,
-        filters=described(asked.what),
+        filters=describe_filter(asked.what),
         targets=repin_options(visit),
     )
 
 
-def _order(visit: Visit, verb: Verb, typed: Form) -> tuple[Asked, Order | None, Form]:
+def _order(visit: Visit, verb: Verb, typed: Form) -> tuple[MailAsked, BulkOrder | None, Form]:
     """What is to be done; None while something is missing or wrong. The form has the errors."""
     asked = read_filter(visit, typed)
     form = asked.form
@@ -146,7 +146,11 @@ def _order(visit: Visit, verb: Verb, typed: Form) -> tuple[Asked, Order | None, 
             form = form.wrong(to="Required")
     if not asked.is_right or (verb is Verb.REPIN and to is None):
         return asked, None, form
-    return asked, Order(verb, visit.account.id, replace(asked.what, account=None), visit.actor.name, to), form
+    return (
+        asked,
+        BulkOrder(verb, visit.account.id, replace(asked.what, account=None), visit.actor.name, to),
+        form,
+    )
 
 
 def _told(one: BulkRun) -> str:
@@ -158,11 +162,11 @@ def _told(one: BulkRun) -> str:
         case Stage.STOPPED:
             return "Stopped before the end. What was done stays done, the rest is as it was."
         case Stage.FAILED:
-            why = sentence(one.problem) if one.problem else f"The log says more under {one.reference}."
+            why = word_for_page(one.problem) if one.problem else f"The log says more under {one.reference}."
             return f"It failed on the way. What was done stays done. {why}"
 
 
 def _query(what: MailFilter) -> str:
     fields = {"ip": what.ip, "pool": what.pool, "domain": what.domain, "state": what.state}
     more = {"transmission": what.transmission, "subaccount": what.subaccount}
-    return Asked(Form(), what).query(**fields, **more)
+    return MailAsked(Form(), what).query(**fields, **more)

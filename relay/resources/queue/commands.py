@@ -8,11 +8,11 @@ from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, IpAddress, MessageId, PoolId
 from relay.domain.message import Message, State
 from relay.frames.commands import parameters
-from relay.frames.commands.printing import print_json, print_rows, say, warn
-from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
+from relay.frames.commands.printing import print_json, print_line, print_rows, warn
+from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, in_store
 from relay.ports.queue import Selection
 from relay.ports.report import MailFilter
-from relay.resources.queue.bulk import Bulk, Order
+from relay.resources.queue.bulk import Bulk, BulkOrder
 from relay.resources.queue.rules import DEEDS, Operator, Verb
 from relay.resources.queue.story import show_message
 
@@ -49,7 +49,7 @@ def list_(
     """
     selection = _selection(None, ip, pool, account, domain, state)
 
-    async def work(session: Session) -> tuple[list[Message], int]:
+    async def work(session: ShellSession) -> tuple[list[Message], int]:
         queue = session.store.queue
         return await queue.select(selection, limit), await queue.count(selection)
 
@@ -134,7 +134,7 @@ def _operate(
 ) -> None:
     """Do the verb to the ids given, or, with --yes, to all that the filters select."""
 
-    async def work(session: Session) -> int | None:
+    async def work(session: ShellSession) -> int | None:
         store, clock, directory = session.store, session.clock, await session.directory()
 
         def operator(actor: str) -> Operator:
@@ -152,22 +152,22 @@ def _operate(
             state=selection.state,
         )
         bulk = Bulk(store.reports, operator, clock)
-        order = Order(verb, selection.account, what, session.actor, to)
+        order = BulkOrder(verb, selection.account, what, session.actor, to)
         expected = (await bulk.count(order)).number
         if not yes:
             warn(f"{verb} would touch {_messages(expected)}: repeat it with --yes")
             return None
-        progress = Progress(expected)
+        progress = BulkProgress(expected)
         await bulk.work(order, progress)
         return progress.done
 
     done = in_store(config, work)
     if done is None:
         raise typer.Exit(1)
-    say(f"{verb}: {_messages(done)}")
+    print_line(f"{verb}: {_messages(done)}")
 
 
-class Progress:
+class BulkProgress:
     """Tells how far it is, of what takes long."""
 
     def __init__(self, expected: int) -> None:
@@ -180,7 +180,7 @@ class Progress:
         return True
 
 
-async def _check_ids(session: Session, ids: tuple[MessageId, ...]) -> None:
+async def _check_ids(session: ShellSession, ids: tuple[MessageId, ...]) -> None:
     """Raises UnknownObject for one that is not, or no longer, in the queue."""
     found = {message.id for message in await session.store.queue.select(Selection(ids=ids), len(ids))}
     for id_ in ids:

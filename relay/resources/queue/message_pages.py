@@ -16,7 +16,7 @@ from relay.domain.message import Wish
 from relay.domain.resolve import Step
 from relay.frames.actor import Right
 from relay.frames.console.errors import NotHere
-from relay.frames.console.forms import Form, filled
+from relay.frames.console.forms import Form, fill
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import span
 from relay.frames.console.visit import Visit
@@ -160,7 +160,7 @@ async def _asked(visit: Visit, verb: Verb, form: Form, status: int = 200) -> Res
         verb=verb,
         meaning=DEEDS[verb].meaning,
         targets=repin_options(visit, but=story.subject.sending_ip),
-        form=form if form.values or form.errors else filled(to=""),
+        form=form if form.values or form.errors else fill(to=""),
     )
 
 

@@ -15,28 +15,35 @@ from relay.domain.events import (
 )
 from relay.domain.ids import MessageId
 from relay.domain.message import Message, State, Submission
-from relay.frames.commands.printing import moment, plain, print_json, print_pairs, print_steps, say
-from relay.frames.commands.session import Session
+from relay.frames.commands.printing import (
+    make_plain,
+    print_json,
+    print_line,
+    print_pairs,
+    print_steps,
+    write_moment,
+)
+from relay.frames.commands.session import ShellSession
 from relay.resources.queue.rules import Story, peer_words, reply_of, story_of
 
 
-async def show_message(session: Session, id_: MessageId, as_json: bool) -> None:
+async def show_message(session: ShellSession, id_: MessageId, as_json: bool) -> None:
     """Print it. Raises UnknownObject when neither queue nor event log knows the message."""
     story = await story_of(session.store.queue, session.store.events, id_)
     if as_json:
         print_json(_as_json(story))
         return
-    say(f"message {id_}")
+    print_line(f"message {id_}")
     print_pairs(_pairs(story.message, story.subject))
     if story.submission:
-        say(f"\nsubmission {story.submission.id}")
+        print_line(f"\nsubmission {story.submission.id}")
         print_pairs(_submission_pairs(story.submission))
-        say("\nwhy this pool and IP")
+        print_line("\nwhy this pool and IP")
         print_steps(story.submission.decision.steps)
-    say("\nstory")
+    print_line("\nstory")
     for one in story.told:
         kind, detail = _line(one.event)
-        say(f"  {moment(one.event.at)}  {kind:<10}{plain(detail)}".rstrip())
+        print_line(f"  {write_moment(one.event.at)}  {kind:<10}{make_plain(detail)}".rstrip())
 
 
 def _pairs(message: Message | None, subject: Subject) -> list[tuple[str, object]]:
@@ -61,8 +68,8 @@ def _pairs(message: Message | None, subject: Subject) -> list[tuple[str, object]
         ("pinned to", f"{pin.ip} ({pin.hostname}){bound}, pool {pin.pool}"),
         ("state", state),
         ("attempts", message.attempts),
-        ("held until" if message.state is State.HELD else "due", moment(message.due)),
-        ("expires", moment(message.expires)),
+        ("held until" if message.state is State.HELD else "due", write_moment(message.due)),
+        ("expires", write_moment(message.expires)),
         ("last reply", message.last_reply),
     ]
 
@@ -71,7 +78,7 @@ def _submission_pairs(submission: Submission) -> list[tuple[str, object]]:
     sub = f", subaccount {submission.subaccount}" if submission.subaccount else ""
     return [
         ("by", f"account {submission.account}{sub}"),
-        ("accepted", f"{moment(submission.accepted)} by {submission.recv_method}"),
+        ("accepted", f"{write_moment(submission.accepted)} by {submission.recv_method}"),
         ("from host", submission.remote_addr),
         ("MAIL FROM", f"<{submission.mail_from}>"),
         ("From", submission.friendly_from),

@@ -29,7 +29,7 @@ _LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class MailAsked:
     """Which unfinished mail a page is about."""
 
     form: Form
@@ -55,7 +55,7 @@ class Asked:
         return urlencode({name: value for name, value in fields.items() if value not in (None, "")})
 
 
-def read_filter(visit: Visit, form: Form) -> Asked:
+def read_filter(visit: Visit, form: Form) -> MailAsked:
     """The mail that the fields of form mean, within the account of the page."""
     wrong: dict[str, str] = {}
     what = MailFilter(account_asked(visit, form))
@@ -86,7 +86,7 @@ def read_filter(visit: Visit, form: Form) -> Asked:
     for name in ("pool", "transmission"):
         if "\0" in form[name]:
             wrong[name] = "This has a character that none can have."
-    return Asked(form.wrong(**wrong), what)
+    return MailAsked(form.wrong(**wrong), what)
 
 
 def account_asked(visit: Visit, form: Form) -> AccountId | None:

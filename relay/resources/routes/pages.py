@@ -8,7 +8,7 @@ from starlette.responses import Response
 from relay.domain.directory import SendingIp
 from relay.domain.ids import SubaccountId
 from relay.domain.resolve import Moment, choose_ip
-from relay.frames.console.errors import sentence
+from relay.frames.console.errors import word_for_page
 from relay.frames.console.forms import Form, number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
@@ -41,7 +41,7 @@ async def explained(visit: Visit) -> Response:
         422 if form.errors else 200,
         form=form if asked["when"] else Form({**form.values, "when": (when.value,)}, form.errors),
         found=found,
-        refusal=sentence(found.refusal) if found and found.refusal else "",
+        refusal=word_for_page(found.refusal) if found and found.refusal else "",
         turns=_turns(found.candidates) if found and found.candidates else [],
         subaccounts=[(str(one.id), f"{one.name} ({one.id})") for one in visit.subaccounts.values()],
         pools=pool_suggestions(visit),

@@ -11,9 +11,9 @@ from relay.domain.directory import Check, Origin, Plan, SendingDomain
 from relay.domain.errors import RelayError
 from relay.domain.ids import SubaccountId
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence
-from relay.frames.console.forms import Form, filled, number_in
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, word_for_page
+from relay.frames.console.forms import Form, fill, number_in
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.frames.rest.fault import Fault
@@ -56,14 +56,14 @@ async def list_domains(visit: Visit) -> Response:
     return visit.page(
         "sending_domains/list.html",
         form=visit.query,
-        domains=listed(owned, visit.query),
+        domains=page_list(owned, visit.query),
         subaccounts=visit.subaccounts,
     )
 
 
 @pages.get(_LIST + "/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
-    return _create_page(visit, filled(used_by=visit.query["subaccount"]))
+    return _create_page(visit, fill(used_by=visit.query["subaccount"]))
 
 
 @pages.post(_LIST + "/create")
@@ -89,7 +89,7 @@ async def create(visit: Visit) -> Response:
             visit.account.id, subaccount, domain, wish, visit.actor
         )
     except RelayError as error:
-        return _create_page(visit, form.wrong(domain=sentence(error)), 409)
+        return _create_page(visit, form.wrong(domain=word_for_page(error)), 409)
     return visit.go(f"{_LIST}/edit/{domain}", f"Added {domain}. Now publish a record below, and verify it.")
 
 
@@ -112,7 +112,7 @@ async def update(visit: Visit) -> Response:
             visit.account.id, entry.domain, wish, visit.actor
         )
     except RelayError as error:
-        return _domain_page(visit, entry, form.wrong(form_=sentence(error)), 409)
+        return _domain_page(visit, entry, form.wrong(form_=word_for_page(error)), 409)
     return visit.go(f"{_LIST}/edit/{entry.domain}", f"Updated {entry.domain}.")
 
 
@@ -128,7 +128,7 @@ async def verify(visit: Visit) -> Response:
             visit.account.id, entry.domain, _CHECKS[check], visit.actor
         )
     except RelayError as error:
-        return _domain_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
+        return _domain_page(visit, entry, visit.form.wrong(form_=word_for_page(error)), 409)
     look: Look | None = {"dkim": seen.dkim, "cname": seen.cname, "mx": seen.mx}[check]
     if look is not None and look.problem:
         form = visit.form.wrong(**{check: look.problem})
@@ -149,7 +149,7 @@ async def make_new_key(visit: Visit) -> Response:
             visit.account.id, entry.domain, DomainWish(generates_key=True), visit.actor
         )
     except RelayError as error:
-        form = visit.form.wrong(form_=sentence(error))
+        form = visit.form.wrong(form_=word_for_page(error))
         return visit.page("sending_domains/new_key.html", 409, entry=entry, form=form)
     return visit.go(f"{_LIST}/edit/{entry.domain}", "Made a new DKIM key. Publish its record, and verify it.")
 
@@ -165,7 +165,7 @@ async def remove(visit: Visit) -> Response:
     try:
         await visit.services.use_cases[SendingDomains].remove(visit.account.id, entry.domain, visit.actor)
     except RelayError as error:
-        return _remove_page(visit, entry, visit.form.wrong(form_=sentence(error)), 409)
+        return _remove_page(visit, entry, visit.form.wrong(form_=word_for_page(error)), 409)
     return visit.go(_LIST, f"Removed {entry.domain}.")
 
 
@@ -214,7 +214,7 @@ def _domain_page(
         values = {"shared": "on"} if entry.shared_with_subaccounts else {}
         if _is_bounce_domain(visit, entry):
             values["is_default_bounce_domain"] = "on"
-        form = Form(filled(**values).values, form.errors if form else {})
+        form = Form(fill(**values).values, form.errors if form else {})
     by_mx = entry.mx_status is Check.VALID and visit.account.plan is Plan.ENTERPRISE
     return visit.page(
         "sending_domains/domain.html",

@@ -10,12 +10,19 @@ from relay.domain.words import INVALID
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import json_object
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.fault import Fault
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import NOTICE_HEADER, Results
-from relay.resources.sending_domains.rules import Checks, DomainWish, Look, OwnKey, SendingDomains, domain_of
+from relay.resources.sending_domains.rules import (
+    Checks,
+    DomainWish,
+    Look,
+    OwnKey,
+    SendingDomains,
+    sending_domain_on,
+)
 from relay.resources.sending_domains.shapes import (
     BY_MAILBOX_NOTICE,
     ChangeAsked,
@@ -52,7 +59,7 @@ _STATUSES = ("dkim_status", "cname_status", "mx_status", "compliance_status")
 
 @router.post(
     "/sending-domains",
-    responses=refusals(409, 413, 415, 422),
+    responses=list_refusals(409, 413, 415, 422),
     response_model_exclude_none=True,
     openapi_extra=takes(DomainBody),
 )
@@ -70,7 +77,7 @@ async def create(request: Request, caller: Manager, services: ServicesDep) -> Re
     return Results(results=created)
 
 
-@router.get("/sending-domains", responses=refusals(), response_model_exclude_none=True)
+@router.get("/sending-domains", responses=list_refusals(), response_model_exclude_none=True)
 async def list_domains(
     request: Request,
     caller: Manager,
@@ -93,16 +100,16 @@ async def list_domains(
     return Results(results=[shape for shape in owned if wanted(shape.status)])
 
 
-@router.get("/sending-domains/{domain}", responses=refusals(404), response_model_exclude_none=True)
+@router.get("/sending-domains/{domain}", responses=list_refusals(404), response_model_exclude_none=True)
 async def show(domain: str, caller: Manager, services: ServicesDep) -> Results[DomainShape]:
     snapshot = services.directory.snapshot
-    entry = domain_of(snapshot, caller.account, _known(domain), caller)
+    entry = sending_domain_on(snapshot, caller.account, _known(domain), caller)
     return Results(results=DomainShape.of(entry, snapshot.accounts[caller.account].bounce_domain))
 
 
 @router.put(
     "/sending-domains/{domain}",
-    responses=refusals(404, 413, 415, 422),
+    responses=list_refusals(404, 413, 415, 422),
     openapi_extra=takes(DomainChangeBody),
 )
 async def update(
@@ -116,14 +123,14 @@ async def update(
     return Results(results=DomainUpdated(message="Successfully Updated Domain.", domain=entry.domain))
 
 
-@router.delete("/sending-domains/{domain}", responses=refusals(404), status_code=204)
+@router.delete("/sending-domains/{domain}", responses=list_refusals(404), status_code=204)
 async def delete(domain: str, caller: Manager, services: ServicesDep) -> None:
     await services.use_cases[SendingDomains].remove(caller.account, _known(domain), caller)
 
 
 @router.post(
     "/sending-domains/{domain}/verify",
-    responses=refusals(404, 413, 415, 422),
+    responses=list_refusals(404, 413, 415, 422),
     response_model_exclude_none=True,
     openapi_extra=takes(VerifyBody),
 )

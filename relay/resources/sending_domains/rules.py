@@ -142,11 +142,11 @@ class SendingDomains:
         actor: Actor,
     ) -> SendingDomain:
         """Raises UnknownObject, MalformedOptions, Conflict."""
-        domain_of(self._directory.snapshot, account, domain, actor)
+        sending_domain_on(self._directory.snapshot, account, domain, actor)
         key = await self._key(wish)
 
         def compute(snapshot: Snapshot) -> Changes:
-            entry = domain_of(snapshot, account, domain, actor)
+            entry = sending_domain_on(snapshot, account, domain, actor)
             if key is not None and key != entry.dkim:
                 entry = replace(entry, dkim=key, dkim_status=Check.UNVERIFIED)
             return _wished(snapshot, entry, wish)
@@ -157,7 +157,7 @@ class SendingDomains:
         """Mail in the queue keeps its signature. Raises UnknownObject."""
 
         def compute(snapshot: Snapshot) -> Changes:
-            entry = domain_of(snapshot, account, domain, actor)
+            entry = sending_domain_on(snapshot, account, domain, actor)
             owner = snapshot.accounts[account]
             bounces = [Put(replace(owner, bounce_domain=""))] if owner.bounce_domain == domain else []
             return (Remove(entry), *bounces)
@@ -172,13 +172,13 @@ class SendingDomains:
         actor: Actor,
     ) -> Verification:
         """Look into DNS and remember what is there. Raises UnknownObject, DomainElsewhere."""
-        entry = domain_of(self._directory.snapshot, account, domain, actor)
+        entry = sending_domain_on(self._directory.snapshot, account, domain, actor)
         dkim = await self._look_at_dkim(entry) if checks.dkim else None
         cname = self._compared("CNAME", await self._records.cname(domain)) if checks.cname else None
         mx = self._compared("MX", await self._records.mx(domain)) if checks.mx else None
 
         def compute(snapshot: Snapshot) -> Changes:
-            now = domain_of(snapshot, account, domain, actor)
+            now = sending_domain_on(snapshot, account, domain, actor)
             seen = dkim if now.dkim == entry.dkim else None
             changed = replace(
                 now,
@@ -239,7 +239,7 @@ class SendingDomains:
         return Look(found, Check.INVALID, f"The {kind} record {names} {self._hostname}.")
 
 
-def domain_of(snapshot: Snapshot, account: AccountId, domain: str, actor: Actor) -> SendingDomain:
+def sending_domain_on(snapshot: Snapshot, account: AccountId, domain: str, actor: Actor) -> SendingDomain:
     """Raises UnknownObject."""
     entry = snapshot.domains.get((account, domain))
     if entry is None or not actor.sees(entry.subaccount):
@@ -247,7 +247,7 @@ def domain_of(snapshot: Snapshot, account: AccountId, domain: str, actor: Actor)
     return entry
 
 
-def expired(snapshot: Snapshot, now: datetime) -> Changes:
+def remove_expired(snapshot: Snapshot, now: datetime) -> Changes:
     """Removes what was registered two weeks ago and that nobody verified since."""
     return tuple(
         Remove(entry)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, WithJsonSchema
 from relay.domain.address import normalise_domain
 from relay.domain.directory import Check, DkimKey, SendingDomain
 from relay.domain.errors import MalformedAddress
-from relay.frames.rest.fault import Fault, typed
+from relay.frames.rest.fault import Fault, take_typed
 from relay.frames.rest.request import RequestBody
 from relay.mail.dkim import SIGNED_FIELDS
 
@@ -178,7 +178,7 @@ _MAILBOXES = ("postmaster_at", "abuse_at", "verification_mailbox")
 
 def read_domain(given: Mapping[str, Any]) -> str:
     """`domain` of a new one, as DNS knows it. Raises Fault."""
-    text = typed(given, "domain", str, None)
+    text = take_typed(given, "domain", str, None)
     if not text:
         raise Fault(1400, "field 'domain' is required")
     return parse_domain(text)
@@ -197,12 +197,12 @@ def parse_domain(text: str) -> str:
 
 def read_change(given: Mapping[str, Any]) -> ChangeAsked:
     """What POST and PUT have in common. Raises Fault."""
-    tracking = typed(given, "tracking_domain", str, None)
+    tracking = take_typed(given, "tracking_domain", str, None)
     return ChangeAsked(
         tracking_domain=parse_domain(tracking) if tracking else tracking,
-        shared_with_subaccounts=typed(given, "shared_with_subaccounts", bool, None),
-        is_default_bounce_domain=typed(given, "is_default_bounce_domain", bool, None),
-        generates_key=typed(given, "generate_dkim", bool, None),
+        shared_with_subaccounts=take_typed(given, "shared_with_subaccounts", bool, None),
+        is_default_bounce_domain=take_typed(given, "is_default_bounce_domain", bool, None),
+        generates_key=take_typed(given, "generate_dkim", bool, None),
         key=_key(given),
     )
 
@@ -210,22 +210,22 @@ def read_change(given: Mapping[str, Any]) -> ChangeAsked:
 def read_checks(given: Mapping[str, Any]) -> ChecksAsked:
     """Raises Fault; also where mailboxes are all that is asked for: whoever asks would wait for a mail."""
     dkim, cname, mx, _ = (
-        typed(given, f"{kind}_verify", bool, False) for kind in ("dkim", "cname", "mx", "spf")
+        take_typed(given, f"{kind}_verify", bool, False) for kind in ("dkim", "cname", "mx", "spf")
     )
-    typed(given, "verification_mailbox", str, "")
-    asked = [name for box in _MAILBOXES if typed(given, name := f"{box}_verify", bool, False)]
-    asked += [name for box in _MAILBOXES if typed(given, name := f"{box}_token", str, "")]
+    take_typed(given, "verification_mailbox", str, "")
+    asked = [name for box in _MAILBOXES if take_typed(given, name := f"{box}_verify", bool, False)]
+    asked += [name for box in _MAILBOXES if take_typed(given, name := f"{box}_token", str, "")]
     if asked and not (dkim or cname or mx):
         raise Fault(1200, f"{asked[0]}: {BY_MAILBOX_NOTICE}")
     return ChecksAsked(dkim=dkim, cname=cname, mx=mx, mailbox=asked[0] if asked else "")
 
 
 def _key(given: Mapping[str, Any]) -> KeyGiven | None:
-    dkim = typed(given, "dkim", dict, None)
+    dkim = take_typed(given, "dkim", dict, None)
     if not dkim or not dkim.get("private"):
         return None
-    private = typed(dkim, "private", str, "", "dkim.")
-    selector = typed(dkim, "selector", str, "", "dkim.").lower()
+    private = take_typed(dkim, "private", str, "", "dkim.")
+    selector = take_typed(dkim, "selector", str, "", "dkim.").lower()
     if len(private) > _MAX_KEY:
         raise Fault(1300, f"field 'dkim.private' is limited to {_MAX_KEY} characters")
     if selector and (len(selector) > _MAX_SELECTOR or not _SELECTOR.fullmatch(selector)):

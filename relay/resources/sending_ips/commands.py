@@ -8,7 +8,7 @@ from relay.domain.directory import MAX_WEIGHT, SendingIp
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.frames.commands import parameters
 from relay.frames.commands.consent import Foretelling, YesOption, change, with_consent
-from relay.frames.commands.printing import print_rows, say
+from relay.frames.commands.printing import print_line, print_rows
 from relay.frames.commands.session import (
     AccountOption,
     AnyAccountOption,
@@ -54,7 +54,7 @@ def add_ip(
     public = IpAddress(address)
     ip = SendingIp(public, IpAddress(bind or address), hostname, NodeName(node), weight, shared)
     change(config, lambda found: rules.add_ip(found, ip))
-    say(f"sending IP {address} added to the {'shared pool' if shared else 'inventory'}")
+    print_line(f"sending IP {address} added to the {'shared pool' if shared else 'inventory'}")
 
 
 @ips.command("assign")
@@ -70,7 +70,7 @@ def assign_ip(
     """
     public, owner, target = IpAddress(address), AccountId(account), PoolId(pool.lower())
     change(config, lambda found: rules.assign_ip(found, public, owner, target))
-    say(f"sending IP {address} given to account {account}, pool {target}")
+    print_line(f"sending IP {address} given to account {account}, pool {target}")
 
 
 @ips.command("move")
@@ -94,7 +94,7 @@ def move_ip(
     change(config, compute)
     compute.tell()
     places = [f"pool {target}" if target else "", f"node {machine or 'any'}" if node is not None else ""]
-    say(f"sending IP {address} moved to {' and '.join(place for place in places if place)}")
+    print_line(f"sending IP {address} moved to {' and '.join(place for place in places if place)}")
 
 
 @ips.command("release")
@@ -110,7 +110,7 @@ def release_ip(address: AddressArgument, yes: YesOption = False, config: ConfigO
     with_consent(config, yes, lambda found: rules.release_ip(found, public))
     ip = in_store(config, read_snapshot).ips[public]
     waits = ip.released_from is not None
-    say(f"sending IP {address} released{', and free when its queued mail has left' if waits else ''}")
+    print_line(f"sending IP {address} released{', and free when its queued mail has left' if waits else ''}")
 
 
 @ips.command("drain")
@@ -128,7 +128,7 @@ def drain_ip(
     """
     public = IpAddress(address)
     with_consent(config, yes, lambda found: rules.drain_ip(found, public, not undo))
-    say(f"sending IP {address} {'takes new mail again' if undo else 'is draining'}")
+    print_line(f"sending IP {address} {'takes new mail again' if undo else 'is draining'}")
 
 
 @ips.command("remove")
@@ -144,7 +144,7 @@ def remove_ip(address: AddressArgument, yes: YesOption = False, config: ConfigOp
     with_consent(config, yes, lambda found: rules.remove_ip(found, public))
     waits = public in in_store(config, read_snapshot).ips
     how = ", and listed as retired until its queued mail has left" if waits else ""
-    say(f"sending IP {address} removed{how}")
+    print_line(f"sending IP {address} removed{how}")
 
 
 @ips.command("list")

@@ -10,9 +10,9 @@ from relay.domain.directory import MAX_WEIGHT, Account, SendingIp, Snapshot, in_
 from relay.domain.errors import Conflict, StaleDirectory, UnknownObject
 from relay.domain.ids import SHARED_POOL, AccountId, IpAddress, NodeName, PoolId
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence
-from relay.frames.console.forms import Form, filled, number_in
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, word_for_page
+from relay.frames.console.forms import Form, fill, number_in
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages, local_path
 from relay.frames.console.visit import Visit
 from relay.frames.values import parse_address
@@ -27,7 +27,7 @@ from relay.resources.sending_ips.words import (
     pools_of,
     standings,
     state_of,
-    titled,
+    title_of,
     when_empty,
 )
 
@@ -47,7 +47,7 @@ async def show_ips(visit: Visit) -> Response:
         for ip in in_order(snapshot.ips.values())
         if wanted in _searched(snapshot, ip) and state in ("", state_of(ip)[0])
     ]
-    page = listed(found, query)
+    page = page_list(found, query)
     kept = {name: query[name] for name in ("q", "state") if query[name]}
     return visit.page(
         "sending_ips/all.html",
@@ -75,7 +75,7 @@ def _searched(snapshot: Snapshot, ip: SendingIp) -> str:
 
 @pages.get(LIST + "/add", Right.OPERATE)
 async def show_add(visit: Visit) -> Response:
-    return visit.page("sending_ips/add.html", form=filled(weight="1"), max_weight=MAX_WEIGHT)
+    return visit.page("sending_ips/add.html", form=fill(weight="1"), max_weight=MAX_WEIGHT)
 
 
 @pages.post(LIST + "/add", Right.OPERATE)
@@ -108,7 +108,7 @@ async def add(visit: Visit) -> Response:
         try:
             await visit.change(lambda snapshot: add_ip(snapshot, ip))
         except (Conflict, StaleDirectory) as error:
-            form = form.wrong(address=sentence(error))
+            form = form.wrong(address=word_for_page(error))
         else:
             place = "shared pool" if ip.shared else "inventory"
             return visit.go(f"{LIST}/{ip.address}", f"Added {ip.address} to the {place}.")
@@ -138,7 +138,7 @@ async def assign(visit: Visit) -> Response:
     try:
         await visit.change(lambda snapshot: assign_ip(snapshot, ip.address, account.id, pool))
     except (Conflict, UnknownObject, StaleDirectory) as error:
-        return await _page(visit, ip, form.wrong(form_=sentence(error)), 422)
+        return await _page(visit, ip, form.wrong(form_=word_for_page(error)), 422)
     return visit.go(f"{LIST}/{ip.address}", f"Gave {ip.address} to {account.name}, pool {pool}.")
 
 
@@ -205,7 +205,7 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
     chosen = _account(snapshot, form["account"])
     waiting = await services.reports.waiting(MailFilter(None, ip=ip.address), (Facet.ACCOUNT,), 100)
     history = await services.rows.audit_of(_HISTORY, about=f"sending_ip {ip.address}")
-    pools = [] if chosen is None else [(pool.id, titled(pool)) for pool in pools_of(snapshot, chosen.id)]
+    pools = [] if chosen is None else [(pool.id, title_of(pool)) for pool in pools_of(snapshot, chosen.id)]
     return visit.page(
         "sending_ips/ip.html",
         status,

@@ -10,8 +10,8 @@ from relay.domain.directory import Plan, SendingIp, Snapshot
 from relay.domain.errors import MalformedOptions, StaleDirectory, UnknownObject
 from relay.domain.ids import IpAddress, PoolId
 from relay.frames.console.attempts import RANGES, attempts_in
-from relay.frames.console.charts import Series, Span, stacked
-from relay.frames.console.errors import sentence
+from relay.frames.console.charts import Series, Span, stack
+from relay.frames.console.errors import word_for_page
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
@@ -27,7 +27,7 @@ from relay.resources.sending_ips.words import (
     place_of,
     pools_of,
     state_of,
-    titled,
+    title_of,
     when_empty,
 )
 
@@ -59,7 +59,7 @@ async def update_ip(visit: Visit) -> Response:
     try:
         await visit.change(compute)
     except (MalformedOptions, UnknownObject, StaleDirectory) as error:
-        return await _page(visit, ip, visit.form.wrong(pool=sentence(error)), 422)
+        return await _page(visit, ip, visit.form.wrong(pool=word_for_page(error)), 422)
     return visit.go(_path(PoolId(pool.lower()), ip.address), f"Updated IP {ip.address}.")
 
 
@@ -81,7 +81,7 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
         status,
         ip=ip,
         pool=snapshot.pools[account.id, place],
-        title_of=titled,
+        title_of=title_of,
         form=form,
         state=state_of(ip),
         others=[pool for pool in pools_of(snapshot, account.id) if pool.id != place],
@@ -102,4 +102,4 @@ async def _delivery_history(visit: Visit, ip: SendingIp) -> tuple[Span, Sequence
     span = RANGES["10d"].span(visit.services.clock.now())
     tallies = await visit.services.reports.tallies(visit.account.id, span.first, span.end, span.step)
     series = attempts_in(span, [tally for tally in tallies if tally.ip == ip.address])
-    return span, series, stacked(span, series, f"Attempts from {ip.address} in the last 10 days")
+    return span, series, stack(span, series, f"Attempts from {ip.address} in the last 10 days")

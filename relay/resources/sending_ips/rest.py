@@ -13,7 +13,7 @@ from relay.frames.actor import Caller
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.request import Off, RequestBody, Says, refuse
 from relay.frames.rest.services import ServicesDep
@@ -61,7 +61,7 @@ Viewer = Annotated[Caller, require("ip_pools/view", of_account=True)]
 Manager = Annotated[Caller, require("ip_pools/manage", of_account=True)]
 
 
-@router.get("/sending-ips", responses=refusals())
+@router.get("/sending-ips", responses=list_refusals())
 async def list_ips(caller: Viewer, services: ServicesDep) -> Results[list[SendingIpShape]]:
     """All dedicated IPs of the account."""
     ips = services.directory.snapshot.ips.values()
@@ -69,13 +69,13 @@ async def list_ips(caller: Viewer, services: ServicesDep) -> Results[list[Sendin
     return Results(results=[SendingIpShape.of(ip) for ip in owned])
 
 
-@router.get("/sending-ips/{external_ip}", responses=refusals(404))
+@router.get("/sending-ips/{external_ip}", responses=list_refusals(404))
 async def get_ip(external_ip: str, caller: Viewer, services: ServicesDep) -> Results[SendingIpShape]:
     return Results(results=SendingIpShape.of(_ip(services.directory.snapshot, caller.account, external_ip)))
 
 
 @router.put(
-    "/sending-ips/{external_ip}", responses=refusals(404, 413, 415), openapi_extra=takes(SendingIpBody)
+    "/sending-ips/{external_ip}", responses=list_refusals(404, 413, 415), openapi_extra=takes(SendingIpBody)
 )
 async def update_ip(
     external_ip: str, request: Request, caller: Manager, services: ServicesDep

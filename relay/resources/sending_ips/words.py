@@ -8,8 +8,8 @@ from urllib.parse import quote
 from relay.domain.directory import SHARED_OVERFLOW, Account, Plan, Pool, SendingIp, Snapshot, in_order
 from relay.domain.errors import PoolEmpty, UnknownObject
 from relay.domain.ids import DEFAULT_POOL, SHARED_POOL, AccountId, IpAddress, PoolId
-from relay.domain.resolve import stranded
-from relay.frames.console.errors import NotHere, sentence
+from relay.domain.resolve import find_stranded
+from relay.frames.console.errors import NotHere, word_for_page
 from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter, StateCounts
 from relay.resources.accounts.rules import plan_at
@@ -83,7 +83,7 @@ def ip_on(visit: Visit) -> SendingIp:
         raise NotHere("sending IP") from error
 
 
-def titled(pool: Pool) -> str:
+def title_of(pool: Pool) -> str:
     """`Marketing (marketing)`."""
     return f"{pool.name} ({pool.id})"
 
@@ -116,9 +116,9 @@ def when_empty(snapshot: Snapshot, account: Account, pool: PoolId) -> str:
     if pool == SHARED_POOL:
         return "Mail that would leave from the shared pool is refused for now; senders try again."
     if pool != DEFAULT_POOL:
-        return f"Mail that names it is refused: {sentence(PoolEmpty(pool))}"
+        return f"Mail that names it is refused: {word_for_page(PoolEmpty(pool))}"
     if not account.has_shared_pool:
-        return f"Mail that names no pool is refused: {sentence(PoolEmpty(pool))}"
+        return f"Mail that names no pool is refused: {word_for_page(PoolEmpty(pool))}"
     if not snapshot.shared:
         return (
             "Mail that names no pool would leave from the shared pool, which has no IPs on this "
@@ -142,7 +142,7 @@ def operators_slips(visit: Visit) -> Stranded | None:
     if not visit.is_operator:
         return None
     snapshot = visit.snapshot
-    found = stranded(snapshot.accounts.values(), snapshot.ips.values())
+    found = find_stranded(snapshot.accounts.values(), snapshot.ips.values())
     if not found:
         return None
     return Stranded(
@@ -171,7 +171,7 @@ def overflow_options(snapshot: Snapshot, account: Account, pool: Pool | None) ->
     options = [("", "None")]
     if account.has_shared_pool:
         options.append((SHARED_OVERFLOW, "Shared Pool"))
-    options += [(one.id, titled(one)) for one in siblings if not one.overflow_pool]
+    options += [(one.id, title_of(one)) for one in siblings if not one.overflow_pool]
     return _with_present(options, "" if pool is None else pool.overflow_pool, "not possible any more")
 
 
@@ -200,7 +200,7 @@ def _with_present(options: list[tuple[str, str]], present: str, why: str) -> Opt
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class IpStanding:
     """A sending IP with the unfinished mail that is pinned to it."""
 
     ip: SendingIp
@@ -211,9 +211,9 @@ class Standing:
         return state_of(self.ip)
 
 
-async def standings(visit: Visit, ips: Sequence[SendingIp], account: AccountId | None) -> list[Standing]:
+async def standings(visit: Visit, ips: Sequence[SendingIp], account: AccountId | None) -> list[IpStanding]:
     """With the mail of that account; for operators None, all mail."""
     reports = visit.services.reports
     page = await reports.waiting(MailFilter(account), (Facet.IP,), max(1, len(visit.snapshot.ips)))
     counts: Mapping[IpAddress | None, StateCounts] = {group.ip: group.counts for group in page.groups}
-    return [Standing(ip, counts.get(ip.address, StateCounts())) for ip in ips]
+    return [IpStanding(ip, counts.get(ip.address, StateCounts())) for ip in ips]

@@ -7,14 +7,14 @@ import typer
 from relay.domain.changes import Put
 from relay.domain.directory import Snapshot, Subaccount
 from relay.domain.ids import AccountId, SubaccountId
-from relay.frames.commands.printing import print_json, print_rows, say, warn
+from relay.frames.commands.printing import print_json, print_line, print_rows, warn
 from relay.frames.commands.session import (
     AccountOption,
     AnyAccountOption,
     ConfigOption,
     JsonOption,
     NameArgument,
-    Session,
+    ShellSession,
     in_store,
     read_snapshot,
 )
@@ -42,7 +42,7 @@ def create_subaccount(
     """
     owner, number = AccountId(account), SubaccountId(id_) if id_ else None
 
-    async def work(session: Session) -> tuple[Subaccount, Snapshot]:
+    async def work(session: ShellSession) -> tuple[Subaccount, Snapshot]:
         made = await session.change(
             lambda found: rules.create_subaccount(found, owner, name, number, ip_pool, session.clock.now())
         )
@@ -54,7 +54,7 @@ def create_subaccount(
     if json:
         print_json(_subaccount(subaccount))
     else:
-        say(f"subaccount {subaccount.id} of account {account} created: {subaccount.name}")
+        print_line(f"subaccount {subaccount.id} of account {account} created: {subaccount.name}")
 
 
 @subaccounts.command("list")
@@ -85,13 +85,15 @@ def set_pool(
     """
     owner, number = AccountId(account), SubaccountId(id_)
 
-    async def work(session: Session) -> Snapshot:
+    async def work(session: ShellSession) -> Snapshot:
         await session.change(lambda found: set_subaccount_pool(found, owner, number, pool))
         return await session.store.directory.snapshot()
 
     snapshot = in_store(config, work, may_create=True)
     _warn_of_pool(snapshot, snapshot.subaccounts[owner, number])
-    say(f"subaccount {number} of account {account}: {f'pool {pool}' if pool else 'no pool of its own'}")
+    print_line(
+        f"subaccount {number} of account {account}: {f'pool {pool}' if pool else 'no pool of its own'}"
+    )
 
 
 def _warn_of_pool(snapshot: Snapshot, subaccount: Subaccount) -> None:

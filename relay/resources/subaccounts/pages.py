@@ -10,9 +10,9 @@ from relay.domain.errors import RelayError, UnknownPool
 from relay.domain.ids import PoolId, SubaccountId
 from relay.domain.resolve import Moment, resolve_pool
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, sentence
-from relay.frames.console.forms import Form, filled, number_in, read_name
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, word_for_page
+from relay.frames.console.forms import Form, fill, number_in, read_name_in
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.resources.api_keys.rules import new_key, with_key
@@ -41,12 +41,12 @@ async def list_subaccounts(visit: Visit) -> Response:
         if asked in entry.name.casefold() or asked in str(entry.id)
     ]
     found.sort(key=_ORDERS[sort], reverse=query.has("down"))
-    shown = listed(found, query)
+    shown = page_list(found, query)
     return visit.page(
         "subaccounts/list.html",
         form=query,
         subaccounts=shown,
-        refusals={entry.id: refusal_of(visit.snapshot, entry) for entry in shown.items},
+        refusals={entry.id: refusal_in(visit.snapshot, entry) for entry in shown.items},
         sort=sort,
         down=query.has("down"),
     )
@@ -54,13 +54,13 @@ async def list_subaccounts(visit: Visit) -> Response:
 
 @pages.get(f"{_LIST}/create", Right.CHANGE)
 async def show_create(visit: Visit) -> Response:
-    return _create_page(visit, filled(setup_api_key="on", permissions="all"))
+    return _create_page(visit, fill(setup_api_key="on", permissions="all"))
 
 
 @pages.post(f"{_LIST}/create")
 async def create(visit: Visit) -> Response:
     """The subaccount and, unless the box is off, its first key, in one transaction."""
-    name, form = read_name(visit.form, "name")
+    name, form = read_name_in(visit.form, "name")
     pool, form = _pool_asked(visit, form, None)
     text, key = "", None
     if form.has("setup_api_key"):
@@ -77,7 +77,7 @@ async def create(visit: Visit) -> Response:
     try:
         changes = await visit.change(compute)
     except RelayError as error:
-        return _create_page(visit, form.wrong(form_=sentence(error)), 409)
+        return _create_page(visit, form.wrong(form_=word_for_page(error)), 409)
     path, said = f"{_LIST}/edit/{first_put(changes, Subaccount).id}", f"Created subaccount {name}."
     if key is None:
         return visit.go(path, said)
@@ -93,7 +93,7 @@ async def show_created(visit: Visit) -> Response:
 @pages.get(_LIST + "/edit/{id}")
 async def show_details(visit: Visit) -> Response:
     entry = _subaccount(visit)
-    form = filled(name=entry.name, ip_pool=_listed_pool(visit, entry), status=entry.status.value)
+    form = fill(name=entry.name, ip_pool=_listed_pool(visit, entry), status=entry.status.value)
     return _details_page(visit, entry, form)
 
 
@@ -101,7 +101,7 @@ async def show_details(visit: Visit) -> Response:
 async def update(visit: Visit) -> Response:
     """Name, pool (R23; an empty one unassigns) and status."""
     entry = _subaccount(visit)
-    name, form = read_name(visit.form, "name")
+    name, form = read_name_in(visit.form, "name")
     pool, form = _pool_asked(visit, form, entry)
     if form["status"] not in tuple(Status):
         form = form.wrong(status="Choose one of these")
@@ -122,14 +122,14 @@ async def update(visit: Visit) -> Response:
     try:
         await visit.change(compute)
     except RelayError as error:
-        return _details_page(visit, entry, form.wrong(form_=sentence(error)), 409)
+        return _details_page(visit, entry, form.wrong(form_=word_for_page(error)), 409)
     return visit.go(f"{_LIST}/edit/{entry.id}", "Updated subaccount")
 
 
 @pages.get(_LIST + "/edit/{id}/api-keys")
 async def show_keys(visit: Visit) -> Response:
     entry = _subaccount(visit)
-    keys = listed(key_rows(visit, entry.id), visit.query)
+    keys = page_list(key_rows(visit, entry.id), visit.query)
     return visit.page("subaccounts/keys.html", entry=entry, tab="api-keys", keys=keys)
 
 
@@ -143,16 +143,16 @@ async def show_domains(visit: Visit) -> Response:
         if owner == visit.account.id
         and (domain.subaccount == entry.id or (domain.subaccount is None and domain.shared_with_subaccounts))
     ]
-    shown = listed(domains, visit.query)
+    shown = page_list(domains, visit.query)
     return visit.page("subaccounts/domains.html", entry=entry, tab="sending-domains", domains=shown)
 
 
-def refusal_of(snapshot: Snapshot, entry: Subaccount) -> str:
+def refusal_in(snapshot: Snapshot, entry: Subaccount) -> str:
     """Why mail that the subaccount sends without naming a pool is refused (A9, R22); empty: it is not."""
     try:
         resolve_pool(snapshot, entry.account, entry.id, None, Moment.IMMEDIATE)
     except RelayError as error:
-        return sentence(error)
+        return word_for_page(error)
     return ""
 
 
@@ -180,7 +180,7 @@ def _pool_asked(visit: Visit, form: Form, entry: Subaccount | None) -> tuple[str
     if entry is not None and asked == _listed_pool(visit, entry):
         return entry.ip_pool or "", form
     if asked and (visit.account.id, PoolId(asked)) not in visit.snapshot.pools:
-        return None, form.wrong(ip_pool=sentence(UnknownPool(asked[:40])))
+        return None, form.wrong(ip_pool=word_for_page(UnknownPool(asked[:40])))
     return asked, form
 
 
@@ -203,7 +203,7 @@ def _details_page(visit: Visit, entry: Subaccount, form: Form, status: int = 200
         form=form,
         pools=_with_blank(pool_options(visit), _listed_pool(visit, entry)),
         statuses=STATUSES,
-        refusal=refusal_of(visit.snapshot, entry),
+        refusal=refusal_in(visit.snapshot, entry),
     )
 
 

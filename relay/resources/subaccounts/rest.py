@@ -13,7 +13,7 @@ from relay.frames.actor import Caller
 from relay.frames.change import change_directory
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import fit, json_object, read_body
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.paging import Position, links, page_of
 from relay.frames.rest.paging import per_page as page_size
@@ -152,7 +152,7 @@ _PAGING = frozenset({"cursor", "per_page", "sort_by", "order", "ip_pool", "statu
 
 @router.post(
     "/subaccounts",
-    responses=refusals(413, 415),
+    responses=list_refusals(413, 415),
     response_model_exclude_none=True,
     openapi_extra=takes(SubaccountWithKey, SubaccountAlone),
 )
@@ -183,7 +183,7 @@ async def create_subaccount(
     return Results(results=created)
 
 
-@router.get("/subaccounts", responses=refusals(), response_model_exclude_none=True)
+@router.get("/subaccounts", responses=list_refusals(), response_model_exclude_none=True)
 async def list_subaccounts(
     request: Request,
     caller: Viewer,
@@ -228,19 +228,19 @@ async def list_subaccounts(
     )
 
 
-@router.get("/subaccounts/summary", responses=refusals())
+@router.get("/subaccounts/summary", responses=list_refusals())
 async def count_subaccounts(caller: Viewer, services: ServicesDep) -> Results[SubaccountTotal]:
     """How many there are."""
     return Results(results=SubaccountTotal(total=len(_owned(services.directory.snapshot, caller))))
 
 
-@router.get("/subaccounts/{subaccount}", responses=refusals(404), response_model_exclude_none=True)
+@router.get("/subaccounts/{subaccount}", responses=list_refusals(404), response_model_exclude_none=True)
 async def get_subaccount(subaccount: str, caller: Viewer, services: ServicesDep) -> Results[SubaccountShape]:
     return Results(results=SubaccountShape.of(_one(services.directory.snapshot, caller, subaccount)))
 
 
 @router.put(
-    "/subaccounts/{subaccount}", responses=refusals(404, 413, 415), openapi_extra=takes(SubaccountUpdate)
+    "/subaccounts/{subaccount}", responses=list_refusals(404, 413, 415), openapi_extra=takes(SubaccountUpdate)
 )
 async def update_subaccount(
     subaccount: str, request: Request, caller: Manager, services: ServicesDep

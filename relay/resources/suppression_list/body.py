@@ -58,7 +58,7 @@ class NoRecipient(BadEntry):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedEntry:
     """An entry to be made."""
 
     recipient: str
@@ -142,12 +142,12 @@ class BulkBody(RequestBody):
     recipients: Annotated[list[ListedBody], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
-def wanted(recipient: object, fields: Mapping[str, Any]) -> list[Wanted]:
+def read_wanted(recipient: object, fields: Mapping[str, Any]) -> list[WantedEntry]:
     """The entries that one object asks for: of its type, or of the older flags. Raises BadEntry."""
     try:
         description, list_id = _description(fields), parse_list_id(fields.get("list_id"))
         key = parse_recipient(recipient)
-        return [Wanted(key, kind, description, list_id) for kind in _kinds(fields)]
+        return [WantedEntry(key, kind, description, list_id) for kind in _kinds(fields)]
     except BadEntry as error:
         first, *more = _faults(recipient, fields)
         raise first.along_with(more) from error
@@ -185,12 +185,12 @@ def parse_list_id(value: object) -> str:
     raise BadEntry(_BAD_LIST, _shown(value))
 
 
-def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:
+def wanted_of_bulk(value: Mapping[str, Any]) -> list[WantedEntry]:
     """Raises BadEntry with all that is wrong, and where."""
     listed = value.get("recipients")
     if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_ENTRIES:
         raise BadEntry(f"recipients must be an array of 1 to {MOST_ENTRIES} entries")
-    found: list[Wanted] = []
+    found: list[WantedEntry] = []
     bad: list[str] = []
     faults: list[BadEntry] = []
     for index, fields in enumerate(listed):
@@ -200,7 +200,7 @@ def wanted_of_bulk(value: Mapping[str, Any]) -> list[Wanted]:
             continue
         recipient = fields.get("recipient", fields.get("email"))
         try:
-            found += wanted(recipient, fields)
+            found += read_wanted(recipient, fields)
         except BadEntry as error:
             bad += [_shown(recipient) for fault in error.all if isinstance(fault, NoRecipient)]
             faults += [

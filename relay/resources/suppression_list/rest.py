@@ -13,8 +13,8 @@ from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
 from relay.frames.actor import Caller, Scope
 from relay.frames.rest.auth import require
-from relay.frames.rest.body import QUICK_BYTES, json_octets, parse_object, refusal_of
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.body import QUICK_BYTES, json_octets, parse_object, refuse_json
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError, Problem
 from relay.frames.rest.hangup import while_connected
 from relay.frames.rest.paging import decode_cursor, encode_cursor, per_page, relations
@@ -22,7 +22,7 @@ from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import LinkedPage, Message, Results
 from relay.frames.services import Services
 from relay.mail.scan import MAX_VALUES, BadJson, read_object
-from relay.ports.suppressions import Order, SuppressionQuery
+from relay.ports.suppressions import ListOrder, SuppressionQuery
 from relay.resources.suppression_list.body import (
     BadEntry,
     BulkBody,
@@ -30,11 +30,11 @@ from relay.resources.suppression_list.body import (
     EntryShape,
     RemovalBody,
     SummaryShape,
-    Wanted,
+    WantedEntry,
     parse_kind,
     parse_list_id,
     parse_recipient,
-    wanted,
+    read_wanted,
     wanted_of_bulk,
 )
 
@@ -62,7 +62,7 @@ _NOT_FOUND = "Recipient could not be found"
 _PLACE_HOLDER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@router.put("/suppression-list", responses=refusals(413, 415), openapi_extra=takes(BulkBody))
+@router.put("/suppression-list", responses=list_refusals(413, 415), openapi_extra=takes(BulkBody))
 async def update(request: Request, caller: Manager, services: ServicesDep) -> Results[Message]:
     """Add or change up to 10,000 entries: all, or none when one is wrong."""
     octets = await json_octets(request)
@@ -72,19 +72,19 @@ async def update(request: Request, caller: Manager, services: ServicesDep) -> Re
         else:
             found = await while_connected(request, _read_beside(octets, services, caller))
     except BadJson as error:
-        raise refusal_of(error, request.scope["path"]) from error
+        raise refuse_json(error, request.scope["path"]) from error
     except BadEntry as error:
         raise _refusal(error) from error
     await _put(services, caller, found)
     return Results(results=Message(message="Suppression List successfully updated"))
 
 
-async def _read_beside(octets: bytes, services: Services, caller: Caller) -> list[Wanted]:
+async def _read_beside(octets: bytes, services: Services, caller: Caller) -> list[WantedEntry]:
     """Raises BadJson, BadEntry, Busy, TooMuchWork."""
     output = await services.sandbox.run(caller.account, "read suppressions", None, (octets,))
     if output.error is not None:
         raise output.error
-    found: list[Wanted] = []
+    found: list[WantedEntry] = []
     for piece in output.pieces:
         found += services.sandbox.read(piece)
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def _read_beside(octets: bytes, services: Services, caller: Caller) -> lis
 
 
 @router.put(
-    "/suppression-list/{recipient:path}", responses=refusals(413, 415), openapi_extra=takes(EntryBody)
+    "/suppression-list/{recipient:path}", responses=list_refusals(413, 415), openapi_extra=takes(EntryBody)
 )
 async def update_one(
     recipient: str, request: Request, caller: Manager, services: ServicesDep
@@ -100,7 +100,7 @@ async def update_one(
     """Add or change the entry of one recipient."""
     value = parse_object(await json_octets(request), request.scope["path"])
     try:
-        found = wanted(recipient, value)
+        found = read_wanted(recipient, value)
     except BadEntry as error:
         raise _refusal(error) from error
     await _put(services, caller, found)
@@ -110,7 +110,7 @@ async def update_one(
 @router.get(
     "/suppression-list",
     response_model=LinkedPage[EntryShape],
-    responses=refusals(),
+    responses=list_refusals(),
     openapi_extra={"parameters": _MORE},
 )
 async def search(
@@ -159,7 +159,7 @@ async def search(
     return Response(content, media_type="application/json")
 
 
-@router.get("/suppression-list/summary", responses=refusals())
+@router.get("/suppression-list/summary", responses=list_refusals())
 async def summary(caller: Manager, services: ServicesDep) -> Results[SummaryShape]:
     """How many entries there are, in all and of each source."""
     all_lists = caller.scope is Scope.ALL
@@ -167,7 +167,9 @@ async def summary(caller: Manager, services: ServicesDep) -> Results[SummaryShap
     return Results(results=SummaryShape.of(await services.suppressions.count(query)))
 
 
-@router.get("/suppression-list/{recipient:path}", responses=refusals(404), response_model_exclude_none=True)
+@router.get(
+    "/suppression-list/{recipient:path}", responses=list_refusals(404), response_model_exclude_none=True
+)
 async def show(
     recipient: str, request: Request, caller: Manager, services: ServicesDep, types: str | None = None
 ) -> LinkedPage[EntryShape]:
@@ -187,7 +189,7 @@ async def show(
 
 @router.delete(
     "/suppression-list/{recipient:path}",
-    responses=refusals(404, 413, 415),
+    responses=list_refusals(404, 413, 415),
     status_code=204,
     openapi_extra=takes(RemovalBody, required=False),
 )
@@ -210,12 +212,12 @@ async def remove(
         raise ApiError(404, _NOT_FOUND)
 
 
-async def _put(services: Services, caller: Caller, found: Sequence[Wanted]) -> None:
+async def _put(services: Services, caller: Caller, found: Sequence[WantedEntry]) -> None:
     # The body may have been long in coming.
     caller.check(await services.directory.refresh())
     now, account, subaccount = services.clock.now(), caller.account, caller.subaccount
 
-    def entry(one: Wanted) -> Suppression:
+    def entry(one: WantedEntry) -> Suppression:
         source = Source.MANUALLY_ADDED
         return Suppression(
             account, subaccount, one.recipient, one.kind, source, one.description, now, now, one.list_id
@@ -284,22 +286,22 @@ def _flag(name: str, text: str | None) -> bool:
     return lower == "true"
 
 
-def _order(text: str | None) -> Order:
+def _order(text: str | None) -> ListOrder:
     if not text:
-        return Order.RECIPIENT
-    if text not in {Order.ASCENDING.value, Order.DESCENDING.value}:
+        return ListOrder.RECIPIENT
+    if text not in {ListOrder.ASCENDING.value, ListOrder.DESCENDING.value}:
         raise ApiError(400, "sort must be one of: 'asc', 'desc'")
-    return Order(text)
+    return ListOrder(text)
 
 
-def _position(entry: Suppression, order: Order) -> list[str | int]:
+def _position(entry: Suppression, order: ListOrder) -> list[str | int]:
     position: list[str | int] = [entry.subaccount or 0, entry.recipient, entry.kind.value, entry.list_id]
-    return position if order is Order.RECIPIENT else [to_us(entry.updated), *position]
+    return position if order is ListOrder.RECIPIENT else [to_us(entry.updated), *position]
 
 
-def _after(caller: Caller, cursor: str | None, order: Order) -> Suppression | None:
+def _after(caller: Caller, cursor: str | None, order: ListOrder) -> Suppression | None:
     """The place that a cursor stands for, as an entry."""
-    position = decode_cursor(cursor, _LIKE if order is Order.RECIPIENT else _LIKE_SORTED)
+    position = decode_cursor(cursor, _LIKE if order is ListOrder.RECIPIENT else _LIKE_SORTED)
     if position is None:
         return None
     *updated, subaccount, recipient, kind, list_id = position

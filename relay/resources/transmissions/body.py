@@ -16,7 +16,7 @@ from relay.domain.errors import MalformedAddress
 from relay.domain.message import MAX_CAMPAIGN_BYTES, MAX_METADATA_BYTES, MAX_TAG_BYTES, MAX_TAGS, Options
 from relay.domain.tracking import tracking_asked_for
 from relay.domain.transmission import MAX_AHEAD, Content, Recipient
-from relay.frames.rest.fault import MAX_FAULTS, Fault, Faults, optional, pool_name, sized, typed
+from relay.frames.rest.fault import MAX_FAULTS, Fault, Faults, optional, pool_name, take_sized, take_typed
 from relay.mail.addresses import NOBODY
 from relay.mail.scan import (
     MAX_NESTING,
@@ -104,12 +104,12 @@ def parse_transmission(
     except ValueError as error:
         raise Fault(1300, "Problems parsing request as json") from error
     faults = Faults()
-    options: dict[str, Any] = faults.take({}, typed, given, "options", dict, {})
+    options: dict[str, Any] = faults.take({}, take_typed, given, "options", dict, {})
     is_kept = not is_nested_deeply(options) and _bytes_of(options) <= MAX_OPTIONS_BYTES
     # As they came; of what is large, what we know.
     asked_options = options if is_kept else {name: options[name] for name in _OPTIONS if name in options}
     for name in _FLAGS:
-        faults.take(None, typed, asked_options, name, bool, None, "options.")
+        faults.take(None, take_typed, asked_options, name, bool, None, "options.")
     for name, sentence in _NOT_HERE.items():
         if asked_options.get(name) is True:
             faults.add(Fault(1300, sentence))
@@ -120,7 +120,7 @@ def parse_transmission(
         options=_options(given, asked_options, faults),
         asked_options=asked_options,
         start=faults.take(None, _start, asked_options.get("start_time"), now, max_ahead),
-        description=faults.take("", sized, given, "description", MAX_DESCRIPTION_BYTES),
+        description=faults.take("", take_sized, given, "description", MAX_DESCRIPTION_BYTES),
         return_path=faults.take("", _return_path, given),
         substitution_data=faults.take({}, substitution_data_of, given, "Transmission"),
         substitutes=optional(asked_options.get("perform_substitutions"), True),
@@ -141,7 +141,7 @@ def _nested() -> Fault:
 def _options(given: Mapping[str, Any], asked: Mapping[str, Any], faults: Faults) -> Options:
     return Options(
         ip_pool=faults.take(None, pool_name, asked),
-        campaign_id=faults.take("", sized, given, "campaign_id", MAX_CAMPAIGN_BYTES),
+        campaign_id=faults.take("", take_sized, given, "campaign_id", MAX_CAMPAIGN_BYTES),
         metadata=faults.take({}, _metadata, given),
         open_tracking=asked.get("open_tracking"),
         click_tracking=asked.get("click_tracking"),
@@ -149,7 +149,7 @@ def _options(given: Mapping[str, Any], asked: Mapping[str, Any], faults: Faults)
         transactional=asked.get("transactional"),
         skip_suppression=bool(asked.get("skip_suppression")),
         inline_css=bool(asked.get("inline_css")),
-        dkim_key=faults.take("", sized, asked, "dkim_key", MAX_DKIM_KEY_BYTES, "options."),
+        dkim_key=faults.take("", take_sized, asked, "dkim_key", MAX_DKIM_KEY_BYTES, "options."),
     )
 
 
@@ -169,7 +169,7 @@ def _start(text: object, now: datetime, max_ahead: timedelta) -> datetime | None
 
 
 def _return_path(given: Mapping[str, Any]) -> str:
-    text: str = typed(given, "return_path", str, "")
+    text: str = take_typed(given, "return_path", str, "")
     if text:
         try:
             return parse_mailbox(text).text
@@ -179,7 +179,7 @@ def _return_path(given: Mapping[str, Any]) -> str:
 
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = typed(given, "metadata", dict, {})
+    metadata: dict[str, Any] = take_typed(given, "metadata", dict, {})
     if is_nested_deeply(metadata):
         raise _nested()
     if metadata and (size := _bytes_of(metadata)) > MAX_METADATA_BYTES:
@@ -192,7 +192,7 @@ def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def substitution_data_of(given: Mapping[str, Any], level: str) -> dict[str, Any]:
     """Raises Fault."""
-    data: dict[str, Any] = typed(given, "substitution_data", dict, {})
+    data: dict[str, Any] = take_typed(given, "substitution_data", dict, {})
     if is_nested_deeply(data):
         raise _nested()
     if data and _bytes_of(data) >= MAX_SUBSTITUTION_BYTES:
@@ -217,7 +217,7 @@ def _check_recipients(given: Mapping[str, Any], asked: Asked) -> None:
             raise Fault(1400, "recipients or list_id required")
         raise Fault(1603, f"Recipient list '{str(list_id)[:100]}' does not exist")
     if not isinstance(listed, list):
-        typed(given, "recipients", list, [])
+        take_typed(given, "recipients", list, [])
     if not asked.recipients:
         told = asked.faults[: MAX_FAULTS - 1]
         raise Fault(5002, "At least one valid recipient is required", tuple(told))
@@ -248,13 +248,13 @@ class _Recipients:
 
 def _recipient(value: Any, size: int) -> Recipient:
     if not isinstance(value, dict):
-        typed({"recipients": value}, "recipients", dict, {})
+        take_typed({"recipients": value}, "recipients", dict, {})
         raise Fault(1400, "address.email is required for each recipient")
     address = value.get("address")
     name = header_to = ""
     if isinstance(address, dict):
-        name = sized(address, "name", MAX_NAME_BYTES, "address.")
-        header_to = sized(address, "header_to", MAX_NAME_BYTES, "address.")
+        name = take_sized(address, "name", MAX_NAME_BYTES, "address.")
+        header_to = take_sized(address, "header_to", MAX_NAME_BYTES, "address.")
         if address.get("header_to") == "":
             # Nobody is to be shown, which is something else than nothing being said.
             header_to = f"{NOBODY}:;"
@@ -275,17 +275,19 @@ def _recipient(value: Any, size: int) -> Recipient:
         header_to,
         _return_path(value),
         _tags(value),
-        typed(value, "metadata", dict, {}) if is_short else _metadata(value),
-        typed(value, "substitution_data", dict, {}) if is_short else substitution_data_of(value, "Recipient"),
+        take_typed(value, "metadata", dict, {}) if is_short else _metadata(value),
+        take_typed(value, "substitution_data", dict, {})
+        if is_short
+        else substitution_data_of(value, "Recipient"),
     )
 
 
 def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
     """The first ten; the rest is dropped without a word, as SparkPost does."""
-    tags: list[Any] = typed(given, "tags", list, [])
+    tags: list[Any] = take_typed(given, "tags", list, [])
     for index, tag in enumerate(tags):
-        typed({f"tags[{index}]": tag}, f"tags[{index}]", str, "")
+        take_typed({f"tags[{index}]": tag}, f"tags[{index}]", str, "")
     kept = [tag for tag in tags[:MAX_TAGS] if tag is not None]
     for index, tag in enumerate(kept):
-        sized({f"tags[{index}]": tag}, f"tags[{index}]", MAX_TAG_BYTES)
+        take_sized({f"tags[{index}]": tag}, f"tags[{index}]", MAX_TAG_BYTES)
     return tuple(kept)

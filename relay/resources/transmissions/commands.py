@@ -8,8 +8,8 @@ from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.ids import AccountId, TransmissionId
 from relay.domain.refusals import NotSetAside, TransmissionEnded
 from relay.domain.transmission import Rejection
-from relay.frames.commands.printing import plain, print_json, print_pairs, print_rows, say, warn
-from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
+from relay.frames.commands.printing import make_plain, print_json, print_line, print_pairs, print_rows, warn
+from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, in_store
 from relay.ports.transmissions import TransmissionStanding
 
 app = typer.Typer(help="Transmissions by REST that are not yet all made into messages: see them, steer them.")
@@ -33,7 +33,7 @@ def list_(
     """
     part = AccountId(account) if account else None
 
-    async def work(session: Session) -> list[TransmissionStanding]:
+    async def work(session: ShellSession) -> list[TransmissionStanding]:
         return await session.store.transmissions.all(part, limit + 1, with_ended=all_)
 
     found = in_store(config, work)
@@ -56,11 +56,14 @@ def show(id_: IdArgument, json: JsonOption = False, config: ConfigOption = None)
     if json:
         print_json(_told(standing))
         return
-    say(f"transmission {plain(standing.transmission.id)}")
+    print_line(f"transmission {make_plain(standing.transmission.id)}")
     print_pairs(list(_told(standing).items())[1:])
     if standing.set_aside is not None:
-        say(f"\n{standing.tries} processes died or hung at work on it, at the same recipient or those after.")
-        say(f"Once the reason is mended: relay transmission retry {plain(id_)}; else: cancel {plain(id_)}")
+        print_line(
+            f"\n{standing.tries} processes died or hung at work on it, at the same recipient or those after."
+        )
+        id_ = make_plain(id_)
+        print_line(f"Once the reason is mended: relay transmission retry {id_}; else: cancel {id_}")
 
 
 @app.command()
@@ -72,7 +75,7 @@ def cancel(id_: IdArgument, config: ConfigOption = None) -> None:
     Example: relay transmission cancel 7230913112045191178
     """
 
-    async def work(session: Session) -> TransmissionStanding:
+    async def work(session: ShellSession) -> TransmissionStanding:
         standing = await _find(session, id_)
         if not await session.store.transmissions.end(
             standing.transmission.id, session.clock.now(), session.actor
@@ -82,9 +85,9 @@ def cancel(id_: IdArgument, config: ConfigOption = None) -> None:
 
     standing = in_store(config, work)
     progress, number = standing.progress, standing.transmission.num_rcpts
-    say(f"cancelled: {number - progress.position} of {_recipients(number)} get no message")
+    print_line(f"cancelled: {number - progress.position} of {_recipients(number)} get no message")
     if progress.num_generated:
-        say(
+        print_line(
             f"{progress.num_generated} were made before, and leave unless they have: `relay queue list` "
             "shows those that wait, `relay queue cancel ID` ends them"
         )
@@ -97,7 +100,7 @@ def retry(id_: IdArgument, config: ConfigOption = None) -> None:
     Example: relay transmission retry 7230913112045191178
     """
 
-    async def work(session: Session) -> TransmissionStanding:
+    async def work(session: ShellSession) -> TransmissionStanding:
         standing = await _find(session, id_)
         if not await session.store.transmissions.retry(
             standing.transmission.id, session.clock.now(), session.actor
@@ -109,13 +112,13 @@ def retry(id_: IdArgument, config: ConfigOption = None) -> None:
 
     standing = in_store(config, work)
     progress, number = standing.progress, standing.transmission.num_rcpts
-    say(
+    print_line(
         f"retry: goes on at recipient {progress.position + 1} of {number}, "
         f"within {_SOON_S} s of a running relay"
     )
 
 
-async def _find(session: Session, id_: str) -> TransmissionStanding:
+async def _find(session: ShellSession, id_: str) -> TransmissionStanding:
     """Raises UnknownObject."""
     standing = await session.store.transmissions.find(TransmissionId(id_))
     if standing is None:

@@ -9,9 +9,9 @@ from typing import Any
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import HeaderTooLarge, MalformedAddress, Unsendable
 from relay.domain.transmission import Content, File, InlineContent, Rfc822Content
-from relay.frames.rest.fault import Fault, Faults, sized, typed
+from relay.frames.rest.fault import Fault, Faults, take_sized, take_typed
 from relay.mail.mailboxes import read_name, sole_mailbox, split_template
-from relay.mail.submitted import tidied
+from relay.mail.submitted import tidy
 
 MAX_FILE_NAME_BYTES = 255
 MAX_FILE_TYPE_BYTES = 500
@@ -47,7 +47,7 @@ NO_CONTENT: Content = Rfc822Content(b"")
 
 def parse_content(given: Mapping[str, Any]) -> Content:
     """`content` of the body. Raises Fault."""
-    content: dict[str, Any] = typed(given, "content", dict, {})
+    content: dict[str, Any] = take_typed(given, "content", dict, {})
     if given.get("content") is None:
         raise Fault(1400, "content object or template_id required")
     parts = [name for name in _PARTS if content.get(name) is not None]
@@ -59,7 +59,7 @@ def parse_content(given: Mapping[str, Any]) -> Content:
     if content.get("email_rfc822") is not None:
         if parts:
             raise Fault(1301, f"content.email_rfc822 and content.{parts[0]} are mutually exclusive")
-        message: str = typed(content, "email_rfc822", str, "", "content.")
+        message: str = take_typed(content, "email_rfc822", str, "", "content.")
         if not message.strip():
             raise Fault(1400, "content.email_rfc822 is a required field")
         return Rfc822Content(_tidied(message.encode("utf-8", "replace")))
@@ -70,7 +70,7 @@ def parse_content(given: Mapping[str, Any]) -> Content:
 
 def _tidied(message: bytes) -> bytes:
     try:
-        return tidied(message)
+        return tidy(message)
     except Unsendable as error:
         raise Fault(1300, f"content.email_rfc822 cannot be sent: {error.detail}") from error
     except HeaderTooLarge as error:
@@ -81,11 +81,11 @@ def _tidied(message: bytes) -> bytes:
 def _inline(content: Mapping[str, Any]) -> InlineContent:
     faults = Faults()
     name, email = faults.take(("", ""), _sender, content)
-    subject = faults.take("?", typed, content, "subject", str, "", "content.")
+    subject = faults.take("?", take_typed, content, "subject", str, "", "content.")
     if not subject:
         faults.add(Fault(1400, "content.subject is a required field"))
     texts = {
-        key: faults.take("?", typed, content, key, str, None, "content.")
+        key: faults.take("?", take_typed, content, key, str, None, "content.")
         for key in ("text", "html", "amp_html")
     }
     if not (texts["text"] or texts["html"]):
@@ -97,7 +97,7 @@ def _inline(content: Mapping[str, Any]) -> InlineContent:
         text=texts["text"] or None,
         html=texts["html"] or None,
         amp_html=texts["amp_html"] or None,
-        reply_to=faults.take("", typed, content, "reply_to", str, "", "content."),
+        reply_to=faults.take("", take_typed, content, "reply_to", str, "", "content."),
         headers=faults.take({}, _headers, content),
         attachments=faults.take((), _files, content, "attachments"),
         inline_images=faults.take((), _files, content, "inline_images"),
@@ -113,13 +113,13 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
         raise Fault(1400, "content.from is a required field")
     if isinstance(given, dict):
         faults = Faults()
-        name = faults.take("", sized, given, "name", MAX_FROM_BYTES, "content.from.")
-        email = faults.take("?", sized, given, "email", MAX_FROM_BYTES, "content.from.")
+        name = faults.take("", take_sized, given, "name", MAX_FROM_BYTES, "content.from.")
+        email = faults.take("?", take_sized, given, "email", MAX_FROM_BYTES, "content.from.")
         if not email:
             faults.add(Fault(1400, "content.from.email is a required field"))
         faults.check()
     else:
-        text = sized(content, "from", MAX_FROM_BYTES, "content.")
+        text = take_sized(content, "from", MAX_FROM_BYTES, "content.")
         if "{{" in text:
             name, email = split_template(text)
             return read_name(name), email
@@ -134,7 +134,7 @@ def _sender(content: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _headers(content: Mapping[str, Any]) -> dict[str, str]:
-    headers: dict[str, Any] = typed(content, "headers", dict, {}, "content.")
+    headers: dict[str, Any] = take_typed(content, "headers", dict, {}, "content.")
     if len(headers) > MAX_HEADERS:
         raise Fault(1300, f"content.headers is limited to {MAX_HEADERS} entries")
     faults = Faults()
@@ -143,14 +143,15 @@ def _headers(content: Mapping[str, Any]) -> dict[str, str]:
         if not _NAME.fullmatch(name) or lower in _RESERVED or lower.startswith("content-"):
             faults.add(Fault(1300, f"header '{name[:100]}' is not allowed in content.headers"))
     values = {
-        name: faults.take("", sized, headers, name, MAX_HEADER_BYTES, "content.headers.") for name in headers
+        name: faults.take("", take_sized, headers, name, MAX_HEADER_BYTES, "content.headers.")
+        for name in headers
     }
     faults.check()
     return {name: value for name, value in values.items() if value}
 
 
 def _files(content: Mapping[str, Any], field: str) -> tuple[File, ...]:
-    files: list[Any] = typed(content, field, list, [], "content.")
+    files: list[Any] = take_typed(content, field, list, [], "content.")
     faults, is_inline = Faults(), field == "inline_images"
     found = [
         faults.take(_NO_FILE, _file, file, f"content.{field}[{index}]", is_inline)
@@ -162,16 +163,16 @@ def _files(content: Mapping[str, Any], field: str) -> tuple[File, ...]:
 
 def _file(given: Any, field: str, is_inline: bool) -> File:
     if not isinstance(given, dict):
-        typed({field: given or 0}, field, dict, {})
+        take_typed({field: given or 0}, field, dict, {})
     faults, prefix = Faults(), f"{field}."
     for name in ("name", "type", "data"):
-        if not faults.take("?", typed, given, name, str, "", prefix) and (is_inline or name != "name"):
+        if not faults.take("?", take_typed, given, name, str, "", prefix) and (is_inline or name != "name"):
             faults.add(Fault(1400, f"{prefix}{name} is a required field"))
     faults.check()
-    name = faults.take("?", sized, given, "name", MAX_FILE_NAME_BYTES, prefix)
+    name = faults.take("?", take_sized, given, "name", MAX_FILE_NAME_BYTES, prefix)
     if is_inline and not _CONTENT_ID.fullmatch(name):
         faults.add(Fault(1300, f"{prefix}name must be usable as a Content-ID"))
-    if not _TYPE.fullmatch(faults.take("a/b", sized, given, "type", MAX_FILE_TYPE_BYTES, prefix)):
+    if not _TYPE.fullmatch(faults.take("a/b", take_sized, given, "type", MAX_FILE_TYPE_BYTES, prefix)):
         faults.add(Fault(1300, f"{prefix}type is not a MIME type"))
     data = faults.take(b"", _octets, given["data"], field)
     faults.check()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress
 from relay.domain.transmission import Content, InlineContent
-from relay.mail.headers import fields_of, split_message, unfolded
+from relay.mail.headers import fields_of, split_message, unfold
 from relay.mail.mailboxes import sole_mailbox, split_name
 from relay.mail.scan import BadJson, read_object
 
@@ -48,7 +48,7 @@ def glance_at(octets: bytes) -> Glance:
     recipients, return_path = body.get("recipients"), body.get("return_path")
     listed = recipients if isinstance(recipients, list) else []
     return Glance(
-        address_in(return_path) or _sender(_table(body.get("content"))),
+        glance_address(return_path) or _sender(_table(body.get("content"))),
         address_given(_table(listed[0] if listed else None)),
         max(1, len(listed)),
         _text(_table(body.get("options")).get("ip_pool")),
@@ -64,7 +64,7 @@ def address_given(recipient: Mapping[str, object]) -> str:
 def sender_of(content: Content) -> str:
     """The address in From, before anything is filled in; empty: it is none yet."""
     if isinstance(content, InlineContent):
-        return address_in(content.from_email)
+        return glance_address(content.from_email)
     return _from_of_message(content.message[:_MAX_HEADER])
 
 
@@ -73,10 +73,10 @@ def _sender(content: Mapping[str, object]) -> str:
     if given is None and isinstance(message, str):
         lines = message[:_MAX_HEADER].replace("\r\n", "\n")
         return _from_of_message(lines.replace("\n", "\r\n").encode("utf-8", "replace"))
-    return address_in(given) or address_in(_table(given).get("email"))
+    return glance_address(given) or glance_address(_table(given).get("email"))
 
 
-def address_in(value: object) -> str:
+def glance_address(value: object) -> str:
     """The address of the one mailbox that the text is; empty where it is none, or waits for values."""
     if not isinstance(value, str) or len(value) > _MAX_SENDER:
         return ""
@@ -94,8 +94,8 @@ def _from_of_message(begin: bytes) -> str:
     if len(header) == len(begin):
         # It may go on: its last line is not whole.
         header = header[: header.rfind(b"\r\n", 0, -2) + 2]
-    found = [unfolded(field.value) for field in fields_of(header) if field.name == "from"]
-    return address_in(found[0].decode("utf-8", "replace")) if len(found) == 1 else ""
+    found = [unfold(field.value) for field in fields_of(header) if field.name == "from"]
+    return glance_address(found[0].decode("utf-8", "replace")) if len(found) == 1 else ""
 
 
 def _table(value: object) -> Mapping[str, object]:

@@ -76,7 +76,7 @@ def parse_preview(octets: bytes) -> PreviewAsked:
     return PreviewAsked(content, data)
 
 
-def previewed(asked: PreviewAsked, budget: Budget, max_bytes: int) -> bytes:
+def preview_for(asked: PreviewAsked, budget: Budget, max_bytes: int) -> bytes:
     """The answer. Raises MessageTooLarge, and what `preview` raises."""
     if estimated_bytes(asked.content) > max_bytes:
         raise MessageTooLarge(max_bytes)

@@ -9,7 +9,7 @@ from relay.accept.transmit import Transmitter
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.hangup import while_connected
 from relay.frames.rest.services import ServicesDep
 from relay.frames.rest.shapes import Results
@@ -17,7 +17,7 @@ from relay.frames.services import Services
 from relay.mail.budget import Budget, OverBudget
 from relay.mail.weight import is_light
 from relay.resources.transmissions.faults import CONTENT_ERRORS, refusal_of_content
-from relay.resources.transmissions.preview import PreviewBody, PreviewShape, parse_preview, previewed
+from relay.resources.transmissions.preview import PreviewBody, PreviewShape, parse_preview, preview_for
 
 router = APIRouter(tags=["templates"])
 
@@ -29,7 +29,7 @@ _QUICK = (10_000, QUICK_BYTES)
     "/utils/content-previewer",
     response_model=Results[PreviewShape],
     response_model_exclude_none=True,
-    responses=refusals(413, 415, 422),
+    responses=list_refusals(413, 415, 422),
     openapi_extra=takes(PreviewBody),
 )
 async def preview_content(
@@ -54,7 +54,7 @@ def _quickly(octets: bytes, services: Services) -> bytes | None:
     if not is_light(asked.content):
         return None
     try:
-        return previewed(asked, Budget(*_QUICK), services.use_cases[Transmitter].workshop.max_message_bytes)
+        return preview_for(asked, Budget(*_QUICK), services.use_cases[Transmitter].workshop.max_message_bytes)
     except OverBudget:
         return None
 

@@ -10,7 +10,7 @@ from relay.domain.classify import ADMIN_FAILURE
 from relay.domain.errors import StaleRequest, StoreUnavailable
 from relay.domain.events import PolicyRejection
 from relay.frames.actor import Caller
-from relay.frames.rest.auth import account_of
+from relay.frames.rest.auth import account_behind
 from relay.frames.rest.errors import BASE, ApiError, Problem
 from relay.frames.rest.services import services_of
 from relay.frames.rest.shapes import Problem as ProblemShape
@@ -29,7 +29,7 @@ async def tell_rejection(request: Request, answer: ApiError, cause: Exception) -
     if request.method != "POST" or request.scope["path"] != _PATH or isinstance(cause, StaleRequest):
         # What is repeated while the first is worked on is no mail of its own.
         return
-    whose = account_of(request)
+    whose = account_behind(request)
     if whose is None:
         return
     account, subaccount = whose

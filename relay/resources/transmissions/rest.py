@@ -15,7 +15,7 @@ from relay.domain.transmission import NotCancellable, TransmissionState
 from relay.frames.actor import Caller
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets
-from relay.frames.rest.description import refusals, takes
+from relay.frames.rest.description import list_refusals, takes
 from relay.frames.rest.errors import ApiError
 from relay.frames.rest.hangup import while_connected
 from relay.frames.rest.once import IdempotencyKey, answer_once
@@ -47,7 +47,7 @@ _MAY_ASK_FOR_TRACKING = re.compile(rb"_tracking|initial_open|\\u")
 @router.post(
     "/transmissions",
     response_model=TransmissionAccepted,
-    responses=refusals(404, 409, 413, 415, 422),
+    responses=list_refusals(404, 409, 413, 415, 422),
     openapi_extra=takes(TransmissionBody),
 )
 async def create_transmission(
@@ -99,7 +99,7 @@ async def create_transmission(
     return await answer_once(request, caller, work, headers)
 
 
-@router.get("/transmissions", responses=refusals(), response_model_exclude_none=True)
+@router.get("/transmissions", responses=list_refusals(), response_model_exclude_none=True)
 async def list_transmissions(
     caller: Viewer,
     services: ServicesDep,
@@ -119,7 +119,7 @@ async def list_transmissions(
     )
 
 
-@router.get("/transmissions/{id}", responses=refusals(404))
+@router.get("/transmissions/{id}", responses=list_refusals(404))
 async def get_transmission(id: str, caller: Viewer, services: ServicesDep) -> Results[OneTransmission]:
     """A scheduled transmission and how far it has come. Immediate ones cannot be had."""
     try:
@@ -131,7 +131,7 @@ async def get_transmission(id: str, caller: Viewer, services: ServicesDep) -> Re
     return Results(results=OneTransmission(transmission=shape))
 
 
-@router.delete("/transmissions/{id}", status_code=204, responses=refusals(404, 409))
+@router.delete("/transmissions/{id}", status_code=204, responses=list_refusals(404, 409))
 async def cancel_transmission(id: str, caller: Sender, services: ServicesDep) -> Response:
     """Cancel a scheduled transmission, at the latest 660 seconds before its time."""
     try:
@@ -143,7 +143,7 @@ async def cancel_transmission(id: str, caller: Sender, services: ServicesDep) ->
     return Response(status_code=204)
 
 
-@router.delete("/transmissions", status_code=204, responses=refusals())
+@router.delete("/transmissions", status_code=204, responses=list_refusals())
 async def cancel_campaign(caller: Sender, services: ServicesDep, campaign_id: str | None = None) -> Response:
     """Cancel what is to come of a campaign, and bounce what is queued of it, within ten minutes."""
     if not campaign_id:

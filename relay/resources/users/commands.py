@@ -11,8 +11,8 @@ from relay.config.values import Endpoint
 from relay.domain.ids import AccountId
 from relay.domain.refusals import NoFirstOperator
 from relay.domain.users import Role, User
-from relay.frames.commands.printing import plain, print_json, print_rows, say, warn
-from relay.frames.commands.session import ConfigOption, JsonOption, Session, in_store
+from relay.frames.commands.printing import make_plain, print_json, print_line, print_rows, warn
+from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, in_store
 from relay.frames.sign_in import LINK_PATH, SignIns
 
 users = typer.Typer(help="People who sign in to the web console.")
@@ -41,7 +41,7 @@ def add_user(
     """
     number = AccountId(account) if account else None
 
-    async def work(sign_ins: SignIns, session: Session) -> tuple[User, str]:
+    async def work(sign_ins: SignIns, session: ShellSession) -> tuple[User, str]:
         user, token = await sign_ins.add_user(name, role, number, session.actor)
         return user, link_url(session.config, token)
 
@@ -62,7 +62,7 @@ def list_users(
     """
     number = AccountId(account) if account else None
 
-    async def work(sign_ins: SignIns, session: Session) -> list[User]:
+    async def work(sign_ins: SignIns, session: ShellSession) -> list[User]:
         return await sign_ins.users(number)
 
     print_rows([_user(user) for user in _with_users(config, work)], json, "no users")
@@ -75,10 +75,10 @@ def remove_user(name: NameArgument, config: ConfigOption = None) -> None:
     Example: relay user remove jane@example.com
     """
 
-    async def work(sign_ins: SignIns, session: Session) -> User:
+    async def work(sign_ins: SignIns, session: ShellSession) -> User:
         return await sign_ins.remove_user(name, session.actor)
 
-    say(f"user {plain(_with_users(config, work).name)} removed")
+    print_line(f"user {make_plain(_with_users(config, work).name)} removed")
 
 
 @users.command("disable")
@@ -90,10 +90,10 @@ def disable_user(name: NameArgument, config: ConfigOption = None) -> None:
     Example: relay user disable jane@example.com
     """
 
-    async def work(sign_ins: SignIns, session: Session) -> User:
+    async def work(sign_ins: SignIns, session: ShellSession) -> User:
         return await sign_ins.set_disabled(name, True, session.actor)
 
-    say(f"user {plain(_with_users(config, work).name)} disabled")
+    print_line(f"user {make_plain(_with_users(config, work).name)} disabled")
 
 
 @users.command("enable")
@@ -103,10 +103,10 @@ def enable_user(name: NameArgument, config: ConfigOption = None) -> None:
     Example: relay user enable jane@example.com
     """
 
-    async def work(sign_ins: SignIns, session: Session) -> User:
+    async def work(sign_ins: SignIns, session: ShellSession) -> User:
         return await sign_ins.set_disabled(name, False, session.actor)
 
-    say(f"user {plain(_with_users(config, work).name)} enabled")
+    print_line(f"user {make_plain(_with_users(config, work).name)} enabled")
 
 
 @users.command("link")
@@ -118,7 +118,7 @@ def link_user(name: NameArgument, json: JsonOption = False, config: ConfigOption
     Example: relay user link jane@example.com
     """
 
-    async def work(sign_ins: SignIns, session: Session) -> tuple[User, str]:
+    async def work(sign_ins: SignIns, session: ShellSession) -> tuple[User, str]:
         user, token = await sign_ins.new_link(name, session.actor)
         return user, link_url(session.config, token)
 
@@ -135,7 +135,7 @@ def first_link(json: JsonOption = False, config: ConfigOption = None) -> None:
     Example: relay user first-link
     """
 
-    async def work(sign_ins: SignIns, session: Session) -> tuple[User, str]:
+    async def work(sign_ins: SignIns, session: ShellSession) -> tuple[User, str]:
         made = await sign_ins.first_link(session.actor)
         if made is None:
             raise NoFirstOperator()
@@ -161,13 +161,13 @@ def link_url(config: Config, token: str) -> str:
 
 def _with_users(
     path: Path | None,
-    work: Callable[[SignIns, Session], Awaitable[Result]],
+    work: Callable[[SignIns, ShellSession], Awaitable[Result]],
     *,
     may_create: bool = False,
 ) -> Result:
     """What work returns. Raises what `in_store` and work raise."""
 
-    async def run(session: Session) -> Result:
+    async def run(session: ShellSession) -> Result:
         return await work(await session.sign_ins(), session)
 
     return in_store(path, run, may_create=may_create)
@@ -177,8 +177,8 @@ def _show_link(user: User, url: str, as_json: bool) -> None:
     if as_json:
         print_json({**_user(user), "link": url})
     else:
-        say(url)
-        warn(f"By this link {plain(user.name)} sets a password: once, within 24 hours.")
+        print_line(url)
+        warn(f"By this link {make_plain(user.name)} sets a password: once, within 24 hours.")
 
 
 def _user(user: User) -> dict[str, object]:

@@ -9,9 +9,9 @@ from relay.domain.errors import RelayError
 from relay.domain.ids import AccountId
 from relay.domain.users import Role, UnfitName, UnfitRole, User
 from relay.frames.actor import Right
-from relay.frames.console.errors import NotHere, WebError, sentence
-from relay.frames.console.forms import Form, filled, number_in
-from relay.frames.console.lists import listed
+from relay.frames.console.errors import NotHere, WebError, word_for_page
+from relay.frames.console.forms import Form, fill, number_in
+from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Page, Pages
 from relay.frames.console.shown_once import Secret
 from relay.frames.console.visit import Visit
@@ -29,7 +29,7 @@ _ROLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class UsersScope:
     """Whose users a page is about."""
 
     path: str
@@ -44,7 +44,7 @@ class Scope:
         ]
 
 
-def state_of(user: User) -> str:
+def user_state(user: User) -> str:
     if user.is_disabled:
         return "disabled"
     return "active" if user.password_hash else "invited"
@@ -62,14 +62,14 @@ async def list_users(visit: Visit) -> Response:
         "users/list.html",
         scope=scope,
         form=visit.query,
-        users=listed(found, visit.query),
-        states={user.id: state_of(user) for user in found},
+        users=page_list(found, visit.query),
+        states={user.id: user_state(user) for user in found},
     )
 
 
 async def show_add(visit: Visit) -> Response:
     scope = _scope(visit)
-    return _add_page(visit, filled(role=Role.READER.value, account=str(visit.account.id)), scope)
+    return _add_page(visit, fill(role=Role.READER.value, account=str(visit.account.id)), scope)
 
 
 async def add(visit: Visit) -> Response:
@@ -89,7 +89,7 @@ async def add(visit: Visit) -> Response:
         text = "Required" if not form["name"] else f"{error.detail[:1].upper()}{error.detail[1:]}."
         return _add_page(visit, form.wrong(name=text), scope, 422)
     except RelayError as error:
-        return _add_page(visit, form.wrong(name=sentence(error)), scope, 409)
+        return _add_page(visit, form.wrong(name=word_for_page(error)), scope, 409)
     return _to_link(visit, scope, user, token, f"Added user {user.name}.")
 
 
@@ -127,7 +127,7 @@ async def remove(visit: Visit) -> Response:
     try:
         await visit.services.sign_ins.remove_user(user.name, visit.actor.name)
     except RelayError as error:
-        form = visit.form.wrong(form_=sentence(error))
+        form = visit.form.wrong(form_=word_for_page(error))
         return visit.page("users/remove.html", 409, scope=scope, user=user, form=form)
     return visit.go(scope.path, f"Removed user {user.name}.")
 
@@ -149,11 +149,11 @@ for _method, _path, _page in _PAGES:
         _register(_base + _path, _right)(_page)
 
 
-def _scope(visit: Visit) -> Scope:
+def _scope(visit: Visit) -> UsersScope:
     # The path that was routed by: a URL is made with the Host field, which the client writes.
     if visit.request.scope["path"].startswith("/operate/"):
-        return Scope("/operate/users", None)
-    return Scope("/account/users", visit.account.id)
+        return UsersScope("/operate/users", None)
+    return UsersScope("/account/users", visit.account.id)
 
 
 async def _user(visit: Visit) -> User:
@@ -172,12 +172,12 @@ def _but_oneself(visit: Visit, user: User) -> User:
     return user
 
 
-def _to_link(visit: Visit, scope: Scope, user: User, token: str, said: str) -> Response:
+def _to_link(visit: Visit, scope: UsersScope, user: User, token: str, said: str) -> Response:
     url = f"{visit.services.base_url}{LINK_PATH}{token}"
     secret = Secret(url, f"Sign-in link of {user.name}", _LINK_USE, scope.path, "Users")
     return visit.go_to_secret(f"{scope.path}/link", secret, said)
 
 
-def _add_page(visit: Visit, form: Form, scope: Scope, status: int = 200) -> Response:
+def _add_page(visit: Visit, form: Form, scope: UsersScope, status: int = 200) -> Response:
     accounts = [(str(one.id), f"{one.name} ({one.id})") for one in visit.accounts]
     return visit.page("users/add.html", status, form=form, scope=scope, accounts=accounts)

@@ -11,7 +11,7 @@ from relay.ports.queue import EnqueueBatch
 from relay.store.codec import STORED_MESSAGE_COLUMNS, Row, message_row, submission_row, to_json
 from relay.store.sqlite.executor import Connection
 from relay.store.sqlite.idempotency import keep_answer
-from relay.store.sqlite.shares import Shares, change_mail
+from relay.store.sqlite.shares import StoreShares, change_mail
 from relay.store.sqlite.statements import (
     SQL,
     insert_bodies,
@@ -35,7 +35,7 @@ def enqueue_all(
     lanes.update(ip for batch in batches for ip in batch.claimed)
     epochs = _epochs(connection, lanes)
     storing = Storing(connection)
-    shares = Shares(connection, {batch.submission.account for batch in batches}, share_bytes)
+    shares = StoreShares(connection, {batch.submission.account for batch in batches}, share_bytes)
     careful = suppressing(connection, {batch.submission.account for batch in batches if batch.list_check})
     results: list[bool | RelayError] = []
     for batch in batches:

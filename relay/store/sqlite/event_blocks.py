@@ -42,7 +42,7 @@ def words(text: bytes) -> list[bytes]:
 # ── noting ───────────────────────────────────────────────────────────────────────────────
 
 
-def unnoted(connection: Connection, limit: int) -> list[int]:
+def blocks_to_note(connection: Connection, limit: int) -> list[int]:
     """The newest full blocks that are not noted, newest first: searches begin there."""
     rows = connection.execute(SQL["unnoted"], {"block": BLOCK, "limit": limit}).fetchall()
     return [number for (number,) in rows]
@@ -126,7 +126,7 @@ _FIELDS: Sequence[tuple[str, _Split]] = (
 # ── asking ───────────────────────────────────────────────────────────────────────────────
 
 
-class Wanted:
+class WantedTerms:
     """What a block must have for a query to find something in it."""
 
     def __init__(self, query: EventQuery) -> None:
@@ -184,7 +184,7 @@ def _has(terms: bytes, term: bytes) -> bool:
     return place >= 0
 
 
-def candidates(connection: Connection, wanted: Wanted, end: int) -> Iterator[tuple[int, int]]:
+def candidates(connection: Connection, wanted: WantedTerms, end: int) -> Iterator[tuple[int, int]]:
     """Ranges of ids (the second is not in it) that may have what is wanted, newest first, below end.
 
     Blocks that are not noted may have anything.

@@ -9,8 +9,8 @@ from relay.domain.errors import OverCapacity
 from relay.domain.events import Event
 from relay.domain.ids import MessageId, TransmissionId, to_us
 from relay.ports.eventlog import EventPage, EventPlace, EventQuery, FoundEvents, Told
-from relay.store.codec import to_json, told
-from relay.store.sqlite.event_blocks import forget, keep, may_note, note, unnoted
+from relay.store.codec import read_told, to_json
+from relay.store.sqlite.event_blocks import blocks_to_note, forget, keep, may_note, note
 from relay.store.sqlite.eventsearch import BUDGET_S, find, search
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.statements import SQL, one, one_list
@@ -67,7 +67,7 @@ class SqliteEventLog:
             now_us = int(one(connection, "clock_us"))
             return may_note(connection, self._holder, now_us, now_us + _LEASE_US)
 
-        missing = await self._executor.read(lambda connection: unnoted(connection, _BLOCKS_AT_ONCE))
+        missing = await self._executor.read(lambda connection: blocks_to_note(connection, _BLOCKS_AT_ONCE))
         if not missing or not await self._executor.write(may_we, is_durable=False):
             return 0
         for number in missing:
@@ -105,7 +105,7 @@ class SqliteEventLog:
 
     async def _told(self, name: str, *values: object) -> list[Told]:
         def query(connection: Connection) -> list[Told]:
-            return [told(row) for row in connection.execute(SQL[name], values)]
+            return [read_told(row) for row in connection.execute(SQL[name], values)]
 
         return await self._executor.read(query)
 

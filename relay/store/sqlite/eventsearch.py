@@ -13,8 +13,8 @@ from typing import Any
 from relay.domain.events import EVENT_KINDS
 from relay.domain.ids import to_us
 from relay.ports.eventlog import EventPage, EventPlace, EventQuery, FoundEvents
-from relay.store.codec import TOLD_COLUMNS, Row, sayable, to_json, told
-from relay.store.sqlite.event_blocks import Wanted, candidates, one_id
+from relay.store.codec import TOLD_COLUMNS, Row, read_told, sayable, to_json
+from relay.store.sqlite.event_blocks import WantedTerms, candidates, one_id
 from relay.store.sqlite.executor import Connection
 
 BUDGET_S = 0.06
@@ -67,12 +67,12 @@ def search(connection: Connection, query: EventQuery, limit: int, after: EventPl
     else:
         total = len(page)
     place = EventPlace(page[-1][1], page[-1][0], total) if has_more else None
-    return EventPage(tuple(told(row) for row in page), total, place)
+    return EventPage(tuple(read_told(row) for row in page), total, place)
 
 
 def _few_blocks(connection: Connection, query: EventQuery) -> list[tuple[int, int]] | None:
     """Ranges of ids that alone may have what is wanted; None when there is a better way, or too many."""
-    wanted = Wanted(query)
+    wanted = WantedTerms(query)
     if _has_index(query) or not wanted.is_picky:
         return None
     found = list(islice(candidates(connection, wanted, _end(connection)), _MOST_BLOCKS + 1))
@@ -91,7 +91,7 @@ def find(
         source = f"FROM event INDEXED BY event_transmission {_WITH_SUBMISSION}"
         ranges = _chunks(connection, query, end)
     elif not _has_index(query):
-        ranges = candidates(connection, Wanted(query), end)
+        ranges = candidates(connection, WantedTerms(query), end)
     text = f"SELECT {_COLUMNS} {source} WHERE {' AND '.join((_BETWEEN, *asked.terms))} {_HIGHEST_FIRST}"
     rows: list[Row] = []
     deadline: float | None = None
@@ -99,13 +99,13 @@ def find(
         if deadline is None:
             deadline = monotonic() + budget_s
         elif monotonic() >= deadline:
-            return FoundEvents(tuple(told(row) for row in rows), end, is_cut=True)
+            return FoundEvents(tuple(read_told(row) for row in rows), end, is_cut=True)
         values = {**asked.values, "first": first, "end": end, "limit": limit + 1 - len(rows)}
         rows += connection.execute(text, values)
         if len(rows) > limit:
             page = rows[:limit]
-            return FoundEvents(tuple(told(row) for row in page), page[-1][0], is_cut=False)
-    return FoundEvents(tuple(told(row) for row in rows), None, is_cut=False)
+            return FoundEvents(tuple(read_told(row) for row in page), page[-1][0], is_cut=False)
+    return FoundEvents(tuple(read_told(row) for row in rows), None, is_cut=False)
 
 
 def _has_index(query: EventQuery) -> bool:

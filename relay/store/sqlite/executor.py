@@ -16,7 +16,7 @@ from relay.domain.errors import IdTaken, RelayError, StoreUnavailable
 from relay.domain.value import value
 from relay.store.sqlite.files import StoreFiles
 from relay.store.sqlite.room import Room
-from relay.store.sqlite.wal import BUSY_TIMEOUT_S, PAGE_BYTES, Wal, connect
+from relay.store.sqlite.wal import BUSY_TIMEOUT_S, PAGE_BYTES, Wal, connect_wal
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Executor:
         self._inbox: queue.SimpleQueue[_Any | None] = queue.SimpleQueue()
         self._is_closed = False
         self._is_synced = True
-        self._writer = connect(path, busy_timeout_s)
+        self._writer = connect_wal(path, busy_timeout_s)
         # Now the WAL and its index are there.
         self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._files = StoreFiles(path, PAGE_BYTES)
@@ -86,7 +86,7 @@ class Executor:
         """Who looks at the mail for people holds it: lanes always find a reading thread."""
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for _ in range(_READERS):
-            reader = connect(path)
+            reader = connect_wal(path)
             reader.execute("PRAGMA query_only = ON")
             reader.execute("PRAGMA cache_size = -4096")
             self._idle_readers.put(reader)

@@ -16,7 +16,7 @@ from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.lanes import Workers, fair_share, hold_lanes
 from relay.store.sqlite.settle import settle_all
 from relay.store.sqlite.statements import SQL, one, one_list
-from relay.store.sqlite.verbs import Verb, accounts_of, count_mail, pin_of, select_mail
+from relay.store.sqlite.verbs import MailVerb, accounts_of, count_mail, pin_of, select_mail
 
 _SLACK_US = 1_000_000
 
@@ -130,7 +130,7 @@ class SqliteQueue:
         return await self._executor.read(lambda connection: count_mail(connection, selection))
 
     async def hold(self, selection: Selection, now: datetime, until: datetime, actor: str) -> int:
-        verb = Verb("hold", actor, now, f"until {until.isoformat(timespec='seconds')}")
+        verb = MailVerb("hold", actor, now, f"until {until.isoformat(timespec='seconds')}")
         # Whoever cancelled a message meant it: a hold does not put that off.
         where = "state <> 'held' AND wish <> 'cancel'"
         return await verb.apply(self._executor, selection, where, {"until_us": to_us(until)})
@@ -138,17 +138,17 @@ class SqliteQueue:
     async def release(self, selection: Selection, now: datetime, actor: str) -> int:
         """Also takes back a wish to hold that was not obeyed yet."""
         where = "state = 'held' OR wish = 'hold'"
-        return await Verb("release", actor, now).apply(self._executor, selection, where)
+        return await MailVerb("release", actor, now).apply(self._executor, selection, where)
 
     async def retry(self, selection: Selection, now: datetime, actor: str) -> int:
-        return await Verb("retry", actor, now).apply(self._executor, selection, "state = 'queued'")
+        return await MailVerb("retry", actor, now).apply(self._executor, selection, "state = 'queued'")
 
     async def cancel(self, selection: Selection, now: datetime, actor: str) -> int:
-        return await Verb("cancel", actor, now).apply(self._executor, selection, "wish <> 'cancel'")
+        return await MailVerb("cancel", actor, now).apply(self._executor, selection, "wish <> 'cancel'")
 
     async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
         """Those pinned to it already are not touched. Raises UnknownObject, Conflict."""
-        verb = Verb("repin", actor, now, f"to {to}")
+        verb = MailVerb("repin", actor, now, f"to {to}")
         accounts = await self._executor.read(lambda connection: accounts_of(connection, selection))
         # What is accepted for others meanwhile is not asked for.
         where = "state <> 'in_flight' AND ip <> :ip AND account IN (SELECT value FROM json_each(:accounts))"

@@ -24,7 +24,7 @@ def usual_share_bytes(path: Path) -> int:
     return _MOST_BYTES
 
 
-class Shares:
+class StoreShares:
     """What accounts hold as a transaction begins, with what is added in it."""
 
     def __init__(self, connection: Connection, accounts: Collection[AccountId], share_bytes: int) -> None:

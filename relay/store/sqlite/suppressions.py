@@ -6,7 +6,7 @@ from typing import Any
 from relay.domain.errors import ComplianceEntry
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
 from relay.domain.suppression import Kind, Source, Suppression
-from relay.ports.suppressions import Order, SuppressionPage, SuppressionQuery
+from relay.ports.suppressions import ListOrder, SuppressionPage, SuppressionQuery
 from relay.store.codec import Row, from_json, sayable, to_json
 from relay.store.sql import load_queries
 from relay.store.sqlite.executor import Connection, Executor
@@ -14,9 +14,9 @@ from relay.store.sqlite.executor import Connection, Executor
 _COLUMNS = "account, subaccount, recipient, kind, list_id, source, description, created_us, updated_us"
 _KEY = ("subaccount", "recipient", "kind", "list_id")
 _ORDERS = {
-    Order.RECIPIENT: (_KEY, ""),
-    Order.ASCENDING: (("updated_us", *_KEY), ""),
-    Order.DESCENDING: (("updated_us", *_KEY), " DESC"),
+    ListOrder.RECIPIENT: (_KEY, ""),
+    ListOrder.ASCENDING: (("updated_us", *_KEY), ""),
+    ListOrder.DESCENDING: (("updated_us", *_KEY), " DESC"),
 }
 """Columns, and their direction."""
 _SQL = load_queries("relay.store.sqlite", "suppressions.sql", {})

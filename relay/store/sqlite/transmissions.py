@@ -35,7 +35,7 @@ from relay.store.sqlite.enqueue import Storing, make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.idempotency import keep_answer
 from relay.store.sqlite.lanes import Workers
-from relay.store.sqlite.shares import Shares
+from relay.store.sqlite.shares import StoreShares
 from relay.store.sqlite.statements import one
 from relay.store.sqlite.tallies import TalliedEvents
 from relay.store.transmission_codec import (
@@ -83,7 +83,7 @@ class SqliteTransmissions:
         row = transmission, account, first, text
 
         def unit(connection: Connection) -> None:
-            Shares(connection, [account], self._share_bytes).check(account, len(text))
+            StoreShares(connection, [account], self._share_bytes).check(account, len(text))
             connection.execute(_SQL["add_recipients"], row)
 
         await self._executor.write(unit)
@@ -110,7 +110,7 @@ class SqliteTransmissions:
         def unit(connection: Connection) -> None:
             _check(connection, revision)
             account, size_bytes = transmission.account, len(text) + len(row[_FIELDS])
-            Shares(connection, [account], self._share_bytes).check(account, size_bytes)
+            StoreShares(connection, [account], self._share_bytes).check(account, size_bytes)
             if answered is not None:
                 keep_answer(connection, answered)
             connection.execute(_SQL["submit"], row)
@@ -215,7 +215,7 @@ class SqliteTransmissions:
 
     async def check_room(self, account: AccountId) -> None:
         def query(connection: Connection) -> None:
-            Shares(connection, [account], self._share_bytes).check_going_on(account)
+            StoreShares(connection, [account], self._share_bytes).check_going_on(account)
 
         await self._executor.read(query)
 
@@ -235,7 +235,7 @@ class SqliteTransmissions:
             if not rows:
                 return False
             ((num_rcpts, is_scheduled, account),) = rows
-            Shares(connection, [account], self._share_bytes).check_going_on(account)
+            StoreShares(connection, [account], self._share_bytes).check_going_on(account)
             storing = Storing(connection)
             if made.submission is not None:
                 storing.submissions.append(submission_row(made.submission))

@@ -38,7 +38,7 @@ def count_mail(connection: Connection, selection: Selection) -> int:
     return int(number)
 
 
-class Verb:
+class MailVerb:
     """One operator's verb, done to a selection in slices."""
 
     def __init__(self, name: str, actor: str, now: datetime, detail: str = "") -> None:

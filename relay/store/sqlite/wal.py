@@ -18,7 +18,7 @@ _FAILED_SYNCS = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 log = logging.getLogger("relay.store")
 
 
-def connect(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+def connect_wal(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """A connection for writing: WAL, synced at each commit. Raises sqlite3.Error, OSError."""
     # Readable by its owner alone: it holds mail and credentials. SQLite gives -wal and -shm the same mode.
     # Only ever made, never opened beside SQLite: closing a descriptor of the file would drop all the
