@@ -9,7 +9,7 @@ from relay.domain.changes import Put
 from relay.domain.directory import Check, Origin, Plan, Principal, SendingDomain, Subaccount
 from relay.domain.ids import SubaccountId
 from relay.domain.message import Options
-from relay.domain.transmission import InlineContent, Recipient
+from relay.domain.transmission import InlineContent, Recipient, Rfc822Content
 from tests.service.test_transmit import ACME, CONTENT, World, draft
 from tests.support.handing import hand_in, smtp_door
 
@@ -129,6 +129,23 @@ async def test_a_name_is_filled_in_with(world: World, sender: str, template: str
 async def test_the_field_to_says(world: World, changes: dict[str, str], field: bytes) -> None:
     recipient = replace(Recipient(parse_mailbox("bob@b.example")), **changes)  # type: ignore[arg-type] # strings
     await world.transmitter().accept(draft(0, CONTENT, recipients=[recipient]))
+    (message,) = await world.messages()
+    whole = message.prefix + (await world.store.queue.body(message.id) or b"")
+    assert whole.count(b"\r\nTo: ") == 1
+    assert b"\r\n" + field in whole
+
+
+@pytest.mark.parametrize(
+    ("header_to", "field"),
+    [("", b"To: friends@acme.test\r\n"), ("carol@c.example", b"To: carol@c.example\r\n")],
+    ids=["as he wrote it", "but for what is asked for"],
+)
+async def test_of_a_clients_own_message_the_field_to_stays(
+    world: World, header_to: str, field: bytes
+) -> None:
+    content = Rfc822Content(b"From: a@acme.test\r\nTo: friends@acme.test\r\n\r\nHello.\r\n")
+    recipient = Recipient(parse_mailbox("bob@b.example"), header_to=header_to)
+    await world.transmitter().accept(draft(0, content, recipients=[recipient]))
     (message,) = await world.messages()
     whole = message.prefix + (await world.store.queue.body(message.id) or b"")
     assert whole.count(b"\r\nTo: ") == 1
