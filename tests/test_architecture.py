@@ -312,6 +312,27 @@ def test_a_name_is_imported_from_where_it_is_defined() -> None:
     assert places == {"relay/testing/__init__.py"}
 
 
+_WRITING = re.compile(r"\w+Store|WakeUps")
+
+
+def test_a_door_has_no_port_that_writes() -> None:
+    """But for the one by which a repeated request is known, which the frames themselves ask."""
+    edges = [path for path in ROOT.glob("relay/resources/*/*.py") if path.stem not in ("rules", "bulk")]
+    edges += [ROOT / "relay/frames/services.py", *ROOT.glob("relay/frames/*/*.py")]
+    found = {
+        f"{path.relative_to(ROOT)}: {alias.name}"
+        for path in edges
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("relay.ports")
+        for alias in node.names
+        if _WRITING.fullmatch(alias.name)
+    }
+    assert found == {
+        "relay/frames/services.py: IdempotencyStore",
+        "relay/frames/services.py: ReportStore",
+    }
+
+
 def test_no_modules_import_one_another_in_a_circle() -> None:
     paths = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("relay/**/*.py")

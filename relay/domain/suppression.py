@@ -101,3 +101,13 @@ def after_bounce(bounce: Bounce) -> tuple[Suppression, ...]:
         )
         for kind in Kind
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WantedEntry:
+    """An entry to be made."""
+
+    recipient: str
+    kind: Kind
+    description: str
+    list_id: str

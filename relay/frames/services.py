@@ -5,21 +5,17 @@ from dataclasses import dataclass, field
 
 from relay.accept.budget import BodyBudget
 from relay.domain.clients import Network
-from relay.domain.retry import RetryPolicy
 from relay.frames.caps import Caps
 from relay.frames.console.shown_once import Secrets
 from relay.frames.sign_in import SignIns
 from relay.frames.use_cases import UseCases
 from relay.net.tally import LogTally
 from relay.ports.ambient import Clock
-from relay.ports.directory import Directory, DirectoryStore
+from relay.ports.directory import Directory
 from relay.ports.eventlog import EventLog
 from relay.ports.idempotency import IdempotencyStore
-from relay.ports.queue import QueueStore, WakeUps
 from relay.ports.report import ReportStore
 from relay.ports.sandbox import Sandbox
-from relay.ports.suppressions import SuppressionStore
-from relay.ports.transmissions import TransmissionStore
 
 
 @dataclass(frozen=True)
@@ -36,21 +32,14 @@ class Entrance:
 
 @dataclass(frozen=True)
 class Services:
-    """One process's means of answering programs and people."""
+    """One process's means of answering programs and people. What writes is in the use cases alone."""
 
     clock: Clock
     directory: Directory
-    rows: DirectoryStore
-    """For what is not in the snapshot: audit lines."""
-    queue: QueueStore
     events: EventLog
     reports: ReportStore
-    transmissions: TransmissionStore
-    suppressions: SuppressionStore
     idempotency: IdempotencyStore
     """Of requests and forms that may be sent twice."""
-    wakeups: WakeUps
-    policy: RetryPolicy
     sandbox: Sandbox
     budget: BodyBudget
     """Request bodies are counted with those of messages."""

@@ -38,11 +38,14 @@ from relay.ports.queue import WakeUps
 from relay.ports.sandbox import Sandbox
 from relay.process.mount import ROUTERS, VIEWS
 from relay.process.preparation import http_pair
+from relay.resources.audit.rules import AuditLog
 from relay.resources.billing.rules import Billing
 from relay.resources.queue.bulk import BulkRuns
-from relay.resources.queue.rules import Operator
+from relay.resources.queue.rules import MailDesk, Operator
 from relay.resources.sending_domains.rules import SendingDomains
+from relay.resources.suppression_list.rules import SuppressionList
 from relay.resources.transmissions.rejections import tell_rejection
+from relay.resources.transmissions.rules import ScheduledMail
 from relay.store import Store
 
 _KEY = re.compile(rb"[0-9A-Fa-f]{40}")
@@ -186,15 +189,9 @@ class Reception:
         return Services(
             clock=means.clock,
             directory=means.directory,
-            rows=store.directory,
-            queue=store.queue,
             events=store.events,
             reports=store.reports,
-            transmissions=store.transmissions,
-            suppressions=store.suppressions,
             idempotency=store.idempotency,
-            wakeups=means.wakeups,
-            policy=means.policy,
             sandbox=means.sandbox,
             budget=means.budget,
             use_cases=self._use_cases(),
@@ -220,7 +217,18 @@ class Reception:
         records = means.records or DnsRecords()
         domains = SendingDomains(means.directory, records, RsaKeys(), means.clock, self._config.hostname)
         billing = Billing(means.directory, means.store.billing, means.clock)
-        return UseCases(domains, billing, self.bulk, means.transmitter, means.rejections)
+        store = means.store
+        return UseCases(
+            domains,
+            billing,
+            self.bulk,
+            means.transmitter,
+            means.rejections,
+            MailDesk(store.queue, store.events, self._operator),
+            SuppressionList(store.suppressions, means.directory, means.clock),
+            AuditLog(store.directory),
+            ScheduledMail(store.transmissions),
+        )
 
 
 def exempt_networks(config: Config) -> tuple[Network, ...]:

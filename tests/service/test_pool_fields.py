@@ -19,7 +19,7 @@ AT_REST = {"overflow_pool": "auto_warmup_overflow_pool"}
 """As REST and `directory.toml` call it, in SparkPost's words; others are called as they are."""
 IN_SHELL = {"overflow_pool": "overflow"}
 NOT_ON_PAGES = {"fbl_signing_domain"}
-"""Of a second signature, for feedback loops: REST and file alone set it, as at SparkPost."""
+"""Of a second signature, for feedback loops: pages leave it to REST, file and shell."""
 
 
 def test_what_can_be_set_is_all_that_a_pool_has_but_whose_it_is() -> None:

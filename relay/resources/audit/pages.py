@@ -6,6 +6,7 @@ from relay.frames.actor import Right
 from relay.frames.console.forms import number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
+from relay.resources.audit.rules import AuditLog
 from relay.resources.audit.words import Change, change_of
 
 pages = Pages(__name__)
@@ -37,7 +38,7 @@ async def _search(visit: Visit, asked: str, after: int | None) -> tuple[list[Cha
     looked_at = 0
     while True:
         size = _CHUNK if asked else _CHANGES + 1
-        lines = await visit.services.rows.audit_of(size, after=after)
+        lines = await visit.services.use_cases[AuditLog].latest(size, after=after)
         for line in lines:
             if len(found) == _CHANGES or looked_at == _MOST_LINES:
                 return found, after, True

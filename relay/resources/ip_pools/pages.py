@@ -34,6 +34,7 @@ from relay.resources.sending_ips.words import (
     title_of,
     when_empty,
 )
+from relay.resources.transmissions.rules import ScheduledMail
 
 pages = Pages(__name__)
 
@@ -267,7 +268,9 @@ async def _delete_page(visit: Visit, pool: Pool, form: Form, status: int = 200) 
         is_default=pool.id == DEFAULT_POOL,
         ips=ips_of(snapshot, account.id, pool.id),
         bound=bound,
-        scheduled=await services.transmissions.undecided(account.id, pool.id, [one.id for one in bound]),
+        scheduled=await services.use_cases[ScheduledMail].count_for(
+            account.id, pool.id, [one.id for one in bound]
+        ),
         overflowing=overflowing_into(snapshot, pool),
         pinned=pinned.counts,
     )

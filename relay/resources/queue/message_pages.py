@@ -20,8 +20,7 @@ from relay.frames.console.forms import Form, fill
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import span
 from relay.frames.console.visit import Visit
-from relay.ports.queue import Selection
-from relay.resources.queue.rules import DEEDS, Operator, Story, Verb, peer_words, reply_of, story_of
+from relay.resources.queue.rules import DEEDS, MailDesk, Story, Verb, peer_words, reply_of
 from relay.resources.queue.verbs import NO_TARGET, repin_options, verb_on, verbs_for
 from relay.resources.queue.words import (
     ALL_ACCOUNTS,
@@ -89,24 +88,16 @@ async def operate(visit: Visit) -> Response:
 
 
 async def _do(visit: Visit, verb: Verb, to: IpAddress | None) -> Response:
-    story, services = await _story(visit), visit.services
-    operator = Operator(
-        services.queue,
-        services.wakeups,
-        services.directory,
-        services.clock,
-        services.policy,
-        visit.actor.name,
-    )
-    id_ = story.subject.message_id
-    touched = await operator.do(verb, Selection(ids=(id_,), account=visit.account.id), to)
+    id_ = (await _story(visit)).subject.message_id
+    desk = visit.services.use_cases[MailDesk]
+    touched = await desk.do(visit.actor.name, verb, visit.account.id, id_, to)
     return visit.go(f"/messages/{id_}", _DONE[verb] if touched else _NOT_DONE)
 
 
 async def _story(visit: Visit) -> Story:
     """Within the account; an operator who looks at all accounts may read those of others. Raises NotHere."""
     try:
-        story = await story_of(visit.services.queue, visit.services.events, MessageId(visit.path("id")))
+        story = await visit.services.use_cases[MailDesk].story(MessageId(visit.path("id")))
     except UnknownObject:
         raise NotHere("message") from None
     reads_all = visit.request.method == "GET" and account_asked(visit, visit.query) is None

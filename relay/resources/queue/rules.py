@@ -234,3 +234,21 @@ def reply_of(event: Event) -> str:
 def peer_words(peer: Peer) -> str:
     """Who was spoken to and how: `192.0.2.1, TLS`."""
     return f"{peer.ip_address}, {_TLS[peer.outbound_tls]}" if peer.ip_address else "no connection"
+
+
+class MailDesk:
+    """Single messages, for people: their stories, and what is done to them."""
+
+    def __init__(self, queue: QueueStore, events: EventLog, operator: Callable[[str], Operator]) -> None:
+        """operator: makes one for an actor."""
+        self._queue, self._events, self._operator = queue, events, operator
+
+    async def story(self, id_: MessageId) -> Story:
+        """Raises UnknownObject."""
+        return await story_of(self._queue, self._events, id_)
+
+    async def do(
+        self, actor: str, verb: Verb, account: AccountId, id_: MessageId, to: IpAddress | None
+    ) -> bool:
+        """Whether the message was touched; to: for re-pinning."""
+        return bool(await self._operator(actor).do(verb, Selection(ids=(id_,), account=account), to))

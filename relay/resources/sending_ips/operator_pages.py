@@ -17,6 +17,7 @@ from relay.frames.console.routing import Pages, local_path
 from relay.frames.console.visit import Visit
 from relay.frames.values import parse_address
 from relay.ports.report import Facet, MailFilter
+from relay.resources.audit.rules import AuditLog
 from relay.resources.audit.words import change_of
 from relay.resources.billing.rules import Billing
 from relay.resources.sending_ips.rules import add_ip, assign_ip, drain_ip, release_ip, remove_ip
@@ -204,7 +205,7 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
     snapshot, services = visit.snapshot, visit.services
     chosen = _account(snapshot, form["account"])
     waiting = await services.reports.waiting(MailFilter(None, ip=ip.address), (Facet.ACCOUNT,), 100)
-    history = await services.rows.audit_of(_HISTORY, about=f"sending_ip {ip.address}")
+    history = await services.use_cases[AuditLog].latest(_HISTORY, about=f"sending_ip {ip.address}")
     pools = [] if chosen is None else [(pool.id, title_of(pool)) for pool in pools_of(snapshot, chosen.id)]
     return visit.page(
         "sending_ips/ip.html",

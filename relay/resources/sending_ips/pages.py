@@ -16,6 +16,7 @@ from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
 from relay.ports.report import Facet, MailFilter
+from relay.resources.audit.rules import AuditLog
 from relay.resources.audit.words import change_of
 from relay.resources.billing.rules import Billing
 from relay.resources.sending_ips.rules import move_ips
@@ -74,7 +75,9 @@ async def _page(visit: Visit, ip: SendingIp, form: Form, status: int = 200) -> R
         MailFilter(account.id, ip=ip.address), (Facet.DOMAIN,), _DESTINATIONS
     )
     span, series, chart = await _delivery_history(visit, ip)
-    history = await services.rows.audit_of(_HISTORY, account=account.id, about=f"sending_ip {ip.address}")
+    history = await services.use_cases[AuditLog].latest(
+        _HISTORY, account=account.id, about=f"sending_ip {ip.address}"
+    )
     fresh = await services.use_cases[Billing].come_since(account.id, now - NEW_FOR)
     return visit.page(
         "sending_ips/own.html",

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Self
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from relay.domain.address import parse_mailbox
 from relay.domain.errors import MalformedAddress, RelayError
-from relay.domain.suppression import MAX_DESCRIPTION, Kind, Source, Suppression, key_of
+from relay.domain.suppression import MAX_DESCRIPTION, Kind, Source, Suppression, WantedEntry, key_of
 from relay.frames.rest.request import RequestBody
 
 MOST_ENTRIES = 10_000
@@ -55,16 +54,6 @@ class BadEntry(RelayError, ValueError):
 
 class NoRecipient(BadEntry):
     """What was sent as a recipient is no address."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantedEntry:
-    """An entry to be made."""
-
-    recipient: str
-    kind: Kind
-    description: str
-    list_id: str
 
 
 class EntryShape(BaseModel):

@@ -1,7 +1,7 @@
 """`/suppression-list`."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from relay.domain.address import comparable_domain
 from relay.domain.ids import AccountId, SubaccountId, from_us, to_us
-from relay.domain.suppression import Kind, Source, Suppression
+from relay.domain.suppression import Kind, Source, Suppression, WantedEntry
 from relay.frames.actor import Caller, Scope
 from relay.frames.rest.auth import require
 from relay.frames.rest.body import QUICK_BYTES, json_octets, parse_object, refuse_json
@@ -30,13 +30,13 @@ from relay.resources.suppression_list.body import (
     EntryShape,
     RemovalBody,
     SummaryShape,
-    WantedEntry,
     parse_kind,
     parse_list_id,
     parse_recipient,
     read_wanted,
     wanted_of_bulk,
 )
+from relay.resources.suppression_list.rules import SuppressionList
 
 router = APIRouter(tags=["suppression list"])
 
@@ -75,7 +75,7 @@ async def update(request: Request, caller: Manager, services: ServicesDep) -> Re
         raise refuse_json(error, request.scope["path"]) from error
     except BadEntry as error:
         raise _refusal(error) from error
-    await _put(services, caller, found)
+    await services.use_cases[SuppressionList].add(caller, found)
     return Results(results=Message(message="Suppression List successfully updated"))
 
 
@@ -103,7 +103,7 @@ async def update_one(
         found = read_wanted(recipient, value)
     except BadEntry as error:
         raise _refusal(error) from error
-    await _put(services, caller, found)
+    await services.use_cases[SuppressionList].add(caller, found)
     return Results(results=Message(message="Suppression list successfully updated"))
 
 
@@ -147,7 +147,9 @@ async def search(
         order=_order(sort),
     )
     offset = 0 if page is None or cursor is not None else (_page_number(page, size) - 1) * size
-    found = await services.suppressions.find(query, size, offset, _after(caller, cursor, query.order))
+    found = await services.use_cases[SuppressionList].find(
+        query, size, offset, _after(caller, cursor, query.order)
+    )
     following = encode_cursor(_position(found.entries[-1], query.order)) if found.has_more else None
     linked = relations(request, following)
 
@@ -164,7 +166,7 @@ async def summary(caller: Manager, services: ServicesDep) -> Results[SummaryShap
     """How many entries there are, in all and of each source."""
     all_lists = caller.scope is Scope.ALL
     query = SuppressionQuery(caller.account, all_subaccounts=all_lists, subaccount=caller.subaccount)
-    return Results(results=SummaryShape.of(await services.suppressions.count(query)))
+    return Results(results=SummaryShape.of(await services.use_cases[SuppressionList].count(query)))
 
 
 @router.get(
@@ -181,7 +183,7 @@ async def show(
         recipient=_known(recipient),
         kinds=_kinds(types),
     )
-    found = await services.suppressions.find(query, LARGEST_PAGE)
+    found = await services.use_cases[SuppressionList].find(query, LARGEST_PAGE)
     if not found.entries:
         raise ApiError(404, _NOT_FOUND)
     return LinkedPage(results=_shapes(found.entries), total_count=found.total, links=[])
@@ -207,25 +209,8 @@ async def remove(
             except BadEntry as error:
                 raise _refusal(error) from error
     key, of_list = _known(recipient), _list_id(list_id)
-    caller.check(await services.directory.refresh())
-    if not await services.suppressions.remove(caller.account, caller.subaccount, key, list(kinds), of_list):
+    if not await services.use_cases[SuppressionList].remove(caller, key, list(kinds), of_list):
         raise ApiError(404, _NOT_FOUND)
-
-
-async def _put(services: Services, caller: Caller, found: Sequence[WantedEntry]) -> None:
-    # The body may have been long in coming.
-    caller.check(await services.directory.refresh())
-    now, account, subaccount = services.clock.now(), caller.account, caller.subaccount
-
-    def entry(one: WantedEntry) -> Suppression:
-        source = Source.MANUALLY_ADDED
-        return Suppression(
-            account, subaccount, one.recipient, one.kind, source, one.description, now, now, one.list_id
-        )
-
-    # Ten thousand are more than a turn of the loop.
-    entries = await asyncio.to_thread(lambda: list(map(entry, found)))
-    await services.suppressions.put(entries)
 
 
 def _shapes(entries: Iterable[Suppression]) -> list[EntryShape]:
