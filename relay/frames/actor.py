@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
-from relay.domain.authority import check_change, what_rests
-from relay.domain.directory import Principal, Snapshot
+from relay.domain.authority import check_change, check_no_stronger, what_rests
+from relay.domain.directory import ApiKey, Principal, Snapshot
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.refusals import AccountAtRest
 from relay.domain.users import Role, User
@@ -30,9 +30,16 @@ class Actor:
     def check(self, snapshot: Snapshot) -> None:
         """Raises NotGranted when in this directory it may not do what it is about to do."""
 
+    def check_no_stronger(self, snapshot: Snapshot, key: ApiKey) -> None:
+        """Raises BeyondMaker for a key that may do what this actor may not, be it made or revoked."""
+
     def sees(self, subaccount: SubaccountId | None) -> bool:
         """Whether an object of that subaccount, or of the account itself (None), is in scope."""
         return True
+
+
+SHELL = Actor("cli")
+"""Whoever types commands on this machine, in what is asked before their name matters."""
 
 
 class Scope(StrEnum):
@@ -67,6 +74,9 @@ class Caller(Actor):
 
     def check(self, snapshot: Snapshot) -> None:
         check_change(snapshot, self.principal, self.grants)
+
+    def check_no_stronger(self, snapshot: Snapshot, key: ApiKey) -> None:
+        check_no_stronger(snapshot, self.principal, key.grants, key.valid_ips, key.subaccount)
 
     def sees(self, subaccount: SubaccountId | None) -> bool:
         return self.scope is Scope.ALL or subaccount == self.subaccount

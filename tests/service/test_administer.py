@@ -11,8 +11,9 @@ from relay.domain.changes import Changes
 from relay.domain.directory import ApiKey, Origin, Plan, SendingIp, Snapshot
 from relay.domain.errors import Conflict, MalformedOptions, Refused, UnknownObject
 from relay.domain.ids import AccountId, IpAddress, NodeName, PoolId, SubaccountId
+from relay.frames.actor import SHELL
 from relay.resources.accounts.rules import create_account, set_plan
-from relay.resources.api_keys.rules import create_key, hash_key, revoke_key
+from relay.resources.api_keys.rules import create_key, find_key, hash_key, revoke_key
 from relay.resources.ip_pools.rules import PoolEdit, change_pool, create_pool, delete_pool
 from relay.resources.sending_ips.rules import add_ip, assign_ip, drain_ip, move_ip, release_ip, remove_ip
 from relay.resources.subaccounts.rules import create_subaccount, set_subaccount_pool
@@ -160,12 +161,12 @@ async def test_keys_come_and_go_by_label_first_characters_or_hash(change: Admini
     texts = ["a" * 40, "b" * 40, "bbbb" + "c" * 36]
     for text, label in zip(texts, ("one", "two", "three"), strict=True):
         key = ApiKey(hash_key(text), text[:4], ACME, label, frozenset({"smtp/inject"}))
-        found = await change(create_key, key)
+        found = await change(create_key, key, SHELL)
     assert len(found.keys) == 3
     with pytest.raises(Conflict, match="bbbb names 2 keys"):
-        revoke_key(found, ACME, "bbbb")
+        find_key(found, ACME, "bbbb")
     for which in ("aaaa", "two", hash_key(texts[2])[:12].upper()):
-        found = await change(revoke_key, ACME, which)
+        found = await change(revoke_key, find_key(found, ACME, which), SHELL)
     assert found.keys == {}
 
 
@@ -305,25 +306,27 @@ REFUSALS: list[object] = [
         id="deleting default",
     ),
     pytest.param(
-        lambda found: create_key(found, key({"smtp/injct"})),
+        lambda found: create_key(found, key({"smtp/injct"}), SHELL),
         MalformedOptions,
         "unknown grants smtp/injct",
         id="an unknown grant",
     ),
     pytest.param(
-        lambda found: create_key(found, key({"billing/manage"}, 1)),
+        lambda found: create_key(found, key({"billing/manage"}, 1), SHELL),
         MalformedOptions,
         "unknown grants billing/manage",
         id="beyond a subaccount",
     ),
-    pytest.param(lambda found: create_key(found, key(set(), 9)), UnknownObject, "9", id="no subaccount"),
     pytest.param(
-        lambda found: create_key(found, key(set(), 1, operator=True)),
+        lambda found: create_key(found, key(set(), 9), SHELL), UnknownObject, "9", id="no subaccount"
+    ),
+    pytest.param(
+        lambda found: create_key(found, key(set(), 1, operator=True), SHELL),
         Conflict,
         "belongs to no subaccount",
         id="an operator within an account",
     ),
-    pytest.param(lambda found: revoke_key(found, ACME, "x"), UnknownObject, "x in account 1", id="no key"),
+    pytest.param(lambda found: find_key(found, ACME, "x"), UnknownObject, "x in account 1", id="no key"),
 ]
 
 

@@ -23,6 +23,7 @@ from relay.domain.directory import (
 from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
 from relay.domain.message import State
+from relay.frames.actor import SHELL
 from relay.ports.queue import Selection
 from relay.process.directory.changes import Difference, changes_to
 from relay.process.directory.export import export
@@ -252,7 +253,7 @@ async def test_a_live_pool_no_longer_overflows_into_one_that_has_gone(applied: A
 async def test_a_removed_subaccount_takes_its_keys_along_whoever_made_them(applied: Applied) -> None:
     sub = SubaccountId(7)
     key = ApiKey("ef" * 32, "efef", ACME, "live", frozenset({"smtp/inject"}), sub)
-    await applied.write(*create_key(await applied.store.directory.snapshot(), key))
+    await applied.write(*create_key(await applied.store.directory.snapshot(), key, SHELL))
     snapshot = await applied.apply(without('name = "Sub"', "of the subaccount"))
     assert [key.label for key in snapshot.keys.values()] == ["main"]
     assert snapshot.subaccounts == {}

@@ -3,6 +3,7 @@
 from relay.domain.changes import Put, first_put
 from relay.domain.directory import Account, ApiKey, Plan, Snapshot, Status, Subaccount
 from relay.domain.ids import AccountId, SubaccountId
+from relay.frames.actor import SHELL
 from relay.resources.accounts.rules import change_account
 from relay.resources.api_keys.rules import hash_key, new_key, with_key
 from relay.resources.subaccounts.rules import create_subaccount
@@ -22,8 +23,8 @@ def test_the_directory_gets_the_hash_and_the_first_characters_alone() -> None:
 def test_a_first_key_is_of_the_subaccount_that_is_made_with_it() -> None:
     changes = create_subaccount(HERE, ACME.id, "Garage", SubaccountId(9))
     _, key = new_key(ACME.id, "first", ["smtp/inject"])
-    assert with_key(changes, None) == changes
-    both = with_key(changes, key)
+    assert with_key(HERE, changes, None, SHELL) == changes
+    both = with_key(HERE, changes, key, SHELL)
     assert first_put(both, Subaccount).id == first_put(both, ApiKey).subaccount == 9
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from relay.domain.directory import (
     Entry,
     Plan,
     ip_limit,
+    may_overflow,
 )
 from relay.domain.ids import DEFAULT_POOL
 from relay.domain.route import Route
@@ -150,7 +151,8 @@ class _Reader:
                     self._problem((*where, "operator"), True, "no subaccount beside it")
 
     def _check_pools(self, where: Location, account: WholeAccountTable) -> None:
-        pools = {pool.id: pool for pool in account.pool}
+        entry = account.entry()
+        pools = {(account.id, pool.id): pool.to_domain(account.id) for pool in account.pool}
         seen = set()
         for at, pool in enumerate(account.pool):
             place = (*where, "pool", at)
@@ -163,15 +165,13 @@ class _Reader:
                     (*place, "name"), pool.name, f"a name whose id is not {pool.id}: another pool has it"
                 )
             seen.add(pool.id)
-            overflow = pool.auto_warmup_overflow_pool
-            others: list[str] = [
-                name for name in pools if name != pool.id and not pools[name].auto_warmup_overflow_pool
-            ]
-            if account.plan is not Plan.ENTERPRISE:
-                others.append(SHARED_OVERFLOW)
-            if overflow and overflow not in {*others, DEFAULT_POOL}:
-                expected = f"another pool without an overflow pool: {', '.join([DEFAULT_POOL, *others])}"
-                self._problem((*place, "auto_warmup_overflow_pool"), overflow, expected)
+            if not may_overflow(entry, pool.to_domain(account.id), pools):
+                places = (DEFAULT_POOL, *(id_ for _, id_ in pools), SHARED_OVERFLOW)
+                named = {one: replace(pool.to_domain(account.id), overflow_pool=one) for one in places}
+                able = [name for name, other in named.items() if may_overflow(entry, other, pools)]
+                expected = f"another pool without an overflow pool: {', '.join(able)}"
+                value = pool.auto_warmup_overflow_pool
+                self._problem((*place, "auto_warmup_overflow_pool"), value, expected)
 
     def _check_subaccounts(self, where: Location, account: WholeAccountTable) -> None:
         ids = [subaccount.id for subaccount in account.subaccount]

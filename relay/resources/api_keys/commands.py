@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from relay.domain.changes import Change, Remove
+from relay.domain.changes import Change, Changes, Remove
 from relay.domain.directory import GRANTS, ApiKey, Snapshot
 from relay.domain.ids import AccountId, SubaccountId
+from relay.frames.actor import SHELL
 from relay.frames.commands import parameters
 from relay.frames.commands.consent import YesOption, with_consent
 from relay.frames.commands.printing import print_json, print_line, print_rows, warn
@@ -23,7 +24,7 @@ from relay.frames.commands.session import (
 )
 from relay.frames.consequences import of_key
 from relay.resources.api_keys import rules
-from relay.resources.api_keys.rules import hash_key
+from relay.resources.api_keys.rules import find_key, hash_key
 
 keys = typer.Typer(help="API keys, which are SMTP passwords too.")
 
@@ -67,7 +68,7 @@ def create_key(
     )
 
     async def work(session: ShellSession) -> None:
-        await session.change(lambda found: rules.create_key(found, key))
+        await session.change(lambda found: rules.create_key(found, key, SHELL))
 
     in_store(config, work, may_create=True)
     if json:
@@ -116,7 +117,10 @@ def revoke_key(
         keys = [key for key in gone if isinstance(key, ApiKey)]
         return [told for key in keys for told in of_key(key, uses.get(key.sha256), today)]
 
-    with_consent(config, yes, lambda found: rules.revoke_key(found, AccountId(account), which), used)
+    def compute(found: Snapshot) -> Changes:
+        return rules.revoke_key(found, find_key(found, AccountId(account), which), SHELL)
+
+    with_consent(config, yes, compute, used)
     print_line(f"key {which} of account {account} revoked")
 
 

@@ -2,8 +2,7 @@
 
 from starlette.responses import Response
 
-from relay.domain.changes import Changes, Remove
-from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS, Snapshot
+from relay.domain.directory import GRANTS, SUBACCOUNT_GRANTS
 from relay.domain.errors import RelayError
 from relay.frames.actor import Right
 from relay.frames.console.errors import word_for_page
@@ -11,7 +10,7 @@ from relay.frames.console.forms import Form, fill
 from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
-from relay.resources.api_keys.rules import create_key, new_key
+from relay.resources.api_keys.rules import create_key, new_key, revoke_key
 from relay.resources.api_keys.words import (
     FOR_ACCOUNT,
     FOR_ALL,
@@ -52,7 +51,7 @@ async def create(visit: Visit) -> Response:
         return _create_page(visit, form, 422)
     text, key = new_key(visit.account.id, asked.label, asked.grants, subaccount, asked.valid_ips)
     try:
-        await visit.change(lambda snapshot: create_key(snapshot, key))
+        await visit.change(lambda snapshot: create_key(snapshot, key, visit.actor))
     except RelayError as error:
         return _create_page(visit, form.wrong(form_=word_for_page(error)), 409)
     back = LIST if subaccount is None else f"/account/subaccounts/edit/{subaccount}/api-keys"
@@ -74,13 +73,8 @@ async def show_revoke(visit: Visit) -> Response:
 async def revoke(visit: Visit) -> Response:
     """Dead at once, for SMTP too."""
     row = _row(visit)
-
-    def compute(snapshot: Snapshot) -> Changes:
-        found = snapshot.keys.get(row.key.sha256)
-        return () if found is None else (Remove(found),)
-
     try:
-        await visit.change(compute)
+        await visit.change(lambda snapshot: revoke_key(snapshot, row.key, visit.actor))
     except RelayError as error:
         form = visit.form.wrong(form_=word_for_page(error))
         return visit.page("api_keys/revoke.html", 409, row=row, form=form)

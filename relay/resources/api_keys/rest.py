@@ -5,8 +5,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from relay.domain.authority import check_no_stronger
-from relay.domain.changes import Changes, Remove
+from relay.domain.changes import Changes
 from relay.domain.directory import GRANTS, ApiKey, Snapshot
 from relay.frames.actor import Caller
 from relay.frames.change import change_directory
@@ -89,12 +88,9 @@ async def create_key(request: Request, caller: Manager, services: ServicesDep) -
     body = await read_body(request, ApiKeyBody)
     grants = frozenset(body.grants)
     text, key = new_key(caller.account, body.label, grants, caller.subaccount, body.valid_ips)
-
-    def compute(snapshot: Snapshot) -> Changes:
-        check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, key.subaccount)
-        return rules.create_key(snapshot, key)
-
-    await change_directory(services.directory, compute, caller)
+    await change_directory(
+        services.directory, lambda snapshot: rules.create_key(snapshot, key, caller), caller
+    )
     return Results(results=ApiKeyShape.of(key, text))
 
 
@@ -103,9 +99,7 @@ async def revoke_key(key: str, caller: Manager, services: ServicesDep) -> None:
     """Dead at once, for SMTP too. Only a key that may do no more than the key that asks for it."""
 
     def compute(snapshot: Snapshot) -> Changes:
-        found = _key(snapshot, caller, key)
-        check_no_stronger(snapshot, caller.principal, found.grants, found.valid_ips, found.subaccount)
-        return (Remove(found),)
+        return rules.revoke_key(snapshot, _key(snapshot, caller, key), caller)
 
     await change_directory(services.directory, compute, caller)
 

@@ -11,11 +11,12 @@ from relay.domain.errors import UnknownObject
 from relay.domain.ids import AccountId, SubaccountId
 from relay.domain.lookup import account_of, subaccount_of
 from relay.domain.refusals import AmbiguousKey, OperatorsKeyIsNoPart, UnknownGrants
+from relay.frames.actor import Actor
 
-# ── keys ─────────────────────────────────────────────────────────────────────────────────
 
-
-def create_key(snapshot: Snapshot, key: ApiKey) -> Changes:
+def create_key(snapshot: Snapshot, key: ApiKey, actor: Actor) -> Changes:
+    """The actor makes none that may do more than itself. Raises BeyondMaker."""
+    actor.check_no_stronger(snapshot, key)
     account_of(snapshot, key.account)
     allowed = GRANTS
     if key.subaccount is not None:
@@ -33,7 +34,16 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def revoke_key(snapshot: Snapshot, account: AccountId, which: str) -> Changes:
+def revoke_key(snapshot: Snapshot, key: ApiKey, actor: Actor) -> Changes:
+    """Dead at once, for SMTP too; what is revoked already stays so. Raises BeyondMaker."""
+    stored = snapshot.keys.get(key.sha256)
+    if stored is None:
+        return ()
+    actor.check_no_stronger(snapshot, stored)
+    return (Remove(stored),)
+
+
+def find_key(snapshot: Snapshot, account: AccountId, which: str) -> ApiKey:
     """which: the label, the first four characters, or the beginning of the hash."""
     owned = [key for key in snapshot.keys.values() if key.account == account]
     found = [key for key in owned if which in (key.label, key.short)]
@@ -42,7 +52,7 @@ def revoke_key(snapshot: Snapshot, account: AccountId, which: str) -> Changes:
         raise UnknownObject("key", f"{which} in account {account}")
     if len(found) > 1:
         raise AmbiguousKey(which, tuple(key.sha256[:12] for key in found))
-    return (Remove(found[0]),)
+    return found[0]
 
 
 def new_key(
@@ -67,10 +77,11 @@ def new_key(
     return text, key
 
 
-def with_key(changes: Changes, key: ApiKey | None) -> Changes:
-    """The changes that make a subaccount, and its first key if there is to be one."""
+def with_key(snapshot: Snapshot, changes: Changes, key: ApiKey | None, actor: Actor) -> Changes:
+    """The changes that make a subaccount, and its first key if there is to be one. Raises BeyondMaker."""
     if key is None:
         return changes
+    actor.check_no_stronger(snapshot, key)
     return (*changes, Put(replace(key, subaccount=first_put(changes, Subaccount).id)))
 
 

@@ -72,7 +72,7 @@ async def create(visit: Visit) -> Response:
 
     def compute(snapshot: Snapshot) -> Changes:
         changes = create_subaccount(snapshot, visit.account.id, name, pool=pool, now=now)
-        return with_key(changes, key)
+        return with_key(snapshot, changes, key, visit.actor)
 
     try:
         changes = await visit.change(compute)

@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from relay.domain.authority import check_no_stronger
 from relay.domain.changes import Changes, first_put
 from relay.domain.directory import MAX_POOL_NAME, Snapshot, Status, Subaccount
 from relay.domain.ids import to_us
@@ -171,10 +170,8 @@ async def create_subaccount(
         text, key = new_key(caller.account, body.key_label, body.key_grants, valid_ips=body.key_valid_ips)
 
     def compute(snapshot: Snapshot) -> Changes:
-        if key is not None:
-            check_no_stronger(snapshot, caller.principal, key.grants, key.valid_ips, None)
         changes = rules.create_subaccount(snapshot, caller.account, body.name, pool=body.ip_pool, now=now)
-        return with_key(changes, key)
+        return with_key(snapshot, changes, key, caller)
 
     changes = await change_directory(services.directory, compute, caller)
     created = SubaccountCreated(subaccount_id=first_put(changes, Subaccount).id)
