@@ -14,6 +14,7 @@ from relay.domain.ids import (
     NodeName,
     PoolId,
     Revision,
+    SubaccountId,
     TransmissionId,
     WorkerId,
 )
@@ -77,15 +78,20 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Which unfinished messages an operator means; every field given must match."""
+class MailFilter:
+    """Which unfinished messages; every field given must match. account None is for operators alone."""
 
-    ids: tuple[MessageId, ...] = ()
+    account: AccountId | None
+    subaccount: SubaccountId | None = None
+    """0 is the account itself. Not for `waiting`."""
     ip: IpAddress | None = None
     pool: PoolId | None = None
-    account: AccountId | None = None
     domain: str | None = None
     state: State | None = None
+    transmission: TransmissionId | None = None
+    """Not for `waiting`."""
+    ids: tuple[MessageId, ...] = ()
+    """Not for pages and counts of `ReportStore`, which go through all that waits."""
 
 
 class QueueStore(Protocol):
@@ -155,24 +161,24 @@ class QueueStore(Protocol):
         when the settlement is a Finish.
         """
 
-    async def select(self, selection: Selection, limit: int, offset: int = 0) -> list[Message]:
+    async def select(self, what: MailFilter, limit: int, offset: int = 0) -> list[Message]:
         """Unfinished messages, oldest acceptance first."""
 
-    async def count(self, selection: Selection) -> int: ...
+    async def count(self, what: MailFilter) -> int: ...
 
-    async def hold(self, selection: Selection, now: datetime, until: datetime, actor: str) -> int:
+    async def hold(self, what: MailFilter, now: datetime, until: datetime, actor: str) -> int:
         """Queued → held with `until` as deadline; in flight: a wish. Returns how many."""
 
-    async def release(self, selection: Selection, now: datetime, actor: str) -> int:
+    async def release(self, what: MailFilter, now: datetime, actor: str) -> int:
         """Held → queued and due now; the time held is added to the original expiry."""
 
-    async def retry(self, selection: Selection, now: datetime, actor: str) -> int:
+    async def retry(self, what: MailFilter, now: datetime, actor: str) -> int:
         """Queued messages become due now."""
 
-    async def cancel(self, selection: Selection, now: datetime, actor: str) -> int:
+    async def cancel(self, what: MailFilter, now: datetime, actor: str) -> int:
         """Queued or held → queued, due now, with the wish to cancel; in flight: the wish."""
 
-    async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
+    async def repin(self, what: MailFilter, to: IpAddress, now: datetime, actor: str) -> int:
         """Queued and held messages get the pin of that sending IP, and keep their pool id.
 
         Those in flight are not touched. Raises UnknownObject, and Conflict when the selected

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, TransmissionId
-from relay.domain.message import Message, State
+from relay.domain.ids import AccountId, IpAddress, PoolId
+from relay.domain.message import Message
+from relay.ports.queue import MailFilter
 
 TALLY_STEP = timedelta(minutes=10)
 """The finest step in which events are counted."""
@@ -27,21 +28,6 @@ class Tally:
     kind: str
     """Its name, as in `EVENT_KINDS`."""
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class MailFilter:
-    """Which unfinished messages; every field given must match. account None is for operators alone."""
-
-    account: AccountId | None
-    subaccount: SubaccountId | None = None
-    """0 is the account itself. Not for `waiting`."""
-    ip: IpAddress | None = None
-    pool: PoolId | None = None
-    domain: str | None = None
-    state: State | None = None
-    transmission: TransmissionId | None = None
-    """Not for `waiting`."""
 
 
 class Facet(StrEnum):

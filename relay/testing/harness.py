@@ -28,7 +28,7 @@ from relay.net.timeouts import Timeouts
 from relay.ports.domains import DomainRecords
 from relay.ports.eventlog import Told
 from relay.ports.outbound import MxResolver
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.process.runtime import Relay
 from relay.resources.api_keys.rules import hash_key
 from relay.sink.fake_mta import FakeMta
@@ -272,7 +272,7 @@ class RelayHarness:
 
     async def queue(self, state: State | None = None) -> list[Message]:
         """The unfinished messages, oldest first."""
-        return await self.inside.store.queue.select(Selection(state=state), 100_000)
+        return await self.inside.store.queue.select(MailFilter(None, state=state), 100_000)
 
     async def story(self, message: MessageId) -> list[Told]:
         """Everything that happened to a message, oldest first."""

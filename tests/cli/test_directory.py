@@ -10,7 +10,7 @@ import pytest
 from relay.domain.changes import Put
 from relay.domain.directory import DkimKey, Origin, SendingDomain, Snapshot
 from relay.domain.ids import AccountId, IpAddress
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.store import Store
 from tests.cli.conftest import Cli
 from tests.store.conftest import build_batch
@@ -197,7 +197,7 @@ def test_an_account_with_queued_mail_is_refused_by_name(lab: Cli) -> None:
     assert "account 1 (Acme) still has queued mail" in lab.refused("directory", "apply", str(empty), "--yes")
 
     async def waiting(store: Store) -> int:
-        return await store.queue.count(Selection())
+        return await store.queue.count(MailFilter(None))
 
     assert lab.in_store(waiting) == 1
 

@@ -12,7 +12,7 @@ from relay.domain.ids import IpAddress, NodeName, PoolId, WorkerId
 from relay.domain.lifecycle import Finish, Requeue
 from relay.domain.message import Message, Options, Pin, State
 from relay.domain.outcome import Peer
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.resources.queue.bulk import SLICE
 from relay.resources.queue.commands import BulkProgress
 from relay.store import Store
@@ -162,7 +162,7 @@ def test_a_hold_lasts_as_long_as_the_configuration_says(lab: Cli, put: Put) -> N
     assert "held until" in lab.ok("queue", "show", id_)
 
     async def deadline(store: Store) -> timedelta:
-        (held,) = await store.queue.select(Selection(state=State.HELD), 1)
+        (held,) = await store.queue.select(MailFilter(None, state=State.HELD), 1)
         events = await store.events.story(held.id)
         return held.expires - events[-1].event.at
 

@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page, expect
 
 from relay.domain.ids import AccountId
 from relay.domain.message import State
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.resources.queue.bulk import BulkRun
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
@@ -39,7 +39,7 @@ async def some_mail(relay: RelayHarness, mta: FakeMta) -> None:
 
 
 async def states(relay: RelayHarness, account: int = 1) -> dict[str, State]:
-    found = await relay.inside.store.queue.select(Selection(account=AccountId(account)), 100)
+    found = await relay.inside.store.queue.select(MailFilter(AccountId(account)), 100)
     return {message.rcpt_to[0]: message.state for message in found}
 
 

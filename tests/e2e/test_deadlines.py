@@ -8,7 +8,7 @@ from relay.domain.events import Bounce, Injection, Operated
 from relay.domain.ids import IpAddress, MessageId
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.resources.queue.rules import Operator
 from relay.sink.fake_mta import FakeMta
 from relay.testing.harness import RelayHarness
@@ -61,7 +61,7 @@ async def test_a_hold_ends_after_14_days_and_the_72_hours_do_not_run_meanwhile(
     mta.answer(TO, LATER)
     message = (await relay.inject(TO, ip_pool="receipts")).message_id
     await relay.quiet()
-    assert await _operator(relay).hold(Selection(ids=(message,))) == 1
+    assert await _operator(relay).hold(MailFilter(None, ids=(message,))) == 1
     held_at = relay.clock.now()
 
     relay.clock.advance(days=13)
@@ -85,9 +85,9 @@ async def test_mail_released_late_has_the_rest_of_its_72_hours(relay: RelayHarne
     expires = relay.clock.now() + timedelta(hours=72)
     await relay.quiet()
     relay.clock.advance(minutes=10)
-    await _operator(relay).hold(Selection(ids=(message,)))
+    await _operator(relay).hold(MailFilter(None, ids=(message,)))
     relay.clock.advance(days=5)
-    await _operator(relay).release(Selection(ids=(message,)))
+    await _operator(relay).release(MailFilter(None, ids=(message,)))
 
     (waiting,) = await relay.quiet()
     assert len(mta.attempts_for(TO)) == 2, "due at once"

@@ -17,7 +17,7 @@ from relay.domain.reply import Phase, Reply
 from relay.domain.route import SmarthostRoute, TlsPolicy
 from relay.net.tls import ensure_self_signed, server_context
 from relay.ports.outbound import MxResolver
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
 from relay.testing.harness import RelayHarness
@@ -487,6 +487,6 @@ async def test_an_ip_of_another_node_is_left_to_that_node(relay: RelayHarness, m
     await relay.inject(TO, ip_pool=POOL)
     relay.clock.advance(minutes=30)
     await relay.clock.settle()
-    (waiting,) = await relay.inside.store.queue.select(Selection(), 10)
+    (waiting,) = await relay.inside.store.queue.select(MailFilter(None), 10)
     assert (waiting.state, waiting.attempts) == (State.QUEUED, 0)
     assert mta.connections == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.sink.fake_mta import FakeMta
 from relay.sink.orders import EXTENSIONS
 from relay.testing.clock import HandMovedClock
@@ -181,7 +181,7 @@ async def test_it_outlives_a_retry_a_hold_and_a_restart(relay: RelayHarness, mta
     mta.answer(TO, "451 4.2.1 later", then="250 2.0.0 Ok")
     await hand_in(relay, (TO, ["NOTIFY=DELAY", "ORCPT=rfc822;b@acme.test"]), mail=["ENVID=QQ314"])
     (waiting,) = await relay.quiet()
-    now, only = relay.clock.now(), Selection(ids=(waiting.id,))
+    now, only = relay.clock.now(), MailFilter(None, ids=(waiting.id,))
     await relay.inside.store.queue.hold(only, now, now + timedelta(days=1), "ann")
     await relay.restart()
     await relay.inside.store.queue.release(only, now, "ann")

@@ -13,7 +13,7 @@ from relay.domain.ids import TransmissionId
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
 from relay.ports.eventlog import Told
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.resources.queue.rules import Operator
 from relay.sink.fake_mta import FakeMta
 from relay.testing.fake_dns import FakeDns
@@ -120,7 +120,7 @@ async def test_what_waited_or_was_held_before_ends_there_with_its_pin(tmp_path: 
         inside = relay.inside
         queue, wakeups = inside.store.queue, inside.store.wakeups
         operator = Operator(queue, wakeups, inside.directory, relay.clock, RetryPolicy(), "cli:test")
-        held = Selection(ids=(injected[0].message_id,))
+        held = MailFilter(None, ids=(injected[0].message_id,))
         assert await operator.hold(held) == 1
         config = tmp_path / "relay.toml"
         config.write_text(config.read_text().replace("domains = []", f'domains = ["{SINK}"]'))

@@ -25,7 +25,7 @@ from relay.domain.directory import Pool, Snapshot
 from relay.domain.events import Bounce, Injection
 from relay.domain.ids import AccountId, IpAddress, PoolId, TransmissionId
 from relay.domain.message import Message, State
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.sink.fake_mta import FakeMta
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
@@ -172,7 +172,7 @@ class Relaying(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        self.world.do(self.store.queue.release(Selection(), self.clock.now(), "test"))
+        self.world.do(self.store.queue.release(MailFilter(None), self.clock.now(), "test"))
 
     @rule()
     def restart(self) -> None:
@@ -245,7 +245,7 @@ class Relaying(RuleBasedStateMachine):
 
     async def _hold(self) -> None:
         now = self.clock.now()
-        await self.store.queue.hold(Selection(), now, now + timedelta(days=10_000), "test")
+        await self.store.queue.hold(MailFilter(None), now, now + timedelta(days=10_000), "test")
 
     async def _kill(self, burst: int) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -294,7 +294,7 @@ class Relaying(RuleBasedStateMachine):
         await self._end(signal.SIGTERM)
         await self._start()
         # What was in flight through many kills waits up to a minute; it need not do so here.
-        await self.store.queue.retry(Selection(), self.clock.now(), "test")
+        await self.store.queue.retry(MailFilter(None), self.clock.now(), "test")
         self.store.wakeups.tell()
         try:
             await eventually(self._nothing_moves, 20)
@@ -315,7 +315,7 @@ class Relaying(RuleBasedStateMachine):
         return all(message.state is State.HELD for message in await self._waiting())
 
     async def _waiting(self) -> list[Message]:
-        return await self.store.queue.select(Selection(), 100_000)
+        return await self.store.queue.select(MailFilter(None), 100_000)
 
 
 def _candidates(snapshot: Snapshot, pool: PoolId | None) -> frozenset[str]:

@@ -16,7 +16,7 @@ from relay.domain.message import State
 from relay.domain.reply import Phase
 from relay.egress.lane import SCAN_EVERY
 from relay.net.timeouts import Timeouts
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.sink.fake_mta import FakeMta
 from relay.testing.clock import HandMovedClock
 from relay.testing.harness import RelayHarness
@@ -71,7 +71,7 @@ async def _queued(relay: RelayHarness, mta: FakeMta, store: Path) -> MessageId:
 async def _held(relay: RelayHarness, mta: FakeMta, store: Path) -> MessageId:
     message = await _queued(relay, mta, store)
     now = relay.clock.now()
-    assert await relay.inside.store.queue.hold(Selection(), now, now + timedelta(days=14), "test") == 1
+    assert await relay.inside.store.queue.hold(MailFilter(None), now, now + timedelta(days=14), "test") == 1
     return message
 
 

@@ -15,7 +15,7 @@ from relay.domain.message import Message, State
 from relay.domain.route import Route, SmarthostRoute, TlsPolicy
 from relay.egress.path import IN_HAND_PER_CONNECTION, PathLimits
 from relay.egress.worker import Egress
-from relay.ports.queue import Claimed, Selection
+from relay.ports.queue import Claimed, MailFilter
 from relay.testing.waiting import eventually
 from tests.store.conftest import build_batch, claim, copies, put, stored
 from tests.support.mail import IP, NOW, build_message
@@ -137,7 +137,7 @@ async def test_mail_that_a_clock_set_back_left_for_later_leaves_now(outbound: Ou
 async def test_cancelled_mail_is_not_sent(outbound: Outbound, expires: datetime) -> None:
     mail = build_message(expires=expires)
     await put(outbound.store, mail)
-    assert await outbound.store.queue.cancel(Selection(), NOW, "test") == 1
+    assert await outbound.store.queue.cancel(MailFilter(None), NOW, "test") == 1
     async with outbound.running():
         assert await outbound.ended(mail) == [[CANCELLED]]
     assert outbound.hosts.calls == []
@@ -146,7 +146,7 @@ async def test_cancelled_mail_is_not_sent(outbound: Outbound, expires: datetime)
 async def test_cancelled_mail_ends_as_such_though_its_domain_does_not_exist(outbound: Outbound) -> None:
     outbound.route(*BY_MX)
     cancelled, other = await put(outbound.store, build_message("a@gone.test"), build_message("b@gone.test"))
-    await outbound.store.queue.cancel(Selection(ids=(cancelled.id,)), NOW, "test")
+    await outbound.store.queue.cancel(MailFilter(None, ids=(cancelled.id,)), NOW, "test")
     outbound.dns.mx_hosts["gone.test"] = said("INTERNAL 556 5.1.10 Null MX")
     async with outbound.running():
         assert await outbound.ended(cancelled, other) == [[CANCELLED], ["bounce 556 5.1.10 Null MX"]]

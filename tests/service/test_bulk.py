@@ -9,8 +9,7 @@ from relay.domain.errors import OverCapacity
 from relay.domain.ids import AccountId, IpAddress
 from relay.domain.message import State
 from relay.domain.retry import RetryPolicy
-from relay.ports.queue import Selection
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.resources.queue.bulk import BulkOrder, BulkRun, BulkRuns, Stage
 from relay.resources.queue.commands import app
 from relay.resources.queue.rules import DEEDS, Operator, Verb
@@ -27,7 +26,7 @@ async def test_a_run_works_in_slices_and_stops_where_it_is_told_to(relay: RelayH
     inside, touched = relay.inside, list[int]()
 
     class Counting(Operator):
-        async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+        async def do(self, verb: Verb, selection: MailFilter, to: IpAddress | None = None) -> int:
             touched.append(await super().do(verb, selection, to))
             if len(touched) == 2:
                 one.stop()
@@ -46,7 +45,7 @@ async def test_a_run_works_in_slices_and_stops_where_it_is_told_to(relay: RelayH
         await eventually(lambda: _has_ended(one))
         assert (touched, one.done, one.stage) == ([10, 10], 20, Stage.STOPPED)
         for state, number in ((State.HELD, 20), (State.QUEUED, 10)):
-            assert await inside.store.queue.count(Selection(state=state)) == number
+            assert await inside.store.queue.count(MailFilter(None, state=state)) == number
         stopping.set()
     assert runs.get(AccountId(1), one.id) is one
     assert runs.get(AccountId(2), one.id) is None
@@ -61,7 +60,7 @@ async def test_no_account_keeps_another_from_work_on_its_queue(relay: RelayHarne
     inside, gate = relay.inside, asyncio.Event()
 
     class Waiting(Operator):
-        async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+        async def do(self, verb: Verb, selection: MailFilter, to: IpAddress | None = None) -> int:
             await gate.wait()
             return await super().do(verb, selection, to)
 

@@ -24,7 +24,7 @@ from relay.domain.errors import Conflict
 from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId
 from relay.domain.message import State
 from relay.frames.actor import SHELL
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.process.directory.changes import Difference, changes_to
 from relay.process.directory.export import export
 from relay.process.directory.file import load_directory
@@ -294,7 +294,7 @@ async def test_an_ip_with_queued_mail_is_retired_and_the_mail_is_not_touched(app
     text = without('"127.0.0.2"')
     snapshot = await applied.apply(text)
     assert snapshot.ips[TWO].is_retired
-    assert [one.state for one in await store.queue.select(Selection(), 10)] == [State.QUEUED]
+    assert [one.state for one in await store.queue.select(MailFilter(None), 10)] == [State.QUEUED]
     assert (await applied.difference(text)).changes == ()
     again = await applied.apply(BASE)
     assert not again.ips[TWO].is_retired, "a file that lists it again brings it back"

@@ -21,7 +21,7 @@ from relay.frames.live import LiveDirectory
 from relay.mail.headers import fields_of
 from relay.net.ambient import SystemEntropy
 from relay.net.records import RsaKeys
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.store import Store, open_store
 from relay.testing.clock import HandMovedClock
 
@@ -78,7 +78,7 @@ async def test_an_id_that_is_taken_is_minted_again(store: Store, injector: Calla
     door = injector(Repeating(3))
     first, second = await door.accept(_handed()), await door.accept(_handed())
     assert first != second
-    assert {message.transmission_id for message in await store.queue.select(Selection(), 10)} == {
+    assert {message.transmission_id for message in await store.queue.select(MailFilter(None), 10)} == {
         first,
         second,
     }
@@ -89,7 +89,7 @@ async def test_without_a_free_id_nothing_is_stored(store: Store, injector: Calla
     await door.accept(_handed())
     with pytest.raises(NoFreeId):
         await door.accept(_handed())
-    assert await store.queue.count(Selection()) == 1
+    assert await store.queue.count(MailFilter(None)) == 1
 
 
 async def test_a_dkim_key_must_be_the_one_that_the_from_domain_signs_with(
@@ -108,4 +108,4 @@ async def test_a_dkim_key_must_be_the_one_that_the_from_domain_signs_with(
             await door.accept(_handed(b"From: a@%s\r\n" % domain, Options(dkim_key=asked)))
     with pytest.raises(UnknownDkimKey):
         await door.accept(_handed(b"", Options(dkim_key="k1")))
-    assert await store.queue.count(Selection()) == 1
+    assert await store.queue.count(MailFilter(None)) == 1

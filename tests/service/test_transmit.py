@@ -39,7 +39,7 @@ from relay.frames.live import LiveDirectory
 from relay.mail.budget import OverBudget
 from relay.mail.compose import BadPart
 from relay.net.ambient import SystemEntropy
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.ports.sandbox import Sandbox
 from relay.ports.transmissions import TransmissionStanding
 from relay.process.scheduler import Scheduler
@@ -96,7 +96,7 @@ class World:
         return found
 
     async def messages(self) -> list[Message]:
-        return await self.store.queue.select(Selection(), 100_000)
+        return await self.store.queue.select(MailFilter(None), 100_000)
 
 
 @pytest.fixture

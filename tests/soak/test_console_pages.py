@@ -14,7 +14,7 @@ from relay.domain.users import Role
 from relay.frames.sign_in import SignIns
 from relay.net.ambient import SystemClock, SystemEntropy
 from relay.net.passwords import Argon2Hasher
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.process.runtime import Relay
 from relay.testing.lab import write_files
 from tests.console.site import PASSWORD, SESSION_COOKIE

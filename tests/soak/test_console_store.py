@@ -13,7 +13,8 @@ import pytest
 from relay.domain.ids import AccountId, MessageId, SubaccountId, TransmissionId
 from relay.domain.message import State
 from relay.ports.eventlog import EventQuery
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.store import Store, open_store
 from tests.support.crowded import IPS, NEEDLE, NEEDLE_IP, SHARED, Crowd, crowd, pool_of
 

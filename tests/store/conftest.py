@@ -21,7 +21,7 @@ from relay.domain.lifecycle import Finish, Requeue
 from relay.domain.message import Body, Message, Options, State, Submission
 from relay.domain.outcome import Peer
 from relay.domain.resolve import Decision, Step
-from relay.ports.queue import Claimed, EnqueueBatch, Lane, Selection
+from relay.ports.queue import Claimed, EnqueueBatch, Lane, MailFilter
 from relay.store import Store, open_store
 from tests.support.mail import ACCOUNT, IP, NOW, build_message
 
@@ -30,7 +30,7 @@ OTHER_IP = IpAddress("127.0.0.12")
 WORKER, NODE = WorkerId("w1"), NodeName("n1")
 SEEDED = Revision(1)
 """The directory's revision in `store`."""
-EVERYTHING = Selection()
+EVERYTHING = MailFilter(None)
 DECISION = Decision(PoolId("default"), (Step("R20", "nothing named: the default pool"),))
 PEER = Peer("127.0.0.99", 1)
 

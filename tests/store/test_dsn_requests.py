@@ -7,7 +7,7 @@ import pytest
 from relay.domain.dsn import DsnRequest
 from relay.domain.ids import WorkerId
 from relay.domain.message import Particulars
-from relay.ports.queue import Lane, Selection
+from relay.ports.queue import Lane, MailFilter
 from relay.store import Store, open_store
 from tests.store.conftest import (
     EVERYTHING,
@@ -46,7 +46,7 @@ async def test_it_outlives_a_retry_a_hold_and_another_pin(store: Store, lane: La
     await store.queue.settle(lane, [requeue(claimed)])
     await store.queue.hold(EVERYTHING, NOW, NOW + 300 * HOUR, "ann")
     await store.queue.release(EVERYTHING, NOW + HOUR, "ann")
-    await store.queue.repin(Selection(ids=(claimed.id,)), OTHER_IP, NOW + HOUR, "ann")
+    await store.queue.repin(MailFilter(None, ids=(claimed.id,)), OTHER_IP, NOW + HOUR, "ann")
     assert (await only(store)).dsn_request == ASKED
 
 

@@ -13,8 +13,8 @@ from relay.domain.events import Bounce, PolicyRejection, Subject
 from relay.domain.ids import AccountId, IpAddress, PoolId, Revision, SubaccountId, TransmissionId
 from relay.domain.lifecycle import Finish
 from relay.domain.message import Message, State
-from relay.ports.queue import Lane, Selection
-from relay.ports.report import BadPlace, Facet, MailFilter, StateCounts, Tally
+from relay.ports.queue import Lane, MailFilter
+from relay.ports.report import BadPlace, Facet, StateCounts, Tally
 from relay.store import Store
 from relay.store.sqlite.reports import SqliteReports
 from tests.store.conftest import (
@@ -132,7 +132,9 @@ class Life:
 
     async def operate(self) -> None:
         queue, chance = self._store.queue, self._random
-        what = Selection(domain=chance.choice([None, *DOMAINS]), ip=chance.choice([None, IP, OTHER_IP]))
+        what = MailFilter(
+            None, domain=chance.choice([None, *DOMAINS]), ip=chance.choice([None, IP, OTHER_IP])
+        )
         match chance.randrange(5):
             case 0:
                 await queue.hold(what, self._now, self._now + HOUR, "jane")
@@ -176,7 +178,7 @@ async def test_each_state_is_counted_by_itself(store: Store, state: State, by: t
     for _ in range(12):
         await life.enqueue()
     await life.attempt()
-    await store.queue.hold(Selection(domain=DOMAINS[1]), NOW, NOW + HOUR, "jane")
+    await store.queue.hold(MailFilter(None, domain=DOMAINS[1]), NOW, NOW + HOUR, "jane")
     found = [one for one in await stored(store) if one.state is state]
     assert found
     assert await counted(store, MailFilter(None, state=state), *by) == group_by(found, *by)
@@ -209,7 +211,7 @@ async def test_a_group_tells_of_its_own_first_message_alone(store: Store, lane: 
     for by in ([], [Facet.IP], [Facet.DOMAIN], [Facet.IP, Facet.DOMAIN], list(Facet)):
         (group,) = (await store.reports.waiting(what, by, 10)).groups
         assert (group.counts.total, group.first_due, group.last_reply) == (2, NOW + MINUTE, "451 ours")
-    await store.queue.hold(Selection(), NOW, NOW + HOUR, "jane")
+    await store.queue.hold(MailFilter(None), NOW, NOW + HOUR, "jane")
     (group,) = (await store.reports.waiting(what, [Facet.IP], 10)).groups
     assert (group.counts, group.first_due, group.last_reply) == (StateCounts(0, 0, 2), None, "451 ours")
 
@@ -271,7 +273,7 @@ async def test_pages_join_to_the_whole_in_order(store: Store, lane: Lane, what: 
         for _ in range(80)
     ]
     await put(store, *many)
-    await store.queue.hold(Selection(domain="c.example"), NOW, NOW + HOUR, "jane")
+    await store.queue.hold(MailFilter(None, domain="c.example"), NOW, NOW + HOUR, "jane")
     await store.queue.claim(lane, ["b.example"], NOW, 5, 1 << 30)
     found = [
         one
@@ -343,7 +345,7 @@ async def test_events_are_counted_as_they_are_stored(store: Store, lane: Lane) -
         NOW, ACCOUNT, None, "192.0.2.1", "a@b.test", "x@y.test", 25, 550, "550 no", "whatever they said"
     )
     await store.events.append([refusal, replace(refusal, account=OTHER)])
-    await store.queue.hold(Selection(), NOW, NOW + HOUR, "jane")
+    await store.queue.hold(MailFilter(None), NOW, NOW + HOUR, "jane")
     default, none = PoolId("default"), PoolId("")
 
     def tally(at: Any, ip: str, pool: str, kind: str, number: int = 1) -> Tally:

@@ -8,7 +8,7 @@ from relay.domain.events import Bounce, Injection, Subject
 from relay.domain.ids import BodyId, Epoch
 from relay.domain.lifecycle import Finish, Notice, Requeue
 from relay.domain.message import Body, Message, State, Wish
-from relay.ports.queue import Lane, Selection
+from relay.ports.queue import Lane, MailFilter
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,
@@ -256,20 +256,27 @@ async def test_every_field_of_a_selection_must_match(store: Store, lane: Lane) -
     await claim(store, lane, "c.example")
     chosen = {
         here.id: [
-            Selection(ids=(here.id,)),
-            Selection(ip=IP),
-            Selection(domain="c.example"),
-            Selection(state=State.IN_FLIGHT),
-            Selection((here.id, there.id), IP, here.pin.pool, ACCOUNT, "c.example", State.IN_FLIGHT),
+            MailFilter(None, ids=(here.id,)),
+            MailFilter(None, ip=IP),
+            MailFilter(None, domain="c.example"),
+            MailFilter(None, state=State.IN_FLIGHT),
+            MailFilter(
+                ACCOUNT,
+                ids=(here.id, there.id),
+                ip=IP,
+                pool=here.pin.pool,
+                domain="c.example",
+                state=State.IN_FLIGHT,
+            ),
         ],
-        there.id: [Selection(state=State.QUEUED), Selection(ip=OTHER_IP, state=State.QUEUED)],
+        there.id: [MailFilter(None, state=State.QUEUED), MailFilter(None, ip=OTHER_IP, state=State.QUEUED)],
     }
     for id_, selections in chosen.items():
         for selection in selections:
             assert [message.id for message in await store.queue.select(selection, 10)] == [id_]
             assert await store.queue.count(selection) == 1
-    assert await store.queue.count(Selection(ip=IP, domain="b.example")) == 0
-    assert await store.queue.count(Selection(pool=here.pin.pool)) == 2
+    assert await store.queue.count(MailFilter(None, ip=IP, domain="b.example")) == 0
+    assert await store.queue.count(MailFilter(None, pool=here.pin.pool)) == 2
 
 
 async def test_an_unknown_message_has_no_body(store: Store) -> None:

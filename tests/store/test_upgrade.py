@@ -8,7 +8,8 @@ from pathlib import Path
 
 from relay.domain.ids import AccountId
 from relay.ports.eventlog import EventQuery
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.ports.suppressions import SuppressionQuery
 from relay.store import open_store
 from relay.store.migrate import migrate, migrations

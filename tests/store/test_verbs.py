@@ -12,7 +12,7 @@ from relay.domain.errors import Conflict, UnknownObject
 from relay.domain.events import Operated
 from relay.domain.ids import DEFAULT_POOL, AccountId, IpAddress
 from relay.domain.message import Message, Pin, State, Wish
-from relay.ports.queue import Lane, Selection
+from relay.ports.queue import Lane, MailFilter
 from relay.store import Store
 from tests.store.conftest import (
     EVERYTHING,
@@ -80,7 +80,7 @@ async def test_a_retry_makes_queued_mail_due_now_and_leaves_the_rest(store: Stor
     flying, held = await put(store, build_message("a@c.example"), build_message("a@d.example"))
     (waiting,) = await put(store, build_message(due=NOW + 5 * HOUR))
     await claim(store, lane, "c.example")
-    await store.queue.hold(Selection(ids=(held.id,)), NOW, UNTIL, "ann")
+    await store.queue.hold(MailFilter(None, ids=(held.id,)), NOW, UNTIL, "ann")
     assert await store.queue.retry(EVERYTHING, LATER, "ann") == 1
     assert [message.due for message in await stored(store)] == [flying.due, held.due, LATER]
     assert await kinds(store, waiting) == ["Injection", "Operated"]
@@ -127,7 +127,7 @@ async def test_a_repin_gives_waiting_mail_the_other_ip_and_keeps_its_pool(store:
         "test",
         NOW,
     )
-    await store.queue.hold(Selection(ids=(held.id,)), NOW, UNTIL, "ann")
+    await store.queue.hold(MailFilter(None, ids=(held.id,)), NOW, UNTIL, "ann")
     await store.queue.enqueue(
         build_batch(build_message("a@d.example"), claimed={IP: lane.epoch}, revision=revision)
     )
@@ -181,7 +181,7 @@ async def test_mail_may_go_to_a_shared_ip_and_back_to_one_that_still_carries_its
     revision = await store.directory.apply(
         [Put(SendingIp(OTHER_IP, OTHER_IP, "mta", shared=True))], SEEDED, "test", NOW
     )
-    assert await store.queue.repin(Selection(ids=(first.id,)), OTHER_IP, NOW, "ann") == 1
+    assert await store.queue.repin(MailFilter(None, ids=(first.id,)), OTHER_IP, NOW, "ann") == 1
     await store.directory.apply([Put(SendingIp(IP, IP, "mta"))], revision, "test", NOW)
     assert (await store.directory.snapshot()).ips[IP].released_from == ACCOUNT
     assert await store.queue.repin(EVERYTHING, IP, NOW, "ann") == 1
@@ -190,8 +190,8 @@ async def test_mail_may_go_to_a_shared_ip_and_back_to_one_that_still_carries_its
 
 async def test_only_the_selection_is_touched(store: Store) -> None:
     chosen, other = await put(store, build_message(), build_message())
-    assert await store.queue.hold(Selection(ids=(chosen.id,)), NOW, UNTIL, "ann") == 1
-    assert await store.queue.count(Selection(state=State.HELD)) == 1
+    assert await store.queue.hold(MailFilter(None, ids=(chosen.id,)), NOW, UNTIL, "ann") == 1
+    assert await store.queue.count(MailFilter(None, state=State.HELD)) == 1
     assert await operated(store, other) == []
 
 
@@ -225,6 +225,6 @@ async def test_a_verb_on_a_long_queue_reaches_every_message_once(store: Store) -
     messages = copies(2500)
     await store.queue.enqueue(build_batch(*messages))
     assert await store.queue.hold(EVERYTHING, NOW, UNTIL, "ann") == 2500
-    assert await store.queue.count(Selection(state=State.HELD)) == 2500
+    assert await store.queue.count(MailFilter(None, state=State.HELD)) == 2500
     assert len(await operated(store, messages[-1])) == 1
     assert await store.queue.release(EVERYTHING, NOW + MINUTE, "ann") == 2500

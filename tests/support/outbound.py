@@ -25,7 +25,7 @@ from relay.egress.solitude import Solitude
 from relay.egress.worker import Egress
 from relay.net.ambient import SystemEntropy
 from relay.ports.outbound import Host, Login, NoSession, Transcript
-from relay.ports.queue import QueueStore, Selection
+from relay.ports.queue import MailFilter, QueueStore
 from relay.store import Store
 from relay.testing.clock import HandMovedClock
 from relay.testing.fake_dns import FakeDns
@@ -242,7 +242,7 @@ class Outbound:
 
     async def waiting(self, message: Message) -> Message | None:
         """The message, once it waits in the queue."""
-        found = await self.store.queue.select(Selection(ids=(message.id,)), 1)
+        found = await self.store.queue.select(MailFilter(None, ids=(message.id,)), 1)
         return found[0] if found and found[0].state is State.QUEUED else None
 
     async def ended(self, *messages: Message) -> list[list[str]]:
@@ -250,7 +250,7 @@ class Outbound:
 
         async def look() -> bool:
             ids: tuple[MessageId, ...] = tuple(message.id for message in messages)
-            return not await self.store.queue.select(Selection(ids=ids), 1)
+            return not await self.store.queue.select(MailFilter(None, ids=ids), 1)
 
         await eventually(look)
         return [await self.fate(message) for message in messages]

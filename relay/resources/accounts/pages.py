@@ -16,7 +16,8 @@ from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import plan_name
 from relay.frames.console.visit import Visit
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.resources.accounts.rules import change_account, create_account
 from relay.resources.billing.rules import held_by
 from relay.resources.sending_ips.words import operators_slips

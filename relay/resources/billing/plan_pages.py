@@ -14,7 +14,8 @@ from relay.frames.console.forms import Form, fill, number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.templating import day, plan_name
 from relay.frames.console.visit import Visit
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.resources.billing.pages import HOME
 from relay.resources.billing.rest import MAX_PRICE_CENTS, MOST
 from relay.resources.billing.rules import Billing, PlanInForce

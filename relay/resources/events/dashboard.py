@@ -15,7 +15,8 @@ from relay.frames.console.routing import Pages
 from relay.frames.console.sign_in import first_page
 from relay.frames.console.visit import Visit
 from relay.ports.eventlog import EventQuery
-from relay.ports.report import Facet, MailFilter, StateCounts, Tally
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet, StateCounts, Tally
 from relay.resources.queue.words import account_asked, word_of
 from relay.resources.sending_ips.words import operators_slips
 

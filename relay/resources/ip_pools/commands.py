@@ -19,7 +19,7 @@ from relay.frames.commands.session import (
     in_store,
     read_snapshot,
 )
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.resources.ip_pools import rules
 from relay.resources.ip_pools.rules import PoolEdit, change_pool
 
@@ -120,7 +120,7 @@ def delete_pool(
     owner, pool = AccountId(account), PoolId(id_.lower())
 
     async def queued(session: ShellSession, snapshot: Snapshot, changes: Sequence[Change]) -> list[str]:
-        number = await session.store.queue.count(Selection(account=owner, pool=pool))
+        number = await session.store.queue.count(MailFilter(owner, pool=pool))
         mail = "message of it leaves" if number == 1 else "messages of it leave"
         return [f"{number} queued {mail} from where it would, all the same"] if number else []
 

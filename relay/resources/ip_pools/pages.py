@@ -16,7 +16,7 @@ from relay.frames.console.forms import Form, fill
 from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.resources.billing.rules import Billing
 from relay.resources.ip_pools.rules import PoolEdit, create_pool_with, delete_pool, update_pool
 from relay.resources.sending_ips.words import (

@@ -11,8 +11,8 @@ from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import AccountId, IpAddress
 from relay.domain.message import Message, State
 from relay.ports.ambient import Clock, Entropy
-from relay.ports.queue import Selection
-from relay.ports.report import MailFilter, ReportStore
+from relay.ports.queue import MailFilter
+from relay.ports.report import ReportStore
 from relay.resources.queue.rules import DEEDS, Operator, Verb
 
 SLICE = 500
@@ -149,7 +149,7 @@ class Bulk:
             )
             if ids:
                 # The state asked for again: what was found a moment ago may have changed it.
-                selection = Selection(ids=ids, account=order.account, state=order.what.state)
+                selection = MailFilter(order.account, ids=ids, state=order.what.state)
                 done(await operator.do(order.verb, selection, order.to))
             place = page.next
             if place is None:

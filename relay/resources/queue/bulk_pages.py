@@ -11,7 +11,7 @@ from relay.frames.console.errors import WebError, word_for_page
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.resources.queue.bulk import BulkOrder, BulkRun, BulkRuns, Stage
 from relay.resources.queue.rules import DEEDS, Verb
 from relay.resources.queue.verbs import NO_TARGET, repin_options, verb_on, verbs_for

@@ -10,8 +10,7 @@ from relay.domain.message import Message, State
 from relay.frames.commands import parameters
 from relay.frames.commands.printing import print_json, print_line, print_rows, warn
 from relay.frames.commands.session import ConfigOption, JsonOption, ShellSession, in_store
-from relay.ports.queue import Selection
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.resources.queue.bulk import Bulk, BulkOrder
 from relay.resources.queue.rules import DEEDS, Operator, Verb
 from relay.resources.queue.story import show_message
@@ -47,11 +46,11 @@ def list_(
 
     Example: relay queue list --domain gmail.com --state queued
     """
-    selection = _selection(None, ip, pool, account, domain, state)
+    what = _filter(None, ip, pool, account, domain, state)
 
     async def work(session: ShellSession) -> tuple[list[Message], int]:
         queue = session.store.queue
-        return await queue.select(selection, limit), await queue.count(selection)
+        return await queue.select(what, limit), await queue.count(what)
 
     found, total = in_store(config, work)
     if json:
@@ -86,7 +85,7 @@ def _add(verb: Verb) -> None:
         yes: YesOption = False,
         config: ConfigOption = None,
     ) -> None:
-        _operate(config, verb, _selection(ids, ip, pool, account, domain, state), yes)
+        _operate(config, verb, _filter(ids, ip, pool, account, domain, state), yes)
 
     def act_with_target(
         to: Annotated[
@@ -101,7 +100,7 @@ def _add(verb: Verb) -> None:
         yes: YesOption = False,
         config: ConfigOption = None,
     ) -> None:
-        _operate(config, verb, _selection(ids, ip, pool, account, domain, state), yes, IpAddress(to))
+        _operate(config, verb, _filter(ids, ip, pool, account, domain, state), yes, IpAddress(to))
 
     text = f"{DEEDS[verb].meaning}\n\nExample: relay queue {DEEDS[verb].example}"
     app.command(verb.value, help=text)(act_with_target if verb is Verb.REPIN else act)
@@ -111,26 +110,26 @@ for _verb in Verb:
     _add(_verb)
 
 
-def _selection(
+def _filter(
     ids: list[str] | None,
     ip: str | None,
     pool: str | None,
     account: int | None,
     domain: str | None,
     state: State | None,
-) -> Selection:
-    return Selection(
-        tuple(MessageId(id_) for id_ in ids or ()),
-        IpAddress(ip) if ip else None,
-        PoolId(pool.lower()) if pool else None,
+) -> MailFilter:
+    return MailFilter(
         AccountId(account) if account else None,
-        domain,
-        state,
+        ip=IpAddress(ip) if ip else None,
+        pool=PoolId(pool.lower()) if pool else None,
+        domain=domain,
+        state=state,
+        ids=tuple(MessageId(id_) for id_ in ids or ()),
     )
 
 
 def _operate(
-    config: ConfigOption, verb: Verb, selection: Selection, yes: bool, to: IpAddress | None = None
+    config: ConfigOption, verb: Verb, what: MailFilter, yes: bool, to: IpAddress | None = None
 ) -> None:
     """Do the verb to the ids given, or, with --yes, to all that the filters select."""
 
@@ -141,18 +140,11 @@ def _operate(
             policy = session.config.retry_policy
             return Operator(store.queue, store.wakeups, directory, clock, policy, actor)
 
-        if selection.ids:
-            await _check_ids(session, selection.ids)
-            return await operator(session.actor).do(verb, selection, to)
-        what = MailFilter(
-            selection.account,
-            ip=selection.ip,
-            pool=selection.pool,
-            domain=selection.domain,
-            state=selection.state,
-        )
+        if what.ids:
+            await _check_ids(session, what.ids)
+            return await operator(session.actor).do(verb, what, to)
         bulk = Bulk(store.reports, operator, clock)
-        order = BulkOrder(verb, selection.account, what, session.actor, to)
+        order = BulkOrder(verb, what.account, what, session.actor, to)
         expected = (await bulk.count(order)).number
         if not yes:
             warn(f"{verb} would touch {_messages(expected)}: repeat it with --yes")
@@ -182,7 +174,7 @@ class BulkProgress:
 
 async def _check_ids(session: ShellSession, ids: tuple[MessageId, ...]) -> None:
     """Raises UnknownObject for one that is not, or no longer, in the queue."""
-    found = {message.id for message in await session.store.queue.select(Selection(ids=ids), len(ids))}
+    found = {message.id for message in await session.store.queue.select(MailFilter(None, ids=ids), len(ids))}
     for id_ in ids:
         if id_ not in found:
             raise UnknownObject("unfinished message", id_)

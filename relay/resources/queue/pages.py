@@ -8,7 +8,8 @@ from relay.frames.console.errors import WebError
 from relay.frames.console.forms import number_in
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
-from relay.ports.report import BadPlace, Facet, MailFilter, MailPage, StateCounts, WaitingPage
+from relay.ports.queue import MailFilter
+from relay.ports.report import BadPlace, Facet, MailPage, StateCounts, WaitingPage
 from relay.resources.queue.bulk import BulkRuns
 from relay.resources.queue.verbs import verbs_for
 from relay.resources.queue.words import STATES, account_name, read_filter, why_waiting

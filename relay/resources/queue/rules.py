@@ -15,7 +15,7 @@ from relay.domain.retry import RetryPolicy
 from relay.ports.ambient import Clock
 from relay.ports.directory import Directory
 from relay.ports.eventlog import EventLog, Told
-from relay.ports.queue import QueueStore, Selection, WakeUps
+from relay.ports.queue import MailFilter, QueueStore, WakeUps
 
 
 class Verb(StrEnum):
@@ -127,42 +127,42 @@ class Operator:
         self._queue, self._wakeups, self._directory, self._clock = queue, wakeups, directory, clock
         self._policy, self._actor = policy, actor
 
-    async def do(self, verb: Verb, selection: Selection, to: IpAddress | None = None) -> int:
+    async def do(self, verb: Verb, what: MailFilter, to: IpAddress | None = None) -> int:
         """The method of that name; to: for repin, which needs it. Returns how many messages were touched."""
         match verb:
             case Verb.HOLD:
-                return await self.hold(selection)
+                return await self.hold(what)
             case Verb.RELEASE:
-                return await self.release(selection)
+                return await self.release(what)
             case Verb.RETRY:
-                return await self.retry(selection)
+                return await self.retry(what)
             case Verb.CANCEL:
-                return await self.cancel(selection)
+                return await self.cancel(what)
             case Verb.REPIN:
                 if to is None:
                     raise UnknownObject("sending IP", "")
-                return await self.repin(selection, to)
+                return await self.repin(what, to)
             case _:
                 assert_never(verb)
 
-    async def hold(self, selection: Selection) -> int:
+    async def hold(self, what: MailFilter) -> int:
         """Stop attempts; the expiry clock stops too, but a hold has a deadline of its own."""
         now = self._clock.now()
-        return await self._queue.hold(selection, now, now + self._policy.hold_expire_after, self._actor)
+        return await self._queue.hold(what, now, now + self._policy.hold_expire_after, self._actor)
 
-    async def release(self, selection: Selection) -> int:
+    async def release(self, what: MailFilter) -> int:
         """End a hold: due at once, with the time held added to the expiry."""
-        return self._told(await self._queue.release(selection, self._clock.now(), self._actor))
+        return self._told(await self._queue.release(what, self._clock.now(), self._actor))
 
-    async def retry(self, selection: Selection) -> int:
+    async def retry(self, what: MailFilter) -> int:
         """Make queued mail due now."""
-        return self._told(await self._queue.retry(selection, self._clock.now(), self._actor))
+        return self._told(await self._queue.retry(what, self._clock.now(), self._actor))
 
-    async def cancel(self, selection: Selection) -> int:
+    async def cancel(self, what: MailFilter) -> int:
         """End messages without delivery; each becomes a bounce of class 25."""
-        return self._told(await self._queue.cancel(selection, self._clock.now(), self._actor))
+        return self._told(await self._queue.cancel(what, self._clock.now(), self._actor))
 
-    async def repin(self, selection: Selection, to: IpAddress) -> int:
+    async def repin(self, what: MailFilter, to: IpAddress) -> int:
         """Give queued and held mail another sending IP: the one audited way to change a pin.
 
         Raises UnknownObject when `to` is no sending IP of the directory, Conflict when it is
@@ -171,7 +171,7 @@ class Operator:
         ip = (await self._directory.refresh()).ips.get(to)
         if ip is None or ip.is_retired:
             raise UnknownObject("sending IP", to)
-        return self._told(await self._queue.repin(selection, to, self._clock.now(), self._actor))
+        return self._told(await self._queue.repin(what, to, self._clock.now(), self._actor))
 
     def _told(self, touched: int) -> int:
         """What is due now need not wait until its lane looks by itself."""
@@ -199,7 +199,7 @@ class Story:
 
 async def story_of(queue: QueueStore, events: EventLog, id_: MessageId) -> Story:
     """Raises UnknownObject when neither queue nor event log knows the message."""
-    waiting = await queue.select(Selection(ids=(id_,)), 1)
+    waiting = await queue.select(MailFilter(None, ids=(id_,)), 1)
     message = waiting[0] if waiting else None
     told = await events.story(id_)
     subject = Subject.of(message) if message else _subject(told)
@@ -251,4 +251,4 @@ class MailDesk:
         self, actor: str, verb: Verb, account: AccountId, id_: MessageId, to: IpAddress | None
     ) -> bool:
         """Whether the message was touched; to: for re-pinning."""
-        return bool(await self._operator(actor).do(verb, Selection(ids=(id_,), account=account), to))
+        return bool(await self._operator(actor).do(verb, MailFilter(account, ids=(id_,)), to))

@@ -11,7 +11,7 @@ from relay.domain.ids import AccountId, PoolId, SubaccountId, TransmissionId, ca
 from relay.domain.message import Message, State
 from relay.frames.console.forms import Form, number_in
 from relay.frames.console.visit import Visit
-from relay.ports.report import MailFilter
+from relay.ports.queue import MailFilter
 from relay.resources.queue.rules import Verb
 
 ALL_ACCOUNTS = "all"

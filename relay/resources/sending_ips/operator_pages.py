@@ -16,7 +16,8 @@ from relay.frames.console.lists import page_list
 from relay.frames.console.routing import Pages, local_path
 from relay.frames.console.visit import Visit
 from relay.frames.values import parse_address
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.resources.audit.rules import AuditLog
 from relay.resources.audit.words import change_of
 from relay.resources.billing.rules import Billing

@@ -15,7 +15,8 @@ from relay.frames.console.errors import word_for_page
 from relay.frames.console.forms import Form
 from relay.frames.console.routing import Pages
 from relay.frames.console.visit import Visit
-from relay.ports.report import Facet, MailFilter
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet
 from relay.resources.audit.rules import AuditLog
 from relay.resources.audit.words import change_of
 from relay.resources.billing.rules import Billing

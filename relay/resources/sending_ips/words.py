@@ -11,7 +11,8 @@ from relay.domain.ids import DEFAULT_POOL, SHARED_POOL, AccountId, IpAddress, Po
 from relay.domain.resolve import find_stranded
 from relay.frames.console.errors import NotHere, word_for_page
 from relay.frames.console.visit import Visit
-from relay.ports.report import Facet, MailFilter, StateCounts
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet, StateCounts
 from relay.resources.accounts.rules import plan_at
 from relay.resources.sending_ips.rules import own_ip
 

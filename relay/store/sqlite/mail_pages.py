@@ -7,10 +7,11 @@ from heapq import merge
 from itertools import islice
 
 from relay.domain.message import Message, State
-from relay.ports.report import BadPlace, MailFilter, MailPage
+from relay.ports.queue import MailFilter
+from relay.ports.report import BadPlace, MailPage
 from relay.store.codec import MESSAGE_COLUMNS, message, to_json
 from relay.store.sqlite.executor import Connection
-from relay.store.sqlite.waiting import SOME, conditions
+from relay.store.sqlite.waiting import SOME, conditions, of_subaccount
 
 LOOKED_AT = 200_000
 """Entries of the indexes that a page looks at; but for each IP some."""
@@ -171,9 +172,7 @@ def _of_transmission(connection: Connection, what: MailFilter, limit: int, after
 
 
 def _subaccount(what: MailFilter) -> str:
-    if what.subaccount is None:
-        return "TRUE"
-    return "subaccount IS NULL" if what.subaccount == 0 else f"subaccount = {int(what.subaccount)}"
+    return "TRUE" if what.subaccount is None else of_subaccount(what.subaccount)
 
 
 def _place(order: str, text: str) -> _Place:

@@ -9,7 +9,7 @@ from relay.domain.errors import OverCapacity, RelayError
 from relay.domain.ids import Epoch, IpAddress, MessageId, NodeName, TransmissionId, WorkerId, from_us, to_us
 from relay.domain.lifecycle import Settlement
 from relay.domain.message import Message
-from relay.ports.queue import Claimed, EnqueueBatch, Head, Lane, Selection
+from relay.ports.queue import Claimed, EnqueueBatch, Head, Lane, MailFilter
 from relay.store.codec import message, to_json
 from relay.store.sqlite.enqueue import enqueue_all
 from relay.store.sqlite.executor import Connection, Executor
@@ -123,38 +123,38 @@ class SqliteQueue:
 
     # ── operators ────────────────────────────────────────────────────────────────────────
 
-    async def select(self, selection: Selection, limit: int, offset: int = 0) -> list[Message]:
-        return await self._executor.read(lambda connection: select_mail(connection, selection, limit, offset))
+    async def select(self, what: MailFilter, limit: int, offset: int = 0) -> list[Message]:
+        return await self._executor.read(lambda connection: select_mail(connection, what, limit, offset))
 
-    async def count(self, selection: Selection) -> int:
-        return await self._executor.read(lambda connection: count_mail(connection, selection))
+    async def count(self, what: MailFilter) -> int:
+        return await self._executor.read(lambda connection: count_mail(connection, what))
 
-    async def hold(self, selection: Selection, now: datetime, until: datetime, actor: str) -> int:
+    async def hold(self, what: MailFilter, now: datetime, until: datetime, actor: str) -> int:
         verb = MailVerb("hold", actor, now, f"until {until.isoformat(timespec='seconds')}")
         # Whoever cancelled a message meant it: a hold does not put that off.
         where = "state <> 'held' AND wish <> 'cancel'"
-        return await verb.apply(self._executor, selection, where, {"until_us": to_us(until)})
+        return await verb.apply(self._executor, what, where, {"until_us": to_us(until)})
 
-    async def release(self, selection: Selection, now: datetime, actor: str) -> int:
+    async def release(self, what: MailFilter, now: datetime, actor: str) -> int:
         """Also takes back a wish to hold that was not obeyed yet."""
         where = "state = 'held' OR wish = 'hold'"
-        return await MailVerb("release", actor, now).apply(self._executor, selection, where)
+        return await MailVerb("release", actor, now).apply(self._executor, what, where)
 
-    async def retry(self, selection: Selection, now: datetime, actor: str) -> int:
-        return await MailVerb("retry", actor, now).apply(self._executor, selection, "state = 'queued'")
+    async def retry(self, what: MailFilter, now: datetime, actor: str) -> int:
+        return await MailVerb("retry", actor, now).apply(self._executor, what, "state = 'queued'")
 
-    async def cancel(self, selection: Selection, now: datetime, actor: str) -> int:
-        return await MailVerb("cancel", actor, now).apply(self._executor, selection, "wish <> 'cancel'")
+    async def cancel(self, what: MailFilter, now: datetime, actor: str) -> int:
+        return await MailVerb("cancel", actor, now).apply(self._executor, what, "wish <> 'cancel'")
 
-    async def repin(self, selection: Selection, to: IpAddress, now: datetime, actor: str) -> int:
+    async def repin(self, what: MailFilter, to: IpAddress, now: datetime, actor: str) -> int:
         """Those pinned to it already are not touched. Raises UnknownObject, Conflict."""
         verb = MailVerb("repin", actor, now, f"to {to}")
-        accounts = await self._executor.read(lambda connection: accounts_of(connection, selection))
+        accounts = await self._executor.read(lambda connection: accounts_of(connection, what))
         # What is accepted for others meanwhile is not asked for.
         where = "state <> 'in_flight' AND ip <> :ip AND account IN (SELECT value FROM json_each(:accounts))"
         return await verb.apply(
             self._executor,
-            selection,
+            what,
             where,
             {"accounts": to_json(accounts)},
             prepare=lambda connection: pin_of(connection, to, accounts),

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from relay.domain.ids import AccountId
-from relay.ports.report import Facet, MailFilter, MailPage, Tally, WaitingPage
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet, MailPage, Tally, WaitingPage
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.mail_pages import LOOKED_AT, messages
 from relay.store.sqlite.shares import held_by_all

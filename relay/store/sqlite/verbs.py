@@ -9,12 +9,13 @@ from relay.domain.events import Operated, Subject
 from relay.domain.ids import AccountId, IpAddress, to_us
 from relay.domain.message import Message, State
 from relay.domain.refusals import IpNotForMail
-from relay.ports.queue import Selection
+from relay.ports.queue import MailFilter
 from relay.store.codec import MESSAGE_COLUMNS, event_row, message, to_json
 from relay.store.entries import entry
 from relay.store.sqlite.enqueue import make_lanes
 from relay.store.sqlite.executor import Connection, Executor
 from relay.store.sqlite.statements import SQL, insert_events
+from relay.store.sqlite.waiting import conditions, of_subaccount
 
 _SLICE = 1000
 """Messages a transaction: a verb on a long queue must not keep arriving mail waiting."""
@@ -22,9 +23,9 @@ _SLICE = 1000
 _COLUMNS = ", ".join(MESSAGE_COLUMNS)
 
 
-def select_mail(connection: Connection, selection: Selection, limit: int, offset: int) -> list[Message]:
+def select_mail(connection: Connection, what: MailFilter, limit: int, offset: int) -> list[Message]:
     """Unfinished messages, oldest acceptance first."""
-    where, values = _where(selection)
+    where, values = _where(what)
     text = (
         f"SELECT {_COLUMNS} FROM message WHERE {where} ORDER BY accepted_us, id LIMIT :limit OFFSET :offset"
     )
@@ -32,14 +33,14 @@ def select_mail(connection: Connection, selection: Selection, limit: int, offset
     return [message(row) for row in rows]
 
 
-def count_mail(connection: Connection, selection: Selection) -> int:
-    where, values = _where(selection)
+def count_mail(connection: Connection, what: MailFilter) -> int:
+    where, values = _where(what)
     (number,) = connection.execute(f"SELECT count(*) FROM message WHERE {where}", values).fetchone()
     return int(number)
 
 
 class MailVerb:
-    """One operator's verb, done to a selection in slices."""
+    """One operator's verb, done to a what in slices."""
 
     def __init__(self, name: str, actor: str, now: datetime, detail: str = "") -> None:
         self._name, self._actor, self._now, self._detail = name, actor, now, detail
@@ -47,12 +48,12 @@ class MailVerb:
     async def apply(
         self,
         executor: Executor,
-        selection: Selection,
+        what: MailFilter,
         where: str,
         values: Mapping[str, object] | None = None,
         prepare: Callable[[Connection], Mapping[str, object]] | None = None,
     ) -> int:
-        """How many messages changed. where: which of the selection the verb touches.
+        """How many messages changed. where: which of the what the verb touches.
 
         prepare runs first in each transaction and may add values for the verb's statement.
         """
@@ -63,7 +64,7 @@ class MailVerb:
 
             def unit(connection: Connection, after: str = after) -> tuple[int, str | None]:
                 given = {**(values or {}), **(prepare(connection) if prepare else {})}
-                return self._slice(connection, selection, where, given, after)
+                return self._slice(connection, what, where, given, after)
 
             number, last = await executor.write(unit)
             changed += number
@@ -72,13 +73,13 @@ class MailVerb:
     def _slice(
         self,
         connection: Connection,
-        selection: Selection,
+        what: MailFilter,
         where: str,
         values: Mapping[str, object],
         after: str,
     ) -> tuple[int, str | None]:
         """How many of the next messages by id changed, and the last one's id when there may be more."""
-        selected, chosen = _where(selection)
+        selected, chosen = _where(what)
         text = (
             f"SELECT {_COLUMNS} FROM message WHERE id > :after AND {selected} AND ({where})"
             " ORDER BY id LIMIT :limit"
@@ -96,9 +97,9 @@ class MailVerb:
         return Operated(self._now, Subject.of(touched), self._name, self._actor, self._detail)
 
 
-def accounts_of(connection: Connection, selection: Selection) -> list[AccountId]:
+def accounts_of(connection: Connection, what: MailFilter) -> list[AccountId]:
     """Whose mail is selected."""
-    where, values = _where(selection)
+    where, values = _where(what)
     rows = connection.execute(f"SELECT DISTINCT account FROM message WHERE {where} ORDER BY account", values)
     return [AccountId(number) for (number,) in rows]
 
@@ -120,23 +121,19 @@ def pin_of(connection: Connection, ip: IpAddress, accounts: Sequence[AccountId])
     return {"ip": ip, "hostname": sending.hostname, "bind": sending.bind}
 
 
-def _where(selection: Selection) -> tuple[str, dict[str, object]]:
-    """A condition made of constant pieces, and its parameters."""
-    pieces, values = ["TRUE"], dict[str, object]()
-    if selection.ids:
+def _where(what: MailFilter) -> tuple[str, dict[str, object]]:
+    """A condition made of constant pieces, and its parameters, which are none of a verb's statement."""
+    where, given = conditions(what, "_wanted")
+    pieces, values = [where], dict(given)
+    if what.ids:
         pieces.append("id IN (SELECT value FROM json_each(:ids_wanted))")
-        values["ids_wanted"] = to_json(list(selection.ids))
-    columns = {
-        "ip": selection.ip,
-        "pool": selection.pool,
-        "account": selection.account,
-        "domain": selection.domain,
-    }
-    for column, value in columns.items():
-        if value is not None:
-            pieces.append(f"{column} = :{column}_wanted")
-            values[f"{column}_wanted"] = value
-    if selection.state is not None:
+        values["ids_wanted"] = to_json(list(what.ids))
+    if what.transmission is not None:
+        pieces.append("transmission_id = :transmission_wanted")
+        values["transmission_wanted"] = what.transmission
+    if what.subaccount is not None:
+        pieces.append(of_subaccount(what.subaccount))
+    if what.state is not None:
         # In the text, not a parameter: the planner must see it to use the partial indexes.
-        pieces.append(f"state = '{State(selection.state).value}'")
+        pieces.append(f"state = '{State(what.state).value}'")
     return " AND ".join(pieces), values

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from relay.domain.ids import AccountId, IpAddress, PoolId, from_us
+from relay.domain.ids import AccountId, IpAddress, PoolId, SubaccountId, from_us
 from relay.domain.message import State
-from relay.ports.report import Facet, MailFilter, StateCounts, Waiting, WaitingPage
+from relay.ports.queue import MailFilter
+from relay.ports.report import Facet, StateCounts, Waiting, WaitingPage
 from relay.store.codec import to_json
 from relay.store.sqlite.executor import Connection
 
@@ -89,11 +90,17 @@ def _listed(columns: Sequence[str]) -> str:
     return "".join(f"{column}, " for column in columns)
 
 
-def conditions(what: MailFilter) -> tuple[str, dict[str, object]]:
-    """A condition on the columns that counts and messages share, and its parameters."""
+def conditions(what: MailFilter, mark: str = "") -> tuple[str, dict[str, object]]:
+    """A condition on the columns that counts and messages share, and its parameters, marked so."""
     given = {"account": what.account, "ip": what.ip, "domain": what.domain, "pool": what.pool}
-    values: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    return " AND ".join(f"{name} = :{name}" for name in values) or "TRUE", values
+    named = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, object] = {f"{name}{mark}": value for name, value in named.items()}
+    return " AND ".join(f"{name} = :{name}{mark}" for name in named) or "TRUE", values
+
+
+def of_subaccount(number: SubaccountId) -> str:
+    """0 is the account itself."""
+    return "subaccount IS NULL" if number == 0 else f"subaccount = {int(number)}"
 
 
 _First = tuple[int | None, str]
